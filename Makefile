@@ -1,0 +1,29 @@
+# A fresh machine needs Python 3.11 or later and this file: every target makes .venv first.
+PYTHON ?= python3
+RECORD ?= mlruns
+STUDY ?= schedules
+BIN := .venv/bin
+
+.PHONY: study test ui report lint bench
+study: .venv/ready
+	$(BIN)/python study/run.py --study $(STUDY) --record $(RECORD)
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+ui: .venv/ready
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(RECORD))/mlflow.db --workers 1 --host 127.0.0.1
+
+report: .venv/ready
+	$(BIN)/python analysis/report.py --record $(RECORD)
+
+lint: .venv/ready
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: .venv/ready
+	$(BIN)/python benchmarks/bench.py
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Analysis tells: tables, intervals and figures from the record alone, without torch."""

@@ -1,0 +1,40 @@
+"""One figure a file: `table(study_id, record)` gathers a plain DataFrame from the record, `draw(table, study)`
+draws it, `caption(table, study)` says in numbers what is seen. The file name is the registry."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+class FigureModule(Protocol):
+    """What a file of this folder offers; its docstring's first line is the figure's title."""
+
+    __doc__: str | None
+
+    def table(self, study_id: str, record: Path) -> DataFrame: ...
+
+    def draw(self, table: DataFrame, study: Mapping[str, Any]) -> Figure: ...
+
+    def caption(self, table: DataFrame, study: Mapping[str, Any]) -> str: ...
+
+
+def load(name: str) -> FigureModule:
+    """The figure `name`, one of NAMES."""
+    if name not in NAMES:
+        raise ValueError(f"No figure {name!r}: write one of {', '.join(NAMES)}.")
+    return cast(FigureModule, importlib.import_module(f"{__name__}.{name}"))
+
+
+def title(figure: FigureModule) -> str:
+    """The first line of the figure's docstring, without its full stop."""
+    return (figure.__doc__ or "").strip().splitlines()[0].rstrip(".")

@@ -1,0 +1,135 @@
+"""Learning curves.
+
+Training loss and validation accuracy against images seen, and validation accuracy against the clock. Arms that
+share their trainings (a guidance or sampler study) are one curve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
+
+from analysis import style
+from study import record as reader
+
+ACCURACY = "accuracy/validation"
+COLUMNS = ["arm", "seed", "train_key", "images", "seconds", "loss", ACCURACY, "chance"]
+# Factors that change what the loss measures, so that arms cannot be compared by its height.
+RESCALES = {"schedule", "timesteps", "prediction", "weighting"}
+MIN_REPORTS = 2  # of a curve; fewer are drawn as points
+
+
+def table(study_id: str, record: Path) -> pd.DataFrame:
+    """One row a report of a training, with COLUMNS."""
+    rows, curves = reader.load(study_id, record), reader.curves(study_id, record)
+    if curves.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    known = rows[["trial_key", "train_key"]].assign(chance=rows.get("chance/validation", np.nan))
+    return curves.merge(known, on="trial_key").reindex(columns=COLUMNS)
+
+
+def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
+    if table.empty:
+        return style.blank("no training has reported yet")
+    figure = style.figure(style.DOUBLE, 2.5)
+    loss, images, clock = figure.subplots(1, 3)
+    for arms, curves in trainings(table, study).items():
+        look = style.line_style(study, arms[0])
+        _band(loss, curves, "images", "loss", look, _label(arms, study))
+        _band(images, curves, "images", ACCURACY, look)
+        _band(clock, curves.assign(minutes=curves["seconds"] / 60), "minutes", ACCURACY, look)
+    _axes(loss, "training images seen", "training loss (MSE)")
+    if (table["loss"] > 0).any():
+        loss.set_yscale("log")
+        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        loss.yaxis.set_minor_formatter(NullFormatter())
+    if RESCALES & set(study.get("factors") or {}):
+        loss.set_title("not on one scale across arms", color=style.GREY, fontsize=7)
+    _axes(images, "training images seen", "validation accuracy")
+    _axes(clock, "training time (minutes)", "")
+    clock.sharey(images)
+    for axes in (loss, images, clock):
+        axes.set_xlim(left=0)
+    for axes in (loss, images):
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    for axes in (images, clock):
+        _chance(axes, table)
+    lines, labels = loss.get_legend_handles_labels()
+    figure.legend(lines, labels, title=style.arm_title(study), loc="outside upper center", ncols=_columns(labels))
+    return figure
+
+
+def trainings(table: pd.DataFrame, study: Mapping[str, Any]) -> dict[tuple[str, ...], pd.DataFrame]:
+    """Arms that share their trainings -> the curves of those trainings, in the study's order."""
+    sharing: dict[frozenset[str], list[str]] = {}
+    for arm in study["arms"]:
+        keys = frozenset(table.loc[table["arm"] == arm, "train_key"])
+        if keys:
+            sharing.setdefault(keys, []).append(arm)
+    return {tuple(arms): table[table["arm"] == arms[0]] for arms in sharing.values()}
+
+
+def _label(arms: tuple[str, ...], study: Mapping[str, Any]) -> str:
+    first = style.arm_label(study, arms[0])
+    return first if len(arms) == 1 else f"{first} and {len(arms) - 1} more (one training)"
+
+
+def _columns(labels: list[str]) -> int:
+    """Legend columns that fit the page."""
+    return max(1, min(len(labels), 110 // (max(map(len, labels), default=0) + 8)))
+
+
+def _axes(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def _chance(axes: Axes, table: pd.DataFrame) -> None:
+    level = table["chance"].mean()
+    if np.isfinite(level):
+        axes.axhline(level, color=style.GREY, linewidth=0.8, linestyle=(0, (1, 2)))
+        axes.text(1, level, "chance", ha="right", va="bottom", color=style.GREY, transform=axes.get_yaxis_transform())
+
+
+def _band(axes: Axes, curves: pd.DataFrame, x: str, y: str, look: dict[str, Any], label: str | None = None) -> None:
+    """Thin lines per seed, their mean, and min to max over the range that every seed covers."""
+    seeds = [part.dropna(subset=[x, y]).sort_values(x) for _, part in curves.groupby("seed")]
+    seeds = [part for part in seeds if len(part)]
+    if not seeds:
+        axes.plot([], [], label=label, **look)
+        return
+    for part in seeds:
+        mark = {"marker": "."} if len(part) < MIN_REPORTS else {}
+        axes.plot(part[x], part[y], **(look | {"linewidth": 0.5, "alpha": 0.6} | mark))
+    start, end = max(part[x].iloc[0] for part in seeds), min(part[x].iloc[-1] for part in seeds)
+    grid = np.unique(np.concatenate([part[x].to_numpy() for part in seeds]))
+    grid = grid[(grid >= start) & (grid <= end)]
+    lines = np.array([np.interp(grid, part[x], part[y]) for part in seeds])
+    axes.plot(grid, lines.mean(axis=0), label=label, **look)
+    axes.fill_between(grid, lines.min(axis=0), lines.max(axis=0), color=look["color"], alpha=0.18, linewidth=0)
+
+
+def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
+    if table.empty:
+        return "No training has reported yet."
+    ends = []
+    for arms, curves in trainings(table, study).items():
+        last = curves.sort_values("images").groupby("seed").last()
+        end = f"{_label(arms, study)}: loss {last['loss'].mean():.4f}"
+        if last[ACCURACY].notna().any():
+            end += f", validation accuracy {last[ACCURACY].mean():.3f}"
+        ends.append(f"{end} (n = {len(last)})")
+    return (
+        "Thin lines are trainings (one a seed), thick lines their means, bands run from the smallest to the largest "
+        "seed. Left: losses of different schedules, T, targets or weightings are not on one scale; compare the shape, "
+        "not the height. Middle and right: accuracy in training is measured with few-step DDIM on the validation list, "
+        f"and is no final score. At the last report, {'; '.join(ends)}."
+    )

@@ -1,0 +1,85 @@
+"""Same noise, same condition, every arm.
+
+The first eight conditions of the test list (columns) sampled by the first seed of every arm (rows). Every image
+of a column started from the same noise, so what differs down a column is the arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import style
+from study import record as reader
+
+LIST = "test"
+CONDITIONS = 8
+COLUMNS = ["arm", "seed", "index", "condition", "image"]
+
+
+def table(study_id: str, record: Path) -> pd.DataFrame:
+    """One row an arm and condition, with COLUMNS; `image` is a PNG's path, empty for a trial that is not complete."""
+    rows, study = reader.load(study_id, record), reader.load_study(study_id, record)
+    first = rows[rows["seed"] == study["seeds"][0]]
+    found = []
+    for _, trial in first.iterrows():
+        folder, complete = Path(trial["folder"]), trial["state"] == "complete"
+        labels = _labels(folder)
+        for index in range(CONDITIONS):
+            image = str(folder / "images" / LIST / f"{index}.png") if complete else ""
+            found.append([trial["arm"], trial["seed"], index, labels.get(index, f"{LIST} {index}"), image])
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _labels(folder: Path) -> dict[int, str]:
+    """Position in the list -> its condition, one label a line, from the trial's conditions.json where there is one."""
+    if not (folder / "conditions.json").is_file():
+        return {}
+    conditions = reader.read_json(folder / "conditions.json").get(LIST, [])
+    return {index: "\n".join(map(str, labels)) for index, labels in enumerate(conditions)}
+
+
+def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
+    if not (table["image"] != "").any():
+        return style.blank("no trial of the first seed is complete yet")
+    arms = list(table["arm"].unique())
+    figure = style.figure(style.DOUBLE, 0.55 + 0.82 * len(arms))
+    figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.02, wspace=0.0, hspace=0.0)
+    panels = figure.subplots(len(arms), CONDITIONS, squeeze=False)
+    for row, arm in zip(panels, arms, strict=True):
+        for axes, (_, cell) in zip(row, table[table["arm"] == arm].iterrows(), strict=True):
+            style.show_image(axes, cell["image"], "missing")
+        label = style.arm_label(study, arm)
+        row[0].set_ylabel(_wrap(label), color=style.arm_style(study)[arm]["color"], fontsize=7)
+    titles = table.sort_values("image", ascending=False).drop_duplicates("index").set_index("index")["condition"]
+    for index, axes in enumerate(panels[0]):
+        axes.set_title(style.plain(titles[index]), fontsize=5.5, pad=2)
+    return figure
+
+
+def _wrap(label: str, width: int = 13) -> str:
+    """A long arm name on several lines, broken after a comma or an underscore where possible."""
+    lines = [""]
+    for part in label.replace(", ", ",\n").replace("_", "_\n").splitlines():
+        if lines[-1].endswith("_") and len(lines[-1]) + len(part) <= width:
+            lines[-1] += part
+        else:
+            lines.append(part)
+    return "\n".join(lines).strip()
+
+
+def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
+    drawn = table[table["image"] != ""]
+    if drawn.empty:
+        return "No trial of the first seed is complete yet."
+    lacking = table["arm"].nunique() - drawn["arm"].nunique()
+    return (
+        f"Rows are the {table['arm'].nunique()} arms, columns the first {CONDITIONS} conditions of the {LIST} list. "
+        f"All images of a column began with the same noise (training seed {drawn['seed'].iloc[0]}, n = 1 training an "
+        "arm): look down a column. Eight images illustrate; they measure nothing."
+        + (f" {lacking} arms are missing." if lacking else "")
+    )

@@ -1,0 +1,208 @@
+"""Intervals and tests over arrays of shape (seeds, arms): pure functions, no files, no frames.
+
+The unit is the training seed: one number is one training, everything inside it (objects, sampling seeds) is
+averaged before it comes here. Rows are paired: seed s of every arm shares its data order and noise. NaN is a hole.
+scipy and statsmodels do the arithmetic; they are imported where they are used, so that importing this is cheap.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+LEVEL = 0.95
+ENUMERATED = 20  # seeds up to which the 2^n sign flips are all visited (a million sums)
+MOST_SEEDS = 1000  # a plan beyond this is no plan
+_NO_SPREAD = 1e-9  # of accuracies in [0, 1]: rounding of equal differences, six orders below one object
+
+
+@dataclass(frozen=True)
+class Means:
+    """Per arm, each of shape (arms,): seeds that are no hole, their mean and its t interval."""
+
+    n: NDArray[np.int64]
+    mean: Array
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Per arm minus the baseline, each of shape (arms,); NaN for the baseline itself and for arms with a hole.
+
+    `p_t` is the paired t test, `p_holm` the same adjusted over the family of arms, `p_flip` the exact sign-flip
+    test, `rho` the correlation that pairing by seed makes use of, `sd` the spread of the differences.
+    """
+
+    difference: Array
+    low: Array
+    high: Array
+    sd: Array
+    p_t: Array
+    p_holm: Array
+    p_flip: Array
+    rho: Array
+
+
+def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
+    """Interval of the mean of `values`, shape (n,) (Student 1908); NaN for n < 2."""
+    from scipy import stats
+
+    sample = np.asarray(values, dtype=np.float64)
+    if len(sample) < 2:
+        return np.nan, np.nan
+    half = stats.t.ppf((1 + level) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+    return float(sample.mean() - half), float(sample.mean() + half)
+
+
+def means(values: ArrayLike, level: float = LEVEL) -> Means:
+    """Mean and t interval of every column of `values`, shape (seeds, arms); holes are left out and n says so."""
+    columns = [column[np.isfinite(column)] for column in _seeds_by_arms(values).T]
+    low, high = np.array([t_interval(column, level) for column in columns]).reshape(-1, 2).T
+    return Means(
+        n=np.array([len(column) for column in columns], dtype=np.int64),
+        mean=np.array([column.mean() if len(column) else np.nan for column in columns]),
+        low=low,
+        high=high,
+    )
+
+
+def differences(values: ArrayLike, baseline: int = 0, level: float = LEVEL) -> Differences:
+    """Every column of `values`, shape (seeds, arms), minus the column `baseline`, seed by seed.
+
+    The family of the Holm adjustment is every arm but the baseline, those with a hole included (as p = 1), so
+    that a p does not grow when the last trial arrives.
+    """
+    columns = _seeds_by_arms(values)
+    paired = columns - columns[:, [baseline]]
+    others = np.arange(columns.shape[1]) != baseline
+    whole = others & np.isfinite(paired).all(axis=0)
+
+    def each(function: Callable[[int], float]) -> Array:
+        return np.array([function(arm) if whole[arm] else np.nan for arm in range(columns.shape[1])])
+
+    intervals = [t_interval(paired[:, arm], level) if whole[arm] else (np.nan, np.nan) for arm in range(len(others))]
+    p_t = each(lambda arm: paired_t(paired[:, arm]))
+    return Differences(
+        difference=each(lambda arm: paired[:, arm].mean()),
+        low=np.array([low for low, _ in intervals]),
+        high=np.array([high for _, high in intervals]),
+        sd=each(lambda arm: paired[:, arm].std(ddof=1) if len(paired) > 1 else np.nan),
+        p_t=p_t,
+        p_holm=holm(p_t, int(others.sum())),
+        p_flip=each(lambda arm: sign_flip(paired[:, arm])),
+        rho=each(lambda arm: correlation(columns[:, arm], columns[:, baseline])),
+    )
+
+
+def paired_t(paired: ArrayLike) -> float:
+    """Two-sided p of the t test on differences of shape (n,) (Student 1908).
+
+    NaN for n < 2, and for differences without spread: accuracies are counts, so a few equal ones are chance, and
+    an infinite t would be a verdict made of rounding.
+    """
+    from scipy import stats
+
+    sample = np.asarray(paired, dtype=np.float64)
+    if len(sample) < 2 or np.ptp(sample) < _NO_SPREAD:
+        return np.nan
+    return float(stats.ttest_1samp(sample, 0.0).pvalue)
+
+
+def sign_flip(paired: ArrayLike) -> float:
+    """Two-sided p of differences of shape (n,) under all 2^n sign changes (Fisher 1935); above n = 20 sampled.
+
+    Exact whatever the distribution, as long as it is symmetric under the null hypothesis.
+    """
+    sample = np.asarray(paired, dtype=np.float64)
+    if len(sample) == 0:
+        return np.nan
+    observed = abs(sample.sum()) - 1e-9 * np.abs(sample).sum()  # sums in another order round differently
+    if len(sample) > ENUMERATED:
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(100_000, len(sample)))
+        return float((1 + np.count_nonzero(np.abs(signs @ sample) >= observed)) / (1 + len(signs)))
+    sums = np.zeros(1)
+    for value in sample:
+        sums = np.concatenate([sums + value, sums - value])
+    return float(np.mean(np.abs(sums) >= observed))
+
+
+def smallest_sign_flip(n: int) -> float:
+    """The smallest two-sided p that n differences can reach: 2 / 2^n, so .25 at n = 3 and .0625 at n = 5."""
+    return min(1.0, 2.0 ** (1 - n)) if n > 0 else np.nan
+
+
+def holm(p: ArrayLike, family: int | None = None) -> Array:
+    """Step-down adjusted p (Holm 1979) of shape (k,); NaN stays NaN, and up to `family` counts as p = 1."""
+    from statsmodels.stats.multitest import multipletests
+
+    given = np.asarray(p, dtype=np.float64)
+    known = np.isfinite(given)
+    adjusted = np.full(given.shape, np.nan)
+    if known.any():
+        unknown = max((family or 0) - int(known.sum()), 0)
+        padded = np.concatenate([given[known], np.ones(unknown)])
+        adjusted[known] = np.asarray(multipletests(padded, method="holm")[1])[: known.sum()]
+    return adjusted
+
+
+def correlation(arm: ArrayLike, baseline: ArrayLike) -> float:
+    """Pearson's rho of two columns of shape (n,); NaN below n = 3 (two points always lie on a line)."""
+    from scipy import stats
+
+    pair = np.asarray([arm, baseline], dtype=np.float64)
+    if pair.shape[1] < 3 or np.ptp(pair, axis=1).min() < _NO_SPREAD:
+        return np.nan
+    return float(stats.pearsonr(pair[0], pair[1]).statistic)
+
+
+def wilson(k: float, n: float, level: float = LEVEL) -> tuple[float, float]:
+    """Interval of a share of k in n independent objects (Wilson 1927); NaN for n = 0."""
+    from statsmodels.stats.proportion import proportion_confint
+
+    if not n > 0:
+        return np.nan, np.nan
+    low, high = proportion_confint(k, n, alpha=1 - level, method="wilson")
+    return float(low), float(high)
+
+
+def detectable_difference(sd: float, n: int, power: float = 0.8, alpha: float = 1 - LEVEL) -> float:
+    """The difference that a paired t test of n seeds finds with `power` (Cohen 1988); `sd` is of the differences.
+
+    1.68 sd at n = 5, 80 % and alpha .05. NaN for n < 2.
+    """
+    from statsmodels.stats.power import TTestPower
+
+    if n < 2 or not np.isfinite(sd):
+        return np.nan
+    return float(sd * TTestPower().solve_power(nobs=n, alpha=alpha, power=power))
+
+
+def seeds_needed(difference: float, sd: float, power: float = 0.8, alpha: float = 1 - LEVEL) -> int | None:
+    """Seeds with which a paired t test would find `difference` with `power`; None beyond 1,000.
+
+    A plan, not a result: difference and sd are themselves estimates from few seeds.
+    """
+    from statsmodels.stats.power import TTestPower
+
+    if not (np.isfinite(difference) and np.isfinite(sd) and abs(difference) > _NO_SPREAD):
+        return None
+    n = np.arange(2, MOST_SEEDS + 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the non-central t underflows where the power is 1
+        reached = TTestPower().power(abs(difference) / max(sd, _NO_SPREAD), n, alpha)
+    enough = np.flatnonzero(~(reached < power))
+    return int(n[enough[0]]) if len(enough) else None
+
+
+def _seeds_by_arms(values: ArrayLike) -> Array:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2:
+        raise ValueError(f"Values of shape {array.shape} must have the shape (seeds, arms).")
+    return array

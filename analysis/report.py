@@ -1,0 +1,139 @@
+"""The report of a study: tables, figures and one page, from the record alone.
+
+    python analysis/report.py                         the latest launched study
+    python analysis/report.py --study schedules       the latest launch of that study
+
+Writes tables/<list>.csv .md .tex, figures/<name>.png .pdf .csv and a self-contained index.html.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent) if __name__ == "__main__" else sys.path[0]
+
+from study import record as reader  # noqa: E402
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.page import Drawn
+
+REQUIRED = ("study", "question", "metric", "baseline_arm", "arms", "seeds", "trials")  # fields of study.json
+
+
+def build(study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None = None) -> Path:
+    """Write the report of a study (id or name) and return its index.html.
+
+    Raises ValueError for an unknown study, or one whose name is no plain folder name.
+    """
+    from analysis import page
+
+    record = Path(record)
+    study = load_study(study_id, record)
+    out = Path(out) if out else record / "studies" / study["study_id"] / "report"
+    rows = reader.load(study["study_id"], record)
+    write_tables(rows, study, out / "tables")
+    drawn = draw_figures(study, record, out / "figures")
+    index = out / "index.html"
+    index.write_text(page.render(rows, study, drawn), encoding="utf-8")
+    return index
+
+
+def write_tables(rows: pd.DataFrame, study: Mapping[str, Any], folder: Path) -> None:
+    """A metric's table in full (CSV) and as it is read (Markdown, LaTeX), with the protocol under it."""
+    from analysis import tables
+
+    folder.mkdir(parents=True, exist_ok=True)
+    protocol = tables.protocol(rows, study)
+    for metric in tables.metrics(rows, study):
+        table = tables.summary(rows, study, metric)
+        shown = tables.readable(table, study, metric)
+        stem = folder / file_stem(metric)
+        stem.with_suffix(".csv").write_text(table.to_csv(index=False), encoding="utf-8")
+        stem.with_suffix(".md").write_text(tables.markdown(shown, protocol), encoding="utf-8")
+        stem.with_suffix(".tex").write_text(tables.latex(shown, protocol), encoding="utf-8")
+
+
+def file_stem(metric: str) -> str:
+    """`accuracy/new_test` -> `accuracy_new_test`: letters, digits and underscores only."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in metric)
+
+
+def draw_figures(study: Mapping[str, Any], record: Path, folder: Path) -> list[Drawn]:
+    """Every figure of the registry; one that fails is named on the page and costs no other."""
+    from analysis import figures, style
+    from analysis.page import Drawn
+
+    drawn = []
+    for name in figures.NAMES:
+        figure = figures.load(name)
+        title = figures.title(figure)
+        try:
+            table = figure.table(study["study_id"], record)
+            png = style.save(figure.draw(table, study), folder / name)
+            portable = table.replace(f"^{re.escape(str(record))}/", "", regex=True)
+            portable.to_csv(folder / f"{name}.csv", index=False)
+            drawn.append(Drawn(title, figure.caption(table, study), png))
+        except Exception as error:  # whatever is wrong with one image or curve, the tables are still wanted
+            drawn.append(Drawn(title, f"not drawn ({type(error).__name__}: {error}).", None))
+    return drawn
+
+
+def load_study(name: str | None, record: Path) -> dict[str, Any]:
+    """The named study, or the latest launched.
+
+    Raises ValueError in one sentence when there is none, when study.json is damaged, or when its id is not the name
+    of its own folder (the report is written there).
+    """
+    try:
+        if name is None and not (known := list(reader.studies(record).values())):
+            raise ValueError(f"{record} records no study: run `python study/run.py --study schedules` first.")
+        study = known[-1] if name is None else reader.load_study(name, record)
+        lacking = [field for field in REQUIRED if not study.get(field)]
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"A study.json in {record / 'studies'} is damaged ({reason}).") from error
+    if lacking:
+        raise ValueError(f"The study.json of {study['study_id']!r} in {record / 'studies'} lacks {', '.join(lacking)}.")
+    folder = str(study["study_id"])
+    if Path(folder).name != folder or not (record / "studies" / folder / "study.json").is_file():
+        raise ValueError(f"The study id {folder!r} is not the name of its folder in {record / 'studies'}.")
+    return study
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Tables, figures and one page of a study, from the record alone.")
+    parser.add_argument("--study", metavar="NAME", help="a study or a study id (default: the latest launched)")
+    parser.add_argument("--record", type=Path, default=reader.DEFAULT_RECORD, metavar="DIR", help="default: mlruns")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: <record>/studies/<study id>/report")
+    given = parser.parse_args(arguments)
+    try:
+        study = load_study(given.study, given.record)
+        index = build(study["study_id"], given.record, given.out)
+    except (ValueError, OSError) as error:
+        print(f"report: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print_answer(study, given.record)
+    print(f"\nReport: {index}")
+    return 0
+
+
+def print_answer(study: Mapping[str, Any], record: Path) -> None:
+    from analysis import tables
+
+    rows = reader.load(study["study_id"], record)
+    table = tables.summary(rows, study, study["metric"])
+    print(f"{tables.text(tables.readable(table, study, study['metric']))}\n\n{tables.answer(rows, study)}")
+    if lacking := tables.missing(rows, study):
+        print(lacking)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""One look for every figure: widths of a printed page, one colour an arm, text that cannot be misread as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+COLUMN = 3.4  # inches: one column of a two-column page
+DOUBLE = 7.0  # inches: the page
+GREY = "0.45"
+
+# Okabe & Ito 2008, "Color universal design"; their yellow is left out (unreadable as a line on white).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINES = ("-", "--", ":", "-.")
+
+matplotlib.rcParams.update(
+    {
+        "backend": "Agg",
+        "figure.dpi": 120,
+        "savefig.dpi": 200,
+        "pdf.fonttype": 42,  # TrueType: text in the PDF stays text
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "legend.fontsize": 7,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.6,
+        "axes.grid": True,
+        "grid.linewidth": 0.4,
+        "grid.color": "0.9",
+        "axes.axisbelow": True,
+        "lines.linewidth": 1.4,
+    }
+)
+
+
+def figure(width: float = DOUBLE, height: float = 2.4) -> Figure:
+    """An empty figure of `width` x `height` inches, outside pyplot: nothing to close, nothing global."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def blank(message: str) -> Figure:
+    """What is drawn when there is nothing to draw yet."""
+    empty = figure(COLUMN, 1.0)
+    empty.text(0.5, 0.5, plain(message), ha="center", va="center", color=GREY)
+    return empty
+
+
+def arm_style(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """arm -> colour, marker and line, by the order of the study's arms: the same in every figure.
+
+    After the seven colours the line changes, so that the first 28 arms differ.
+    """
+    return {
+        arm: {
+            "color": COLOURS[index % len(COLOURS)],
+            "marker": MARKERS[index % len(MARKERS)],
+            "linestyle": LINES[index // len(COLOURS) % len(LINES)],
+        }
+        for index, arm in enumerate(study["arms"])
+    }
+
+
+def line_style(study: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """Colour and line of an arm, without a marker."""
+    return {key: value for key, value in arm_style(study)[arm].items() if key != "marker"}
+
+
+def arm_label(study: Mapping[str, Any], arm: str) -> str:
+    """The arm's name; of a study with one factor its value alone, because the axis or legend names the factor."""
+    factors = list(study.get("factors") or {})
+    return plain(arm.removeprefix(f"{factors[0]}=") if len(factors) == 1 else arm)
+
+
+def arm_title(study: Mapping[str, Any]) -> str:
+    """What the arms are: the factor's name, or "arm" when there are several."""
+    factors = list(study.get("factors") or {})
+    return plain(factors[0]) if len(factors) == 1 else "arm"
+
+
+def plain(text: object) -> str:
+    """`text` as matplotlib shows it letter by letter: no mathematics, no label hidden by a leading underscore."""
+    printable = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(text))
+    escaped = printable.replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def show_image(axes: Axes, path: str, missing: str = "not recorded") -> None:
+    """The PNG at `path`, pixel by pixel, without ticks; `missing` in grey where there is none."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    if path and Path(path).is_file():
+        axes.imshow(imread(path), interpolation="nearest", aspect="equal", cmap="gray", vmin=0, vmax=1)
+    else:
+        axes.text(0.5, 0.5, missing, ha="center", va="center", color=GREY, transform=axes.transAxes)
+
+
+def strip_height(paths: Sequence[str]) -> float:
+    """Inches of a titled strip across the page, in the proportions of the first of `paths` that exists."""
+    for path in paths:
+        if path and Path(path).is_file():
+            height, width = imread(path).shape[:2]
+            return 0.2 + 0.97 * DOUBLE * min(float(height / width), 0.25)
+    return 0.6
+
+
+def save(drawn: Figure, stem: Path) -> Path:
+    """`stem`.png and `stem`.pdf, the same bytes for the same figure; returns the PNG."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
+    drawn.savefig(stem.with_suffix(".png"), metadata={"Software": None})
+    return stem.with_suffix(".png")

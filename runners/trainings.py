@@ -1,0 +1,142 @@
+"""One training in its folder: continued from its checkpoint, watched by a learning curve, kept for every trial
+that shares its `train_key`.
+
+    <trainings>/<train_key>/   config.json curve.jsonl ema.safetensors raw.safetensors done.json (state.pt while it runs)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from runners import evaluator, sample
+from runners.config import Call, TrialConfig
+from runners.data import SceneData, multi_hot
+from runners.train import Training, TrainProgress, train
+
+CURVE_STEPS = 10  # DDIM-10 ranks trainings like the full sampler at a hundredth of its cost
+CURVE_GUIDANCE = 2.0
+CHECKPOINT_SECONDS = 120.0
+
+
+def finished(folder: Path) -> bool:
+    return (folder / "done.json").is_file()
+
+
+def read_curve(folder: Path) -> list[dict[str, float]]:
+    """The reports of a training so far, oldest first."""
+    path = folder / "curve.jsonl"
+    return [json.loads(text) for text in path.read_text().splitlines()] if path.is_file() else []
+
+
+def run(
+    config: TrialConfig,
+    folder: Path,
+    model: nn.Module,
+    device: torch.device,
+    scenes: SceneData,
+    judge: evaluator.ResNet18,
+    curve_points: int,
+) -> Iterator[list[dict[str, float]]]:
+    """Train `model` to the end, from the checkpoint if there is one; yields new lines of the learning curve.
+
+    A finished training yields its whole curve at once.
+    """
+    if finished(folder):
+        yield read_curve(folder)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    training = Training(config, model, device)
+    seconds = _resume(training, folder)
+    lines = [line for line in read_curve(folder) if line["images"] <= training.images]
+    # What was reported after the checkpoint is trained, and reported, again.
+    (folder / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if lines:
+        yield lines
+    images_NHWC, labels_NK = scenes.images_NHWC[scenes.train_indices], scenes.labels_NK[scenes.train_indices]
+    report_images = max(config.batch_size, config.total_images // (20 * curve_points))
+    marks = [config.total_images * (point + 1) // curve_points for point in range(curve_points)]
+    before, saved = training.images, time.perf_counter()
+    for progress in train(training, images_NHWC, labels_NK, report_images):
+        line = _line(progress, seconds)
+        if any(before < mark <= progress.images for mark in marks):
+            line["accuracy/validation"] = _validation_accuracy(training, scenes, judge)
+        before = progress.images
+        with (folder / "curve.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        yield [line]
+        if time.perf_counter() - saved > CHECKPOINT_SECONDS and progress.images < config.total_images:
+            state = {"training": training.state_dict(), "seconds": line["seconds"]}
+            _write(folder / "state.pt", lambda path, state=state: torch.save(state, path))
+            saved = time.perf_counter()
+    _finish(training, folder, line["seconds"])
+
+
+def _resume(training: Training, folder: Path) -> float:
+    """Load the checkpoint if there is one; the seconds that the training took up to it."""
+    if not (folder / "state.pt").is_file():
+        return 0.0
+    state = torch.load(folder / "state.pt", map_location=training.device, weights_only=True)
+    training.load_state_dict(state["training"])
+    return float(state["seconds"])
+
+
+def _finish(training: Training, folder: Path, seconds: float) -> None:
+    for which in ("ema", "raw"):
+        weights = training.weights(which)
+        _write(folder / f"{which}.safetensors", lambda path, weights=weights: save_file(weights, path))
+    facts = {"seconds/train": seconds, "images_per_second": training.images / seconds}
+    for name, value in (("config.json", training.config.to_dict()), ("done.json", facts)):
+        text = json.dumps(value, indent=1)
+        _write(folder / name, lambda path, text=text: path.write_text(text))
+    (folder / "state.pt").unlink(missing_ok=True)
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    """Call `write(temporary path)`, force it to the disk, then rename: no half file ever has the final name."""
+    temporary = path.with_name(f"{path.name}.partial")
+    write(temporary)
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _line(progress: TrainProgress, seconds_before: float) -> dict[str, float]:
+    return {
+        "images": progress.images,
+        "seconds": seconds_before + progress.seconds,
+        "loss": progress.loss,
+        "gradient_norm": progress.gradient_norm,
+        "lr": progress.lr,
+        "images_per_second": progress.images_per_second,
+    }
+
+
+def _validation_accuracy(training: Training, scenes: SceneData, judge: evaluator.ResNet18) -> float:
+    """Validation accuracy of the averaged weights by a short DDIM.
+
+    The curve belongs to the training, which several trials may share: it has one protocol for all of them and
+    knows nothing of a trial's own sampler and guidance.
+    """
+    short = training.config.replace(
+        sampler=str(Call("ddim", (("steps", min(CURVE_STEPS, training.config.timesteps)),))),
+        guidance_scale=CURVE_GUIDANCE if training.config.drop_probability > 0 else 1.0,
+    )
+    conditions = scenes.lists["validation"]
+    asked_NK = multi_hot(conditions)
+    c_NK = torch.from_numpy(asked_NK).to(training.device, torch.float32)
+    training.ema.store(training.model.parameters())
+    training.ema.copy_to(training.model.parameters())
+    training.model.eval()
+    images_KNHWC = sample.sample_list(short, training.model, "validation", conditions, c_NK, seeds=1)
+    training.model.train()
+    training.ema.restore(training.model.parameters())
+    return evaluator.accuracy(evaluator.predict(judge, images_KNHWC[0], asked_NK, training.device), asked_NK)

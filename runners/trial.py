@@ -1,0 +1,256 @@
+"""The front door: a trial from its config to a finished folder, as a generator of events.
+
+A trial's folder is written under a temporary name and renamed when it is complete. The training lies beside, under
+its own key, so that trials which differ in their sampling half share it. An event is a dict that JSON can hold.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+import resource
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import nn
+
+from runners import data, diffusion, evaluate, evaluator, models, pictures, sample, schedules, trainings
+from runners.config import Call, TrialConfig
+from runners.train import step_seed
+
+Event = dict[str, Any]
+STRIP_CONDITION = ("red sphere", "cyan cylinder", "cyan cube")  # the denoising strip of two of the reports
+STRIP_FRAMES = 10
+CHECKPOINT_RULE = "weights of the last training step, no selection"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial runs and what it reads: nothing here changes its result."""
+
+    record: str
+    data: str
+    evaluator: str
+    device: str
+    threads: int = 1
+    curve_points: int = 5
+
+
+def build_model(config: TrialConfig) -> nn.Module:
+    """The network with the initial weights of the training seed."""
+    module, arguments = models.architecture(config.model)
+    torch.manual_seed(step_seed("weights", config.seed))
+    model: nn.Module = module.build(config.image_size, len(data.LABELS), **arguments)
+    return model
+
+
+def run(config: TrialConfig, place: Place) -> Iterator[Event]:
+    """Train (or find the training), sample, score, write the folder. Yields `curve`, `sampling`, at last `done`."""
+    final = Path(place.record) / "trials" / config.trial_key
+    partial = final.with_name(f"{config.trial_key}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    device = torch.device(place.device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    scenes = data.open_prepared(Path(place.data))
+    judge, judge_facts = load_judge(place.evaluator)
+    judge = judge.to(device)
+
+    training = Path(place.record) / "cache" / "trainings" / config.train_key
+    model = build_model(config).to(device)
+    for lines in trainings.run(config, training, model, device, scenes, judge, place.curve_points):
+        yield {"event": "curve", "lines": lines, "total_images": config.total_images}
+    shutil.copy(training / "curve.jsonl", partial / "metrics.jsonl")
+    model.load_state_dict(load_file(training / f"{config.weights}.safetensors", device=place.device))
+    model.eval()
+
+    start = time.perf_counter()
+    scores: dict[str, float] = {}
+    outcomes: dict[str, NDArray[np.bool_]] = {}
+    for position, (name, conditions) in enumerate(scenes.lists.items()):
+        if conditions:
+            outcomes[name] = score_list(config, model, judge, name, conditions, partial)
+            scores |= evaluate.score_sheet(name, outcomes[name], data.multi_hot(conditions))
+        yield {"event": "sampling", "done": position + 1, "total": len(scenes.lists)}
+    seconds = time.perf_counter() - start
+    np.savez_compressed(partial / "outcomes.npz", **outcomes)  # type: ignore[arg-type]
+    save_strips(config, model, scenes, partial)
+    alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
+    save_schedule(alpha_bar_T, partial / "schedule.csv")
+    result = {
+        **scores,
+        "images": config.total_images,
+        **json.loads((training / "done.json").read_text()),
+        "seconds/sample": seconds,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "gflop_forward": forward_flop(config, model, device) / 1e9,
+        "peak_memory_mb": peak_memory_mb(device),
+        "terminal_sqrt_alpha_bar": float(alpha_bar_T[-1] ** 0.5),
+        "checkpoint_rule": CHECKPOINT_RULE,
+        "data_digest": scenes.digest,
+        **judge_facts,
+    }
+    texts = {
+        "config": config.to_dict(),
+        "environment": environment(place),
+        "conditions": scenes.lists,
+        "result": result,
+    }
+    for file, value in texts.items():
+        (partial / f"{file}.json").write_text(json.dumps(value, indent=1))
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    yield {"event": "done", "accuracy": scores["accuracy/validation"]}
+
+
+def score_list(
+    config: TrialConfig,
+    model: nn.Module,
+    judge: evaluator.ResNet18,
+    name: str,
+    conditions: list[data.Condition],
+    folder: Path,
+) -> NDArray[np.bool_]:
+    """Sample a list K times, save the first pass as pictures; what the evaluator saw, bool (K, N, 24)."""
+    device = next(model.parameters()).device
+    asked_NL = data.multi_hot(conditions)
+    c_NK = torch.from_numpy(asked_NL).to(device, torch.float32)
+    images_KNHWC = sample.sample_list(config, model, name, conditions, c_NK, config.sampling_seeds)
+    pictures.save(folder / f"grid_{name}.png", pictures.grid(images_KNHWC[0]))
+    pictures.save_tree(folder / "images" / name, images_KNHWC[0])
+    return np.stack([evaluator.predict(judge, images, asked_NL, device) for images in images_KNHWC])
+
+
+def save_strips(config: TrialConfig, model: nn.Module, scenes: data.SceneData, folder: Path) -> None:
+    """denoising.png: x_t above the estimate of x0, step by step; noised.png: a training image at rising t."""
+    shape = (3, config.image_size, config.image_size)
+    device = next(model.parameters()).device
+    alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
+    c_BK = torch.from_numpy(data.multi_hot([STRIP_CONDITION])).to(device, torch.float32)
+    one = [(0, STRIP_CONDITION)]
+    arguments = (config.sampler, config.prediction, config.guidance_scale, config.precision == "bf16")
+    noise = sample.KeyedNoise("denoising", one, 0)
+    states = list(sample.sample(model, c_BK, noise, shape, alpha_bar_T, *arguments))
+    start = sample.KeyedNoise("denoising", one, 0).draw(shape)[0]  # the noise that `noise` drew first
+    chosen = [states[i] for i in np.linspace(0, len(states) - 1, STRIP_FRAMES - 1).round().astype(int)]
+    rows = [
+        pictures.visible([start, *(state.x_BCHW[0].cpu() for state in chosen)]),
+        torch.stack([torch.zeros(shape), *(state.x0_BCHW[0].cpu() for state in chosen)]),
+    ]
+    pictures.save(folder / "denoising.png", pictures.grid(sample.to_uint8(torch.cat(rows)), STRIP_FRAMES))
+
+    fullest = int(scenes.labels_NK.sum(1).argmax())
+    x0 = torch.from_numpy(np.array(scenes.images_NHWC[fullest])).permute(2, 0, 1) / 127.5 - 1
+    eps = sample.KeyedNoise("noised", one, 0).draw(shape)[0]
+    times = np.linspace(0, config.timesteps - 1, STRIP_FRAMES).round().astype(int)[1:]
+    frames = [x0, *(diffusion.add_noise(x0, eps, torch.tensor(alpha_bar_T[t]).float()) for t in times)]
+    pictures.save(folder / "noised.png", pictures.grid(sample.to_uint8(pictures.visible(frames)), STRIP_FRAMES))
+
+
+def save_schedule(alpha_bar_T: NDArray[np.float64], path: Path) -> None:
+    """One row a timestep: t, beta, alpha_bar, sqrt_alpha_bar, log_snr."""
+    beta_T = 1 - alpha_bar_T / np.concatenate([[1.0], alpha_bar_T[:-1]])
+    columns = zip(beta_T, alpha_bar_T, np.sqrt(alpha_bar_T), schedules.log_snr(alpha_bar_T), strict=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["t", "beta", "alpha_bar", "sqrt_alpha_bar", "log_snr"])
+        writer.writerows([t, *map(float, row)] for t, row in enumerate(columns))
+
+
+# --- the evaluator and the facts that stand beside a score ---------------------------------------------
+
+
+def load_judge(path: str) -> tuple[evaluator.ResNet18, dict[str, Any]]:
+    """The evaluator of a path, and what stands under every score it gives."""
+    if not path.endswith(".safetensors"):
+        model, sha256 = evaluator.load_checkpoint(Path(path))
+        kind = "official" if evaluator.is_official(sha256) else "other checkpoint"
+        return model, {"evaluator_kind": kind, "evaluator_sha256": sha256}
+    model, _, held_out = evaluator.load_stand_in(Path(path))
+    return model, {"evaluator_kind": "stand-in", "evaluator_held_out_accuracy": held_out["accuracy"]}
+
+
+def stand_in_recipe(config: TrialConfig) -> evaluator.StandInRecipe:
+    """The recipe of "stand_in" for the image size, or of "stand_in(size='smoke')"; ValueError for anything else."""
+
+    def stand_in(size: str = "full") -> evaluator.StandInRecipe:
+        if size not in ("full", "smoke"):
+            raise ValueError(f"size={size!r} is unknown: write size='smoke', or 'stand_in' for the full one.")
+        return evaluator.SMOKE if size == "smoke" else evaluator.recipe_for(config.image_size)
+
+    call = Call.parse(config.evaluator)
+    if call.name != "stand_in":
+        raise ValueError(f"evaluator={config.evaluator!r} is unknown: write 'stand_in' or give --evaluator FILE.")
+    return stand_in(**call.bind(stand_in))
+
+
+def make_stand_in(config: TrialConfig, place: Place) -> Iterator[Event]:
+    """Train the stand-in evaluator and save it at `place.evaluator`."""
+    scenes = data.open_prepared(Path(place.data))
+    recipe = stand_in_recipe(config)
+    for progress in evaluator.train_stand_in(
+        scenes.images_NHWC, scenes.labels_NK, scenes.train_indices, scenes.held_out_indices, recipe, place.device
+    ):
+        yield {
+            "event": "stand_in",
+            "done": progress.images_seen,
+            "total": progress.total_images,
+            "images_per_second": progress.images_per_second,
+        }
+        if progress.model is not None and progress.held_out is not None:
+            evaluator.save_stand_in(Path(place.evaluator), progress.model, recipe, progress.held_out)
+            yield {"event": "done", "accuracy": progress.held_out["accuracy"]}
+
+
+def forward_flop(config: TrialConfig, model: nn.Module, device: torch.device) -> float:
+    """Floating-point operations (2 x multiply-adds) of one image's forward pass, counted by torch."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x_BCHW = torch.zeros(1, 3, config.image_size, config.image_size, device=device)
+    c_BK = torch.zeros(1, len(data.LABELS), device=device)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(x_BCHW, torch.zeros(1, dtype=torch.long, device=device), c_BK)
+    return float(counter.get_total_flops())
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Of the device's allocator on a GPU; of this process since its start on a CPU. Megabytes (1e6 bytes)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def environment(place: Place) -> dict[str, str]:
+    """Device and versions, as text."""
+    import diffusers
+
+    device = torch.device(place.device)
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
+        "device_slot": place.device,
+        "threads": str(place.threads),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+    }
+
+
+def cpu_name() -> str:
+    """The processor's name where Linux tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()

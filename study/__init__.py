@@ -1,0 +1,1 @@
+"""Study asks: a question becomes arms, arms become trials, trials are run once and recorded."""

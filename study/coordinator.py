@@ -1,0 +1,242 @@
+"""The coordinator: asks for cells, gives them to workers, tells both indexes. A generator of events.
+
+It alone touches Optuna's and MLflow's databases. The trial folders are the truth: what is complete there is not
+run again, and both indexes are made to agree with them before anything starts.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from runners import data
+from runners.trial import Place
+from study import provenance, record
+from study.executors.local import LocalExecutor, Slot
+from study.locks import lock
+from study.plan import Plan, Trial
+from study.search import GridStudy
+
+FLUSH_SECONDS = 10.0  # learning curves reach MLflow in batches
+
+
+@dataclass(frozen=True)
+class Paths:
+    """What the trials read, found or made before the first one."""
+
+    record: Path
+    data: Path
+    evaluator: Path
+
+
+@dataclass
+class Running:
+    """A trial on a slot, its MLflow run, and the curve lines that MLflow does not have yet."""
+
+    trial: Trial
+    number: int
+    run_id: str
+    lines: list[dict[str, float]] = field(default_factory=list)
+    last_image: int = -1
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened: preparing, started, progress, scored, failed, repaired. `info` is for the display."""
+
+    what: str
+    trial: Trial | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def complete(plan: Plan, root: Path) -> dict[str, float]:
+    """trial_key -> metric of the plan's complete trials."""
+    found = {}
+    for trial in plan.trials:
+        folder = record.trial_folder(root, trial.config.trial_key)
+        if record.state(folder) == "complete":
+            found[trial.config.trial_key] = float(record.read_json(folder / "result.json")[plan.spec.metric])
+    return found
+
+
+def prepare(plan: Plan, folder: data.Folder | None, paths: Paths, executor: LocalExecutor) -> Iterator[Event]:
+    """Data and evaluator, if a trial is missing and they are not there yet."""
+    cores = sum(slot.threads for slot in executor.slots if slot.device == "cpu") or 1
+    config = plan.baseline
+    # Two launches on one record: the second waits here and then finds what the first has made.
+    with lock(paths.record / "cache" / "prepare.lock", wait=True):
+        for progress in data.prepare(config.data, folder, config.image_size, paths.record / "cache", cores):
+            yield Event("preparing", info=asdict(progress))
+        if paths.evaluator.exists():
+            return
+        slot = executor.slots[0]
+        place = _place(paths, slot, plan)
+        executor.submit(slot, {"kind": "evaluator", "config": config.to_dict(), "place": place})
+        while True:
+            answer = executor.poll(1.0)
+            if answer is None:
+                continue
+            event = answer[1]
+            if event["event"] == "failed":
+                raise RuntimeError(f"The stand-in evaluator could not be trained:\n{event['traceback']}")
+            if event["event"] == "done":
+                return
+            yield Event("preparing", info={"what": "training the stand-in evaluator", **event})
+
+
+def launch(
+    plan: Plan, paths: Paths, executor: LocalExecutor, command: str, curve_points: int
+) -> Iterator[Event]:
+    """Run what is missing. Yields an event for everything that happens.
+
+    After `scored` the caller may add files to the trial's folder; what is there when the generator goes on is what
+    MLflow gets. Failed trials do not stop the others. On any exception, and when the generator is closed, workers
+    are ended and runs closed as KILLED.
+    """
+    root = paths.record
+    finished = complete(plan, root)
+    with lock(root / "index.lock", wait=True):  # two processes must not create one database
+        grid = GridStudy(root, plan)
+        index = record.MlflowIndex(root, plan.study_id, plan.spec.question)
+    for name in index.repair():
+        yield Event("repaired", info={"text": f"{name} was interrupted: it goes on from its last checkpoint"})
+    grid.synchronise(finished)
+    wanted = {trial.config.trial_key: trial for trial in plan.trials if trial.config.trial_key not in finished}
+    run_ids = index.indexed()
+    unindexed = [trial for trial in plan.trials if trial.config.trial_key in finished.keys() - run_ids.keys()]
+    if not wanted and not unindexed:
+        _write_study(plan, root, command, run_ids)
+        return
+    tags = provenance.tags()
+    parent = index.start_launch(
+        f"launch {datetime.now():%Y-%m-%d %H:%M}",
+        plan.spec.question,
+        {"study": plan.study, "scale": plan.scale, **tags},
+        provenance.files(command),
+    )
+    tags |= {"study": plan.study, "scale": plan.scale}
+    for trial in unindexed:
+        folder = record.trial_folder(root, trial.config.trial_key)
+        run_ids[trial.config.trial_key] = index.index_trial(parent, trial.name, folder, {"arm": trial.arm, **tags})
+        yield Event("repaired", trial, {"text": f"{trial.name} was complete but not in MLflow: indexed"})
+    _write_study(plan, root, command, run_ids)
+
+    running: dict[int, Running] = {}
+    held: list[tuple[int, Trial]] = []  # asked, but another slot is at the training they share
+    failures = 0
+    flushed = time.monotonic()
+    try:
+        while wanted or running or held:
+            for slot in executor.slots:
+                if slot.number not in running:
+                    cell = _next(grid, wanted, held, running)
+                    if cell is None:
+                        break
+                    number, trial = cell
+                    run_id = index.start_trial(parent, trial.name, trial.config, {"arm": trial.arm, **tags})
+                    running[slot.number] = Running(trial, number, run_id)
+                    job = {"kind": "trial", "config": trial.config.to_dict()}
+                    executor.submit(slot, job | {"place": _place(paths, slot, plan, curve_points)})
+                    yield Event("started", trial, {"slot": slot.number, "device": slot.device})
+            answer = executor.poll(1.0)
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                for current in running.values():
+                    _flush(index, current)
+                flushed = time.monotonic()
+            if answer is None:
+                continue
+            slot, event = answer
+            current = running[slot.number]
+            trial, key = current.trial, current.trial.config.trial_key
+            folder = record.trial_folder(root, key)
+            if event["event"] == "curve":
+                current.lines += [line for line in event["lines"] if line["images"] > current.last_image]
+                current.last_image = int(event["lines"][-1]["images"]) if event["lines"] else current.last_image
+                yield Event("progress", trial, {"slot": slot.number, **event})
+            elif event["event"] == "done":
+                shutil.rmtree(record.failed_folder(folder), ignore_errors=True)
+                yield Event("scored", trial, {"folder": folder, "accuracy": event["accuracy"]})
+                _flush(index, current)
+                index.finish_trial(current.run_id, folder)
+                grid.tell(current.number, float(record.read_json(folder / "result.json")[plan.spec.metric]))
+                run_ids[key] = current.run_id
+                _write_study(plan, root, command, run_ids)
+                del running[slot.number]
+            elif event["event"] == "failed":
+                failures += 1
+                _keep_traceback(record.failed_folder(folder), event["traceback"])
+                _flush(index, current)
+                index.fail_trial(current.run_id, event["traceback"])
+                grid.tell(current.number, None)
+                del running[slot.number]
+                yield Event("failed", trial, {"slot": slot.number, **event})
+            else:
+                yield Event("progress", trial, {"slot": slot.number, **event})
+    except BaseException:
+        executor.cancel()
+        for current in running.values():
+            grid.tell(current.number, None)
+            index.client.set_terminated(current.run_id, "KILLED")
+        index.finish_launch(parent, "KILLED")
+        raise
+    yield Event("finished", info={"index": index, "parent": parent, "failures": failures})
+
+
+def _next(
+    grid: GridStudy, wanted: dict[str, Trial], held: list[tuple[int, Trial]], running: dict[int, Running]
+) -> tuple[int, Trial] | None:
+    """The next cell whose training no other slot is at; trials that share a training follow one another."""
+    busy = {current.trial.config.train_key for current in running.values()}
+    for position, (number, trial) in enumerate(held):
+        if trial.config.train_key not in busy:
+            return held.pop(position)
+    while wanted:
+        asked = grid.ask(set(wanted))
+        if asked is None:
+            raise RuntimeError(f"Optuna has no cell for {len(wanted)} trials that are missing.")
+        number, key = asked
+        trial = wanted.pop(key)
+        if trial.config.train_key not in busy:
+            return number, trial
+        held.append((number, trial))
+    return None
+
+
+def _flush(index: record.MlflowIndex, current: Running) -> None:
+    if current.lines:
+        index.log_lines(current.run_id, current.lines)
+        current.lines = []
+
+
+def _place(paths: Paths, slot: Slot, plan: Plan, curve_points: int = 5) -> dict[str, Any]:
+    data_path = data.prepared(plan.baseline.data, plan.baseline.image_size, paths.record / "cache")
+    return asdict(
+        Place(
+            record=str(paths.record),
+            data=str(data_path),
+            evaluator=str(paths.evaluator),
+            device=slot.device,
+            threads=slot.threads,
+            curve_points=curve_points,
+        )
+    )
+
+
+def _keep_traceback(folder: Path, text: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "traceback.txt").write_text(text, encoding="utf-8")
+
+
+def _write_study(plan: Plan, root: Path, command: str, run_ids: dict[str, str]) -> None:
+    path = root / "studies" / plan.study_id / "study.json"
+    value = plan.to_json(datetime.now(UTC).isoformat(timespec="seconds"), command, run_ids)
+    if path.is_file():
+        old = record.read_json(path)
+        if old | {"launched": value["launched"]} == value:
+            return  # the same plan, with the same runs: nothing has been launched
+    record.write_json(path, value)

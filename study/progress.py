@@ -1,0 +1,106 @@
+"""What a person sees while a study runs: which trials, how far, how fast, how long still."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from study.coordinator import Event
+    from study.plan import Plan
+
+TRAINING_SHARE = 0.9  # of a trial's time; the rest is sampling and scoring
+
+
+class Display:
+    """One status line, rewritten on a terminal, repeated every ten seconds elsewhere; a line for each finished trial."""
+
+    def __init__(self, plan: Plan, slots: int) -> None:
+        self.total = len(plan.trials)
+        self.slots = slots
+        self.done = 0
+        self.before = 0
+        self.running: dict[int, tuple[str, float, float]] = {}  # slot -> name, fraction, images a second
+        self.slot_of: dict[str, int] = {}
+        self.started = 0.0
+        self.terminal = sys.stdout.isatty()
+        self.shown = 0.0
+
+    def already(self, count: int) -> None:
+        """Trials that the record has."""
+        self.done = self.before = count
+
+    def show(self, event: Event) -> None:
+        info = event.info
+        if event.what == "preparing":
+            rate = f", {info['images_per_second']:,.0f} images/s" if "images_per_second" in info else ""
+            finished = info["done"] >= info["total"]
+            self._status(f"{info['what']}: {info['done']:,} of {info['total']:,}{rate}", force=finished)
+        elif event.what == "repaired":
+            self._line(info["text"])
+        elif event.trial is None:
+            return
+        elif event.what == "started":
+            self.started = self.started or time.monotonic()
+            self.running[info["slot"]] = (event.trial.name, 0.0, 0.0)
+            self.slot_of[event.trial.name] = info["slot"]
+            self._line(f"started   {event.trial.name} on {info['device']}")
+        elif event.what == "progress":
+            self._progress(event.trial.name, info)
+            self._status(self._summary())
+        elif event.what == "scored":
+            self._ended(event.trial.name)
+            self._line(f"[{self.done}/{self.total}] {event.trial.name}: validation accuracy {info['accuracy']:.3f}")
+        elif event.what == "failed":
+            self._ended(event.trial.name)
+            self._line(f"[{self.done}/{self.total}] {event.trial.name}: {info['status']}: {info['error']}")
+
+    def end(self) -> None:
+        if self.terminal:
+            print("\r\033[K", end="")
+        sys.stdout.flush()
+
+    def _progress(self, name: str, info: dict[str, object]) -> None:
+        slot = self.slot_of[name]
+        _, fraction, rate = self.running[slot]
+        if info["event"] == "curve" and info["lines"]:
+            line = info["lines"][-1]  # type: ignore[index]
+            fraction = TRAINING_SHARE * line["images"] / info["total_images"]
+            rate = line["images_per_second"]
+        elif info["event"] == "sampling":
+            fraction = TRAINING_SHARE + (1 - TRAINING_SHARE) * info["done"] / info["total"]  # type: ignore[operator]
+        self.running[slot] = (name, fraction, rate)
+
+    def _ended(self, name: str) -> None:
+        self.running.pop(self.slot_of[name], None)
+        self.done += 1
+
+    def _summary(self) -> str:
+        parts = [f"{name} {fraction:.0%}" for name, fraction, _ in self.running.values()]
+        rate = sum(rate for _, _, rate in self.running.values())
+        left = self._seconds_left()
+        wait = f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
+        return f"trial {self.done + 1} of {self.total} | {', '.join(parts)} | {rate:,.0f} images/s | {wait}"
+
+    def _seconds_left(self) -> float:
+        """Deal the remaining trials to the slots, each as long as those so far took on average."""
+        fractions = [fraction for _, fraction, _ in self.running.values()]
+        work = self.done - self.before + sum(fractions)
+        if work <= 0:
+            return 0.0
+        each = (time.monotonic() - self.started) * len(fractions) / work
+        ends = sorted(1 - fraction for fraction in fractions)
+        for _ in range(self.total - self.done - len(fractions)):
+            ends = sorted([ends[0] + 1, *ends[1:]])
+        return each * ends[-1]
+
+    def _status(self, text: str, force: bool = False) -> None:
+        now = time.monotonic()
+        if now - self.shown < (0.2 if self.terminal else 10.0) and not force:
+            return
+        self.shown = now
+        print(f"\r\033[K{text}" if self.terminal else text, end="" if self.terminal else "\n", flush=True)
+
+    def _line(self, text: str) -> None:
+        print(f"\r\033[K{text}" if self.terminal else text, flush=True)

@@ -1,0 +1,257 @@
+"""The record: what was run, read back as data; and its index in MLflow, which this module alone knows.
+
+    <record>/trials/<trial_key>/    config.json result.json metrics.jsonl environment.json images ... (the truth)
+    <record>/studies/<study_id>/    study.json: question, arms, seeds, the trials and their keys
+    <record>/cache/                 prepared data, stand-in evaluators, trainings with their checkpoints
+    <record>/mlflow.db artifacts/   the MLflow index of the trials; <record>/optuna.db the same for Optuna
+
+Reading needs neither torch nor MLflow: `load("schedules")` is a DataFrame with one row a trial.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runners.config import DEFAULTS, TrialConfig, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+
+# Telemetry is off for whoever imports MLflow later; it must be set before that import.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # the tables that it makes are no news
+
+DEFAULT_RECORD = Path(__file__).resolve().parent.parent / "mlruns"
+
+
+# --- reading -----------------------------------------------------------------------------------------
+
+
+def studies(record: Path = DEFAULT_RECORD) -> dict[str, dict[str, Any]]:
+    """The studies of a record, id -> study.json, the latest launched last."""
+    found = [read_json(path) for path in (Path(record) / "studies").glob("*/study.json")]
+    return {study["study_id"]: study for study in sorted(found, key=lambda study: str(study["launched"]))}
+
+
+def load_study(study: str, record: Path = DEFAULT_RECORD) -> dict[str, Any]:
+    """study.json of a study id ("schedules-laptop"), or of the latest launch of a study ("schedules").
+
+    Raises ValueError that names the studies of the record when it is not among them.
+    """
+    known = studies(record)
+    if study in known:
+        return known[study]
+    named = [value for value in known.values() if value["study"] == study]
+    if named:
+        return named[-1]
+    if not known:
+        raise ValueError(f"{record} records no study: run `python study/run.py --study {study}` first.")
+    raise ValueError(f"{record} records no study {study!r}{nearest(study, known)}")
+
+
+def load(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
+    """One row a trial of the study's plan: arm, seed, state, every config field (typed), every result.
+
+    `state` is complete, failed or missing; results of trials that are not complete are NaN. `folder` is the
+    trial's folder. Raises ValueError as `load_study` does.
+    """
+    import pandas as pd
+
+    rows = []
+    for trial in load_study(study, record)["trials"]:
+        folder = trial_folder(Path(record), trial["trial_key"])
+        row: dict[str, Any] = {"arm": trial["arm"], "seed": trial["seed"], "state": state(folder)}
+        row |= {"trial_key": trial["trial_key"], "train_key": trial["train_key"], "folder": str(folder)}
+        row |= DEFAULTS | trial["config"]
+        if row["state"] == "complete":
+            row |= {name: value for name, value in read_json(folder / "result.json").items() if name not in row}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def curves(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
+    """One row a report of a training: arm, seed, images, seconds, loss, lr, accuracy/validation, ..."""
+    import pandas as pd
+
+    rows = []
+    for trial in load_study(study, record)["trials"]:
+        path = trial_folder(Path(record), trial["trial_key"]) / "metrics.jsonl"
+        if path.is_file():
+            names = {"arm": trial["arm"], "seed": trial["seed"], "trial_key": trial["trial_key"]}
+            rows += [names | line for line in read_lines(path)]
+    return pd.DataFrame(rows)
+
+
+def trial_folder(record: Path, trial_key: str) -> Path:
+    return record / "trials" / trial_key
+
+
+def state(folder: Path) -> str:
+    """complete (the folder got its final name), failed (its last try left a traceback) or missing."""
+    if (folder / "result.json").is_file():
+        return "complete"
+    return "failed" if (failed_folder(folder) / "traceback.txt").is_file() else "missing"
+
+
+def failed_folder(folder: Path) -> Path:
+    """Where a failed try of a trial leaves its traceback."""
+    return folder.with_name(f"{folder.name}.failed")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write aside, then rename: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON lines of a file; a line that a kill cut short ends them."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
+
+
+# --- the MLflow index --------------------------------------------------------------------------------
+
+
+class MlflowIndex:
+    """Experiments, runs and artifacts of one study in `<record>/mlflow.db`; only the coordinator has one."""
+
+    def __init__(self, record: Path, study_id: str, question: str) -> None:
+        from mlflow import MlflowClient
+
+        record = record.resolve()
+        database = record / "mlflow.db"
+        self.client: MlflowClient = MlflowClient(tracking_uri=f"sqlite:///{database}")
+        experiment = self.client.get_experiment_by_name(study_id)
+        if experiment is None:
+            # The first call made the tables; from here on readers (the UI) do not block the writer.
+            with sqlite3.connect(database) as connection:
+                connection.execute("PRAGMA journal_mode=wal")
+            location = (record / "artifacts" / study_id).as_uri()
+            self.experiment_id = self.client.create_experiment(study_id, location)
+            self.client.set_experiment_tag(self.experiment_id, "mlflow.note.content", question)
+        else:
+            self.experiment_id = experiment.experiment_id
+
+    def repair(self) -> list[str]:
+        """Delete the runs that a killed launch left RUNNING (their trials run again); the names of those trials."""
+        names = []
+        for run in self._runs("attributes.status = 'RUNNING'"):
+            if run.data.tags.get("kind") == "trial":
+                names.append(str(run.info.run_name))
+                self.client.delete_run(run.info.run_id)
+            else:
+                self.client.set_terminated(run.info.run_id, "KILLED")
+        return names
+
+    def indexed(self) -> dict[str, str]:
+        """trial_key -> run id of every finished trial."""
+        runs = self._runs("attributes.status = 'FINISHED' and tags.kind = 'trial'")
+        return {run.data.tags["trial_key"]: run.info.run_id for run in runs}
+
+    def _runs(self, filter_string: str) -> list[Any]:
+        found: list[Any] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], filter_string, page_token=token, max_results=1000)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def start_launch(self, name: str, description: str, tags: Mapping[str, str], files: Mapping[str, str]) -> str:
+        """The parent run of a launch; `files` become text artifacts (git diff, installed versions)."""
+        run = self.client.create_run(
+            self.experiment_id,
+            run_name=name,
+            tags={"kind": "launch", "mlflow.note.content": description, **tags},
+        )
+        for file, text in files.items():
+            self.client.log_text(run.info.run_id, text, file)
+        return str(run.info.run_id)
+
+    def start_trial(self, parent: str, name: str, config: TrialConfig, tags: Mapping[str, str]) -> str:
+        """A RUNNING run with every config field as a parameter."""
+        from mlflow.entities import Param
+
+        keys = {"trial_key": config.trial_key, "train_key": config.train_key}
+        run = self.client.create_run(
+            self.experiment_id,
+            run_name=name,
+            tags={"kind": "trial", "mlflow.parentRunId": parent, **keys, **tags},
+        )
+        params = [Param(field, str(value)) for field, value in config.to_dict().items()]
+        self.client.log_batch(run.info.run_id, params=params)
+        return str(run.info.run_id)
+
+    def log_lines(self, run_id: str, lines: Iterable[Mapping[str, float]]) -> None:
+        """Learning-curve lines as metrics whose step is the number of images seen."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(name, _finite(value), now, int(line["images"]))
+            for line in lines
+            for name, value in line.items()
+            if name != "images"
+        ]
+        for start in range(0, len(metrics), 1000):  # MLflow's limit of one batch
+            self.client.log_batch(run_id, metrics=metrics[start : start + 1000])
+
+    def finish_trial(self, run_id: str, folder: Path) -> None:
+        """Results, environment and files of a complete trial folder; the run is FINISHED."""
+        from mlflow.entities import Metric, RunTag
+
+        result = read_json(folder / "result.json")
+        last = int(result["images"])
+        now = int(time.time() * 1000)
+        numbers = {name: value for name, value in result.items() if isinstance(value, int | float)}
+        metrics = [Metric(name, _finite(value), now, last) for name, value in numbers.items()]
+        texts = {name: str(value) for name, value in result.items() if isinstance(value, str)}
+        tags = [RunTag(name, value) for name, value in (texts | read_json(folder / "environment.json")).items()]
+        self.client.log_batch(run_id, metrics=metrics, tags=tags)
+        self.client.log_artifacts(run_id, str(folder))
+        self.client.set_terminated(run_id, "FINISHED")
+
+    def index_trial(self, parent: str, name: str, folder: Path, tags: Mapping[str, str]) -> str:
+        """The whole run of a complete trial, from its folder alone."""
+        config = TrialConfig.from_dict(read_json(folder / "config.json"))
+        run_id = self.start_trial(parent, name, config, tags)
+        self.log_lines(run_id, read_lines(folder / "metrics.jsonl"))
+        self.finish_trial(run_id, folder)
+        return run_id
+
+    def fail_trial(self, run_id: str, traceback: str) -> None:
+        self.client.log_text(run_id, traceback, "traceback.txt")
+        self.client.set_terminated(run_id, "FAILED")
+
+    def finish_launch(self, run_id: str, status: str, report: Path | None = None) -> None:
+        """Status FINISHED, FAILED or KILLED; the report's folder as artifacts of the parent run."""
+        if report is not None:
+            self.client.log_artifacts(run_id, str(report), "report")
+        self.client.set_terminated(run_id, status)
+
+
+def _finite(value: float) -> float:
+    """MLflow stores infinity as 1.8e308, which every mean would then contain: NaN says what it is."""
+    return float(value) if math.isfinite(value) else math.nan

@@ -1,0 +1,354 @@
+"""Run a study: train and score every arm, record it, and answer its question with a table and figures.
+
+    python study/run.py --list
+    python study/run.py --study schedules
+
+The same command again runs only what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)  # `python study/run.py` would otherwise see study/ and not the rooms beside it
+
+if TYPE_CHECKING:
+    from runners.config import Scalar
+    from runners.data import Folder
+    from study.coordinator import Paths
+    from study.executors.local import LocalExecutor
+    from study.plan import Plan
+    from study.scales import Scale
+
+BAD_INPUT = 2
+PROBE_BYTES = 2**20
+HEADROOM_BYTES = 500 * 2**20  # databases, pictures and checkpoints of a small study
+
+
+def parser() -> argparse.ArgumentParser:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python study/run.py", description=__doc__, formatter_class=formatter)
+    add = parser.add_argument
+    add("--list", action="store_true", help="the studies, one line each with its question")
+    add("--study", metavar="NAME", help="the study to run")
+    add("--scale", metavar="SCALE", help="smoke, laptop, gpu or paper (default: gpu where CUDA is, else laptop)")
+    add("--data", metavar="DIR", type=Path, help="an i-CLEVR folder; without it scenes are rendered")
+    add("--evaluator", metavar="FILE", type=Path, help="the official checkpoint.pth; without it a stand-in is trained")
+    add("--seeds", metavar="N", type=int, help="training seeds 0 to N-1 for every arm (default: the study's)")
+    add("--set", metavar="FIELD=VALUE", action="append", default=[], help="change a field of the baseline; repeatable")
+    add("--record", metavar="DIR", type=Path, default=ROOT / "mlruns", help="where everything is kept (mlruns)")
+    add("--devices", metavar="LIST", help="cpu, or cuda:0,cuda:1 (default: every GPU, else cpu)")
+    add("--per-device", metavar="N", type=int, help="workers a device (default: 1 a GPU, 1 a CPU core)")
+    add("--dry-run", action="store_true", help="print arms, trials, trainings and time; touch nothing")
+    add("--json", action="store_true", help="with --dry-run: as JSON")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    argv = list(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(argv)
+    try:
+        if arguments.list:
+            return print_list()
+        if arguments.study is None:
+            raise ValueError("Nothing to run: write --study NAME (python study/run.py --list names them).")
+        return run(arguments, shlex.join(["python", "study/run.py", *argv]))
+    except ValueError as error:
+        print(f"run.py: {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def print_list() -> int:
+    from study import spec
+
+    for name in spec.names():
+        print(f"{name:<16}{spec.find(name).question}")
+    return 0
+
+
+def run(arguments: argparse.Namespace, command: str) -> int:
+    """Everything that can be refused is refused before the record is touched."""
+    from study import plan as planning
+    from study import scales, spec
+
+    study = spec.find(arguments.study)
+    has_cuda = cuda_count() if arguments.scale is None or arguments.devices is None else 0
+    scale_name = arguments.scale or ("gpu" if has_cuda else "laptop")
+    scale = scales.find(scale_name)
+    changes = parse_changes(arguments.set)
+    slots = device_slots(arguments, has_cuda)
+    folder = read_data(arguments.data, changes)
+    evaluator = read_evaluator(arguments.evaluator, changes)
+    plan = planning.make(arguments.study, study, scale_name, scale, changes, arguments.seeds)
+    from runners.check import check  # imports torch: only when a plan stands
+
+    for config in dict.fromkeys(trial.config.replace(seed=0) for trial in plan.trials):
+        check(config)
+    record = arguments.record.resolve()
+    cost = planning.cost(plan, scale, record, len(slots))
+    if arguments.dry_run:
+        return dry_run(plan, cost, slots, arguments.json)
+    check_images(folder, plan, record)
+
+    from study.coordinator import Paths
+    from study.executors.local import LocalExecutor
+    from study.locks import Held, lock
+
+    probe(record, plan)
+    paths = Paths(record, Path(), evaluator or stand_in_path(plan, record))
+    print(f"{plan.study_id}: {study.question}")
+    chosen = "" if arguments.scale else " (chosen: no --scale was given)"
+    print(f"scale {scale_name}{chosen}, {len(plan.trials)} trials = {len(plan.spec.arms())} arms x {len(plan.seeds)} seeds,"
+          f" {len(plan.train_keys)} trainings, on {describe(slots)}; record {record}")
+    if cost.missing_trials:
+        print(f"{cost.missing_trials} trials to run, about {minutes(cost.seconds)} ({cost.basis})", flush=True)
+    else:
+        print("every trial is in the record: nothing is run", flush=True)
+    try:
+        with lock(record / "studies" / plan.study_id / "lock"):
+            executor = LocalExecutor(slots, record / "cache" / "logs")
+            return carry_out(plan, scale, folder, paths, executor, command)
+    except Held as held:
+        raise ValueError(
+            f"The study {plan.study_id} of {record} is being run {held}: wait for it, or give another --record DIR."
+        ) from None
+
+
+def carry_out(
+    plan: Plan, scale: Scale, folder: Folder | None, paths: Paths, executor: LocalExecutor, command: str
+) -> int:
+    """Run the plan with the progress on the terminal; then the table, the figures and where they are."""
+    from analysis import style
+    from analysis.figures import schedule_sheet
+    from study import coordinator
+    from study.progress import Display
+
+    display = Display(plan, len(executor.slots))
+    last: dict[str, Any] = {}
+    try:
+        done = coordinator.complete(plan, paths.record)
+        display.already(len(done))
+        if len(done) < len(plan.trials):
+            for event in coordinator.prepare(plan, folder, paths, executor):
+                display.show(event)
+        for event in coordinator.launch(plan, paths, executor, command, scale.curve_points):
+            if event.what == "scored":
+                trial = event.info["folder"]
+                style.save(schedule_sheet.draw_trial(trial), trial / "schedule_sheet")
+            if event.what == "finished":
+                last = event.info
+            display.show(event)
+    except KeyboardInterrupt:
+        display.end()
+        print("\nStopped. To resume, run the same command again:\n    " + command)
+        return 130
+    except OSError as error:
+        display.end()
+        print(f"\nrun.py: {error.strerror or error}: {error.filename or paths.record}. Nothing that was complete is lost: "
+              "make room and run the same command again.", file=sys.stderr)
+        return 1
+    finally:
+        executor.cancel()
+    display.end()
+    return tell(plan, paths, last)
+
+
+def tell(plan: Plan, paths: Paths, last: dict[str, Any]) -> int:
+    """The answer, the table, what stands under it, the figures' place and the UI's command."""
+    from analysis import report
+    from study import record
+
+    study = record.load_study(plan.study_id, paths.record)
+    rows = record.load(plan.study_id, paths.record)
+    page = report.build(plan.study_id, paths.record)
+    print()
+    report.print_answer(study, paths.record)
+    print(f"\nreport:    {page}\nfigures:   {page.parent / 'figures'}\ntables:    {page.parent / 'tables'}")
+    store = f"sqlite:///{paths.record}/mlflow.db"
+    print(f"MLflow UI: {Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri {store} --workers 1 --host 127.0.0.1")
+    failures = sum(rows["state"] != "complete")
+    if last:
+        last["index"].finish_launch(last["parent"], "FAILED" if failures else "FINISHED", page.parent)
+    if failures:
+        print(f"\n{failures} of {len(rows)} trials are not complete; their tracebacks are in {paths.record}/trials/*.failed. "
+              "To try them again, run the same command again.")
+    return 1 if failures else 0
+
+
+# --- reading the command line --------------------------------------------------------------------------
+
+
+def parse_changes(settings: Sequence[str]) -> dict[str, Scalar]:
+    from runners.config import read_value
+
+    changes: dict[str, Scalar] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set {setting!r} sets nothing: write --set field=value, such as --set lr=0.001.")
+        changes[name] = read_value(name, text)
+    for name, option in (("data", "--data DIR"), ("evaluator", "--evaluator FILE")):
+        if str(changes.get(name, "")).startswith(("folder(", "checkpoint(")):
+            raise ValueError(f"{name}={changes[name]!r} is a digest of a file: give the file with {option}.")
+    return changes
+
+
+def read_data(path: Path | None, changes: dict[str, Scalar]) -> Folder | None:
+    """Check `--data`; the config gets the digest of what is in it."""
+    if path is None:
+        return None
+    from runners.data import read_folder
+
+    folder = read_folder(path)
+    changes["data"] = folder.config
+    return folder
+
+
+def read_evaluator(path: Path | None, changes: dict[str, Scalar]) -> Path | None:
+    """Check `--evaluator`, and say whether it is the official one."""
+    if path is None:
+        return None
+    from runners.config import Call
+    from runners.evaluator import is_official, load_checkpoint
+
+    _, sha256 = load_checkpoint(path)
+    verdict = "is the official evaluator" if is_official(sha256) else "is NOT the official evaluator"
+    print(f"{path} {verdict} (sha256 {sha256[:12]}...)", file=sys.stderr)
+    changes["evaluator"] = str(Call("checkpoint", (("sha256", sha256),)))
+    return path.resolve()
+
+
+def stand_in_path(plan: Plan, record: Path) -> Path:
+    """Where the stand-in lies: by data, recipe and the code that trains it."""
+    import hashlib
+
+    from runners import data, evaluator
+
+    source = data.prepared(plan.baseline.data, plan.baseline.image_size, record / "cache").name
+    code = Path(evaluator.__file__).read_bytes()
+    digest = hashlib.sha256(f"{source}|{plan.baseline.evaluator}".encode() + code).hexdigest()[:12]
+    return record / "cache" / f"evaluator-{digest}.safetensors"
+
+
+def cuda_count() -> int:
+    """How many CUDA devices there are; torch is asked only where a driver is, because its import takes seconds."""
+    if not (Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists() or shutil.which("nvidia-smi")):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def device_slots(arguments: argparse.Namespace, has_cuda: int) -> list[Any]:
+    from study.executors.local import slots
+
+    if arguments.per_device is not None and arguments.per_device < 1:
+        raise ValueError(f"--per-device {arguments.per_device} runs nothing: write --per-device 1 or more.")
+    if arguments.devices is None:
+        devices = [f"cuda:{number}" for number in range(has_cuda)] or ["cpu"]
+    else:
+        devices = [device.strip() for device in arguments.devices.split(",")]
+    available = cuda_count() if any(device != "cpu" for device in devices) else 0
+    for device in devices:
+        number = device.removeprefix("cuda:")
+        if device != "cpu" and not (device.startswith("cuda:") and number.isdecimal()):
+            raise ValueError(f"--devices {device!r} is unknown: write cpu, or cuda:0,cuda:1 and so on.")
+        if device != "cpu" and int(number) >= available:
+            raise ValueError(f"--devices {device}: this machine has {available} CUDA devices; write --devices cpu.")
+    if len(set(devices)) < len(devices):
+        raise ValueError(f"--devices {arguments.devices} names a device twice: write --per-device N instead.")
+    return slots(devices, arguments.per_device)
+
+
+def check_images(folder: Folder | None, plan: Plan, record: Path) -> None:
+    """Decode every image once before anything is written: a corrupt one is bad input, not a failed study."""
+    if folder is None:
+        return
+    from runners import data
+
+    if not data.prepared(plan.baseline.data, plan.baseline.image_size, record / "cache").exists():
+        data.verify(folder)
+
+
+def probe(record: Path, plan: Plan) -> None:
+    """ValueError when the record's disk is full or read-only; nothing of the probe stays."""
+    existed = record.exists()
+    path = record / "write-probe"
+    images = 18_009 * plan.baseline.image_size**2 * 3
+    try:
+        record.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(PROBE_BYTES))
+        path.unlink()
+        free = shutil.disk_usage(record).free
+        if free < images + HEADROOM_BYTES:
+            raise OSError(f"only {free / 2**20:,.0f} MiB are free")
+    except OSError as error:
+        path.unlink(missing_ok=True) if existed else shutil.rmtree(record, ignore_errors=True)
+        reason = error.strerror or str(error)
+        raise ValueError(f"The record {record} cannot be written ({reason}): make room, or give --record DIR.") from None
+
+
+# --- the dry run -----------------------------------------------------------------------------------------
+
+
+def dry_run(plan: Plan, cost: Any, slots: list[Any], as_json: bool) -> int:
+    """Arms, trials, distinct trainings, time; touches nothing."""
+    arms = plan.spec.arms()
+    keys = {arm: {t.config.train_key for t in plan.trials if t.arm == arm} for arm in arms}
+    if as_json:
+        value = {
+            "study": plan.study,
+            "study_id": plan.study_id,
+            "scale": plan.scale,
+            "question": plan.spec.question,
+            "arms": arms,
+            "baseline_arm": plan.spec.baseline_arm,
+            "baseline": plan.baseline.to_dict(),
+            "seeds": list(plan.seeds),
+            "trials": len(plan.trials),
+            "trainings": len(plan.train_keys),
+            "missing_trials": cost.missing_trials,
+            "missing_trainings": cost.missing_trainings,
+            "seconds": cost.seconds,
+            "basis": cost.basis,
+            "devices": [slot.device for slot in slots],
+        }
+        print(json.dumps(value, indent=1))
+        return 0
+    print(f"{plan.study_id}: {plan.spec.question}\n")
+    width = max(len(arm) for arm in arms) + 2
+    print(f"{'arm':<{width}}{'seeds':>6}{'trainings':>11}{'images each':>13}")
+    for arm in arms:
+        mark = "  (baseline)" if arm == plan.spec.baseline_arm else ""
+        print(f"{arm:<{width}}{len(plan.seeds):>6}{len(keys[arm]):>11}{plan.baseline.total_images:>13,}{mark}")
+    print(f"\n{len(plan.trials)} trials, {len(plan.train_keys)} distinct trainings;"
+          f" to run: {cost.missing_trials} trials, {cost.missing_trainings} trainings")
+    print(f"about {minutes(cost.seconds)} on {describe(slots)} ({cost.basis})")
+    print("\neverything else, in every arm:")
+    for name, value in plan.baseline.to_dict().items():
+        if name not in plan.spec.factors and name != "seed":
+            print(f"  {name} = {value}")
+    return 0
+
+
+def minutes(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
+
+
+def describe(slots: list[Any]) -> str:
+    devices = [slot.device for slot in slots]
+    return ", ".join(f"{devices.count(device)} x {device}" for device in dict.fromkeys(devices))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Scales: the baselines of a study as one aligned table. Same code path, other numbers.
+
+smoke proves that everything runs, in seconds; laptop is the whole study on 2 cores in a quarter of an hour; gpu
+is minutes a trial on one modern GPU; paper is the reports' setting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runners.config import Scalar, TrialConfig, nearest
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A baseline, and what it costs on the machine it was measured on (the dry run's estimate)."""
+
+    config: TrialConfig
+    seeds: int | None  # None: the study's own number
+    curve_points: int
+    images_per_second: float  # training, one device slot
+    sampling_seconds: float  # one trial's sampling and scoring
+    preparation_seconds: float  # data and stand-in, once a record
+    measured_on: str
+
+
+REPORTS_UNET = "unet"  # its defaults are the reports' network, 113.7 M parameters
+SMALL_UNET = "unet(attention=(-1,), channels=(16, 32, 32), groups=8, layers=1)"  # .28 M parameters
+GPU_UNET = "unet(channels=(64, 64, 128, 128, 256, 256))"  # 28.5 M parameters
+
+# fmt: off
+ROWS: dict[str, dict[str, Scalar]] = {
+    #                       smoke                                     laptop                      gpu                        paper
+    "data":                {"smoke": "rendered(scenes=100)", "laptop": "rendered(view='near')", "gpu": "rendered",     "paper": "rendered"},
+    "image_size":          {"smoke": 16,                              "laptop": 16,               "gpu": 64,                 "paper": 64},
+    "model":               {"smoke": SMALL_UNET,                      "laptop": SMALL_UNET,       "gpu": GPU_UNET,           "paper": REPORTS_UNET},
+    "timesteps":           {"smoke": 1000,                            "laptop": 1000,             "gpu": 1000,               "paper": 1000},
+    "prediction":          {"smoke": "v",                             "laptop": "v",              "gpu": "v",                "paper": "eps"},
+    "weighting":           {"smoke": "min_snr",                       "laptop": "min_snr",        "gpu": "min_snr",          "paper": "uniform"},
+    "drop_probability":    {"smoke": 0.1,                             "laptop": 0.1,              "gpu": 0.1,                "paper": 0.2},
+    "total_images":        {"smoke": 640,                             "laptop": 38_400,           "gpu": 720_000,            "paper": 3_600_000},
+    "batch_size":          {"smoke": 32,                              "laptop": 64,               "gpu": 128,                "paper": 32},
+    "lr":                  {"smoke": 3e-3,                            "laptop": 3e-3,             "gpu": 4e-4,               "paper": 1e-5},
+    "warmup_images":       {"smoke": 64,                              "laptop": 3_200,            "gpu": 38_400,             "paper": 0},
+    "adam_beta2":          {"smoke": 0.99,                            "laptop": 0.99,             "gpu": 0.99,               "paper": 0.999},
+    "ema_halflife_images": {"smoke": 320,                             "laptop": 2_560,            "gpu": 88_000,             "paper": 88_000},
+    "precision":           {"smoke": "fp32",                          "laptop": "fp32",           "gpu": "bf16",             "paper": "bf16"},
+    "sampler":             {"smoke": "ddim(steps=4)",                 "laptop": "ddim(steps=20)", "gpu": "ddim",             "paper": "ddpm"},
+    "guidance_scale":      {"smoke": 3.0,                             "laptop": 3.0,              "gpu": 2.0,                "paper": 1.0},
+    "sampling_seeds":      {"smoke": 1,                               "laptop": 1,                "gpu": 3,                  "paper": 1},
+    "evaluator":           {"smoke": "stand_in(size='smoke')",        "laptop": "stand_in",       "gpu": "stand_in",         "paper": "stand_in"},
+}
+# fmt: on
+
+
+def _config(scale: str) -> TrialConfig:
+    return TrialConfig().replace(**{name: row[scale] for name, row in ROWS.items()})  # type: ignore[index]
+
+
+SCALES: dict[str, Scale] = {
+    "smoke": Scale(_config("smoke"), 1, 2, 350, 3, 20, "one core of a 2-core server"),
+    "laptop": Scale(_config("laptop"), None, 5, 350, 12, 120, "one core of a 2-core server"),
+    "gpu": Scale(_config("gpu"), None, 10, 10_000, 15, 300, "one H200, predicted from FLOPs at 30 %"),
+    "paper": Scale(_config("paper"), None, 20, 2_500, 40, 300, "one H200, predicted from FLOPs at 30 %"),
+}
+
+
+def find(name: str) -> Scale:
+    """The scale of a name; ValueError with the nearest name when there is none."""
+    if name not in SCALES:
+        raise ValueError(f"Unknown scale {name!r}{nearest(name, SCALES)}")
+    return SCALES[name]

@@ -1,0 +1,356 @@
+"""The evaluator: torchvision's layout, refusals of wrong files, hand-computed scores, a stand-in that learns."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from runners import evaluator
+from runners.evaluator import RECIPES, SMOKE, ResNet18, StandInProgress, StandInRecipe
+
+TINY = StandInRecipe(width=8, stem="half", total_images=8_000, batch_size=64, seed=3)
+
+
+def torchvision_resnet18_shapes() -> dict[str, tuple[int, ...]]:
+    """Keys and shapes of torchvision.models.resnet18 with the head Sequential(Linear(512, 24), Sigmoid())."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def norm(name: str, channels: int) -> None:
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.{part}"] = (channels,)
+        shapes[f"{name}.num_batches_tracked"] = ()
+
+    shapes["conv1.weight"] = (64, 3, 7, 7)
+    norm("bn1", 64)
+    for layer, (before, after) in enumerate([(64, 64), (64, 128), (128, 256), (256, 512)], start=1):
+        for block in (0, 1):
+            name, entering = f"layer{layer}.{block}", before if block == 0 else after
+            shapes[f"{name}.conv1.weight"] = (after, entering, 3, 3)
+            norm(f"{name}.bn1", after)
+            shapes[f"{name}.conv2.weight"] = (after, after, 3, 3)
+            norm(f"{name}.bn2", after)
+            if entering != after:
+                shapes[f"{name}.downsample.0.weight"] = (after, entering, 1, 1)
+                norm(f"{name}.downsample.1", after)
+    shapes["fc.0.weight"], shapes["fc.0.bias"] = (24, 512), (24,)
+    return shapes
+
+
+def coloured_squares(count: int, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """One or two squares on grey, each with its own colour of four, so that labels 0-3 can be told apart at once."""
+    rng = np.random.default_rng(0)
+    colours = np.array([[220, 30, 30], [30, 200, 30], [40, 40, 220], [220, 210, 30]], dtype=np.uint8)
+    images = np.full((count, size, size, 3), 120, dtype=np.uint8)
+    labels = np.zeros((count, 24), dtype=np.bool_)
+    for index in range(count):
+        chosen = rng.permutation(4)[: 1 + index % 2]
+        for label, left in zip(chosen, rng.permutation([1, 9]), strict=False):
+            top = rng.integers(2, size - 8)
+            images[index, top : top + 6, left : left + 6] = colours[label]
+            labels[index, label] = True
+    return images, labels
+
+
+def train(recipe: StandInRecipe) -> list[StandInProgress]:
+    images, labels = coloured_squares(600)
+    return list(evaluator.train_stand_in(images, labels, np.arange(500), np.arange(500, 600), recipe))
+
+
+# ---------------------------------------------------------------- architecture
+
+
+def test_layout_is_torchvisions() -> None:
+    model, expected = ResNet18(), torchvision_resnet18_shapes()
+    assert {key: tuple(value.shape) for key, value in model.state_dict().items()} == expected
+    assert list(model.state_dict()) == list(expected), "order of the keys, as torchvision writes them"
+    assert len(expected) == 122
+    assert sum(parameter.numel() for parameter in model.parameters()) == 11_176_512 + 512 * 24 + 24
+
+
+def test_outputs_are_24_probabilities() -> None:
+    torch.manual_seed(0)
+    model = ResNet18().eval()
+    x_BCHW = torch.randn(2, 3, 64, 64)
+    stage_sides: list[int] = []
+    for layer in (model.layer1, model.layer2, model.layer3, model.layer4):
+        layer.register_forward_hook(lambda _module, _inputs, output: stage_sides.append(output.shape[-1]))
+    with torch.no_grad():
+        y_BK = model(x_BCHW)
+        assert torch.equal(y_BK, model.logits(x_BCHW).sigmoid())
+    assert y_BK.shape == (2, 24)
+    assert ((y_BK > 0) & (y_BK < 1)).all()
+    assert stage_sides[:4] == [16, 8, 4, 2]
+
+
+def test_block_adds_its_input() -> None:
+    block = evaluator.BasicBlock(4, 4, 1).eval()
+    nn.init.zeros_(block.bn2.weight)
+    x_BCHW = torch.randn(1, 4, 5, 5)
+    assert torch.equal(block(x_BCHW), x_BCHW.relu())
+
+
+@pytest.mark.parametrize(("stem", "side"), [("imagenet", 8), ("half", 16), ("small", 32)])
+def test_stems_shrink_as_they_say(stem: str, side: int) -> None:
+    model = ResNet18(width=4, stem=stem)
+    sides: list[int] = []
+    model.layer1.register_forward_hook(lambda _module, _inputs, output: sides.append(output.shape[-1]))
+    model(torch.zeros(2, 3, 32, 32))
+    assert sides == [side]
+
+
+def test_unknown_stem_is_refused() -> None:
+    with pytest.raises(ValueError, match='"imagenet", "half" or "small"'):
+        ResNet18(stem="large")
+
+
+# ---------------------------------------------------------------- the checkpoint
+
+
+def test_checkpoint_round_trip(tmp_path: Path) -> None:
+    model = ResNet18()
+    torch.save({"model": model.state_dict(), "epoch": 3}, tmp_path / "checkpoint.pth")
+    loaded, sha256 = evaluator.load_checkpoint(tmp_path / "checkpoint.pth")
+    assert sha256 == hashlib.sha256((tmp_path / "checkpoint.pth").read_bytes()).hexdigest()
+    assert not loaded.training
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value), key
+
+
+def test_only_the_official_hash_is_official() -> None:
+    assert evaluator.is_official(evaluator.OFFICIAL_SHA256)
+    assert not evaluator.is_official(hashlib.sha256(b"another file").hexdigest())
+
+
+class CreatesFile:
+    """Unpickling this with code allowed creates the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
+    planted = tmp_path / "planted"
+    torch.save({"model": CreatesFile(planted)}, tmp_path / "zip.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps({"model": CreatesFile(planted)}))
+    for name in ("zip.pth", "plain.pth"):
+        with pytest.raises(ValueError, match=r"tensors only.*checkpoint\.pth"):
+            evaluator.load_checkpoint(tmp_path / name)
+        assert not planted.exists()
+    torch.load(tmp_path / "zip.pth", weights_only=False)
+    assert planted.exists(), "the trap itself must work, or this test proves nothing"
+
+
+def wrong_head() -> dict[str, dict[str, Tensor]]:
+    state = ResNet18().state_dict()
+    return {"model": state | {"fc.0.weight": torch.zeros(1000, 512)}}
+
+
+def imagenet_head() -> dict[str, dict[str, Tensor]]:
+    state = ResNet18().state_dict()
+    weight, bias = state.pop("fc.0.weight"), state.pop("fc.0.bias")
+    return {"model": state | {"fc.weight": weight, "fc.bias": bias}}
+
+
+def another_network() -> dict[str, dict[str, Tensor]]:
+    return {"model": ResNet18().state_dict() | {"layer5.weight": torch.zeros(2)}}
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (wrong_head, r"fc.0.weight is \(1000, 512\) instead of \(24, 512\)"),
+        (imagenet_head, r"fc.0.weight is missing instead of \(24, 512\)"),
+        (another_network, r"layer5.weight is \(2,\) instead of absent"),
+        (lambda: ResNet18(width=4).state_dict(), 'no state dict under the key "model"'),
+        (lambda: torch.zeros(3), 'no state dict under the key "model"'),
+    ],
+)
+def test_wrong_checkpoints_are_refused_in_one_sentence(tmp_path: Path, content: object, complaint: str) -> None:
+    assert callable(content)
+    torch.save(content(), tmp_path / "wrong.pth")
+    with pytest.raises(ValueError, match=complaint) as refusal:
+        evaluator.load_checkpoint(tmp_path / "wrong.pth")
+    assert str(refusal.value).endswith(".")
+    assert "\n" not in str(refusal.value)
+    assert "give the evaluator's checkpoint.pth" in str(refusal.value)
+
+
+def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="There is no file"):
+        evaluator.load_checkpoint(tmp_path / "absent.pth")
+    with pytest.raises(ValueError, match="There is no file"):
+        evaluator.load_checkpoint(tmp_path)
+    (tmp_path / "damaged.pth").write_bytes(b"<html>404</html>")
+    with pytest.raises(ValueError, match="tensors only"):
+        evaluator.load_checkpoint(tmp_path / "damaged.pth")
+
+
+# ---------------------------------------------------------------- judging
+
+
+class MeanColour(ResNet18):
+    """Outputs that can be computed by hand: red, green, blue of the top left pixel, then 21 times -1."""
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        assert not self.training
+        return torch.cat([x_BCHW[:, :, 0, 0], torch.full((len(x_BCHW), 21), -1.0)], dim=1)
+
+
+def test_predict_takes_the_k_largest() -> None:
+    images = np.zeros((4, 8, 8, 3), dtype=np.uint8)
+    images[:, 0, 0] = [[10, 250, 20], [10, 250, 20], [30, 20, 10], [255, 255, 255]]
+    labels = np.zeros((4, 24), dtype=np.bool_)
+    labels[0, 5] = labels[1, :2] = labels[2, [0, 1, 23]] = labels[3, 7] = True
+    for batch_size in (1, 3, 256):
+        predicted = evaluator.predict(MeanColour(width=1), images, labels, batch_size=batch_size)
+        assert [np.flatnonzero(row).tolist() for row in predicted] == [[1], [1, 2], [0, 1, 2], [0]]
+        assert predicted.dtype == np.bool_
+
+
+def test_predict_normalizes_as_the_official_evaluator() -> None:
+    x_NCHW = evaluator.as_inputs(np.array([[[[0, 51, 255]]]], dtype=np.uint8))
+    torch.testing.assert_close(x_NCHW, torch.tensor([-1.0, 0.2 / 0.5 - 1, 1.0]).view(1, 3, 1, 1))
+
+
+def test_predict_wants_one_row_per_image() -> None:
+    with pytest.raises(ValueError, match="2 images but 3 rows"):
+        evaluator.predict(MeanColour(width=1), np.zeros((2, 8, 8, 3), np.uint8), np.zeros((3, 24), np.bool_))
+
+
+def test_accuracy_is_micro() -> None:
+    labels, predicted = np.zeros((3, 24), dtype=np.bool_), np.zeros((3, 24), dtype=np.bool_)
+    labels[0, 0] = labels[1, [1, 2, 3]] = labels[2, [4, 5]] = True
+    predicted[0, 0] = predicted[1, [1, 2, 9]] = predicted[2, [10, 11]] = True
+    assert evaluator.hits(predicted, labels).tolist() == [1, 2, 0]
+    assert evaluator.accuracy(predicted, labels) == pytest.approx(3 / 6)  # the mean over images would be 5/9
+
+
+# ---------------------------------------------------------------- the stand-in
+
+
+@pytest.fixture(scope="module")
+def reports() -> list[StandInProgress]:
+    return train(TINY)
+
+
+def test_stand_in_learns(reports: list[StandInProgress]) -> None:
+    last = reports[-1]
+    assert last.model is not None
+    assert not last.model.training
+    assert last.held_out is not None
+    assert last.held_out["images"] == 100
+    assert last.held_out["accuracy"] > 0.95  # chance is below .5: 4 labels, 1 or 2 asked
+    assert last.held_out["accuracy_distorted"] > 0.9
+    total = (50 * last.held_out["accuracy_1"] + 100 * last.held_out["accuracy_2"]) / 150
+    assert last.held_out["accuracy"] == pytest.approx(total)
+
+
+def test_progress_is_reported(reports: list[StandInProgress]) -> None:
+    assert 50 <= len(reports) <= 150
+    seen = [report.images_seen for report in reports]
+    assert seen == sorted(set(seen))
+    assert seen[-1] == TINY.total_images == reports[-1].total_images
+    assert all(report.model is None and report.held_out is None for report in reports[:-1])
+    assert all(report.images_per_second > 0 for report in reports)
+    assert np.mean([report.loss for report in reports[-5:]]) < 0.3 * reports[0].loss
+
+
+def test_same_seed_same_weights() -> None:
+    recipe = dataclasses.replace(SMOKE, total_images=256)
+    first, again, other = (train(dataclasses.replace(recipe, seed=seed))[-1].model for seed in (1, 1, 2))
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key]), key
+    assert not torch.equal(first.conv1.weight, other.conv1.weight)
+
+
+def test_training_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(dataclasses.replace(SMOKE, total_images=64))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_held_out_images_are_not_trained_on() -> None:
+    images, labels = coloured_squares(80)
+    recipe = dataclasses.replace(SMOKE, total_images=256)
+    train_rows, held_out_rows = np.arange(0, 60), np.arange(60, 80)
+    first = list(evaluator.train_stand_in(images, labels, train_rows, held_out_rows, recipe))[-1].model
+    images[60:] = 0
+    again = list(evaluator.train_stand_in(images, labels, train_rows, held_out_rows, recipe))[-1].model
+    assert first is not None
+    assert again is not None
+    assert torch.equal(first.fc[0].weight, again.fc[0].weight)  # type: ignore[arg-type]
+
+
+def test_distortions_are_per_image_and_bounded() -> None:
+    x_BCHW = evaluator.as_inputs(np.repeat(coloured_squares(1)[0], 64, axis=0))
+    distorted = evaluator.distort(x_BCHW, RECIPES[16], torch.Generator().manual_seed(0))
+    assert distorted.shape == x_BCHW.shape
+    assert distorted.abs().max() <= 1
+    assert len({image.numpy().tobytes() for image in distorted}) == 64
+    assert 0.01 < (distorted - x_BCHW).abs().mean() < 0.3
+
+
+def test_without_strength_only_the_flip_is_left() -> None:
+    recipe = StandInRecipe(8, "half", 64, noise=0, blur=0, shift=0, zoom=0, brightness=0, tint=0)
+    x_BCHW = evaluator.as_inputs(coloured_squares(32)[0])
+    distorted = evaluator.distort(x_BCHW, recipe, torch.Generator().manual_seed(0))
+    same = (distorted - x_BCHW).abs().amax((1, 2, 3)) < 1e-4
+    mirrored = (distorted - x_BCHW.flip(3)).abs().amax((1, 2, 3)) < 1e-4
+    assert (same ^ mirrored).all()
+    assert 5 < int(mirrored.sum()) < 27
+
+
+@pytest.mark.parametrize(("size", "nearest"), [(8, 16), (16, 16), (24, 32), (32, 32), (64, 64), (128, 64)])
+def test_recipe_of_the_nearest_size(size: int, nearest: int) -> None:
+    assert evaluator.recipe_for(size) == RECIPES[nearest]
+
+
+def test_recipe_for_specks_is_refused() -> None:
+    with pytest.raises(ValueError, match="16, 32 or 64"):
+        evaluator.recipe_for(4)
+
+
+@pytest.mark.parametrize("size", RECIPES)
+def test_every_recipe_builds_its_network(size: int) -> None:
+    recipe = RECIPES[size]
+    model = ResNet18(recipe.width, recipe.stem).eval()
+    assert model(torch.zeros(1, 3, size, size)).shape == (1, 24)
+
+
+def test_stand_in_round_trip(tmp_path: Path, reports: list[StandInProgress]) -> None:
+    model, held_out = reports[-1].model, reports[-1].held_out
+    assert model is not None
+    assert held_out is not None
+    path = tmp_path / "cache" / "stand_in.safetensors"
+    evaluator.save_stand_in(path, model, TINY, held_out)
+    loaded, recipe, numbers = evaluator.load_stand_in(path)
+    assert (recipe, numbers) == (TINY, held_out)
+    assert [entry.name for entry in path.parent.iterdir()] == ["stand_in.safetensors"]
+    images, labels = coloured_squares(50)
+    x_NCHW = evaluator.as_inputs(images)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x_NCHW), model(x_NCHW))
+    assert evaluator.accuracy(evaluator.predict(loaded, images, labels), labels) > 0.9
+
+
+def test_other_files_are_no_stand_in(tmp_path: Path) -> None:
+    (tmp_path / "other.safetensors").write_bytes(b"nothing of the kind")
+    for name in ("other.safetensors", "absent.safetensors"):
+        with pytest.raises(ValueError, match="no stand-in evaluator"):
+            evaluator.load_stand_in(tmp_path / name)

@@ -1,0 +1,154 @@
+"""Intervals: numbers computed by hand, printed tables of others, and a simulation of what 95 % promises."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from analysis import intervals
+
+# Three seeds (rows), three arms (columns); the first is the baseline.
+VALUES = [[0.60, 0.70, 0.55], [0.62, 0.73, 0.60], [0.58, 0.69, 0.59]]
+
+
+def test_t_interval_by_hand() -> None:
+    # 1, 2, 3: mean 2, sd 1, t(.975, 2 df) = 4.3027, half width 4.3027 / sqrt(3) = 2.4841
+    assert intervals.t_interval([1, 2, 3]) == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-4)
+    # t(.95, 2 df) = 2.9200, half width 1.6859
+    assert intervals.t_interval([1, 2, 3], level=0.9) == pytest.approx((2 - 1.6859, 2 + 1.6859), abs=1e-4)
+
+
+def test_means_by_hand() -> None:
+    found = intervals.means(VALUES)
+    assert found.n.tolist() == [3, 3, 3]
+    assert found.mean == pytest.approx([0.60, 0.706667, 0.58], abs=1e-6)
+    # sd .02, half width 4.3027 x .02 / sqrt(3) = .04968
+    assert (found.low[0], found.high[0]) == pytest.approx((0.60 - 0.04968, 0.60 + 0.04968), abs=1e-5)
+
+
+def test_means_leave_holes_out_and_say_so() -> None:
+    found = intervals.means([[0.6, math.nan], [0.8, 0.5]])
+    assert found.n.tolist() == [2, 1]
+    assert found.mean == pytest.approx([0.7, 0.5])
+    assert np.isnan(found.low).tolist() == [False, True]
+
+
+def test_differences_by_hand() -> None:
+    found = intervals.differences(VALUES)
+    # second arm: .10, .11, .11: mean .106667, sd .0057735, half width .0143422, t = 32
+    assert found.difference[1] == pytest.approx(0.106667, abs=1e-6)
+    assert (found.low[1], found.high[1]) == pytest.approx((0.092325, 0.121009), abs=1e-6)
+    # two-sided p of t with 2 df is 1 - t / sqrt(2 + t^2) = 1 - 32 / sqrt(1026) = .00097513
+    assert found.p_t[1] == pytest.approx(0.00097513, abs=1e-8)
+    # third arm: -.05, -.02, +.01: mean -.02, sd .03, t = -1.154701, p = 1 - 1.154701 / sqrt(3.333333) = .367544
+    assert found.p_t[2] == pytest.approx(0.367544, abs=1e-6)
+    # Holm: the smaller p twice, the larger once
+    assert found.p_holm[1:] == pytest.approx([2 * 0.00097513, 0.367544], abs=1e-6)
+    assert np.isnan([found.difference[0], found.p_t[0], found.p_holm[0], found.p_flip[0], found.rho[0]]).all()
+
+
+def test_an_arm_with_a_hole_is_compared_with_nothing_but_still_counts_in_the_family() -> None:
+    found = intervals.differences([[*VALUES[0], 0.9], [*VALUES[1], math.nan], [*VALUES[2], 0.9]])
+    assert np.isnan([found.difference[3], found.low[3], found.p_t[3], found.p_flip[3], found.p_holm[3]]).all()
+    assert found.p_holm[1] == pytest.approx(3 * 0.00097513, abs=1e-6)
+
+
+def test_another_column_may_be_the_baseline() -> None:
+    found = intervals.differences(VALUES, baseline=1)
+    assert found.difference[0] == pytest.approx(-0.106667, abs=1e-6)
+    assert np.isnan(found.difference[1])
+
+
+def test_one_seed_gives_no_interval_and_no_exception() -> None:
+    means, paired = intervals.means(VALUES[:1]), intervals.differences(VALUES[:1])
+    assert means.mean == pytest.approx(VALUES[0])
+    assert np.isnan([means.low, means.high]).all()
+    assert paired.difference[1] == pytest.approx(0.1)
+    assert np.isnan([paired.low[1], paired.high[1], paired.sd[1], paired.p_t[1], paired.p_holm[1]]).all()
+
+
+def test_differences_without_spread_have_no_p() -> None:
+    # One object of 72 more in each of three trainings: t would be infinite, and the verdict made of rounding.
+    assert math.isnan(intervals.paired_t([0.7 - 0.6, 0.5 - 0.4, 0.3 - 0.2]))
+    assert math.isnan(intervals.paired_t([0, 0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("paired", "p"),
+    [
+        ([1, 2, 3], 0.25),  # 2 of 8 sign patterns reach |6|
+        ([1, 2, -3], 1.0),  # the sum is 0
+        ([3, 2, -1], 0.5),  # |3+2+1| = 6, |3+2-1| = 4, |3-2+1| = 2, |3-2-1| = 0, each twice: 4 of 8 reach 4
+        ([1] * 5, 0.0625),
+        ([1] * 8, 0.0078125),
+        ([0.1, 0.1, 0.1], 0.25),  # equal sums in another order of addition count as equal
+        ([5], 1.0),
+    ],
+)
+def test_sign_flip_by_hand(paired: list[float], p: float) -> None:
+    assert intervals.sign_flip(paired) == pytest.approx(p)
+
+
+def test_sign_flip_above_twenty_is_sampled_and_repeatable() -> None:
+    weak = np.random.default_rng(1).normal(0.2, 1, 25)
+    assert intervals.sign_flip(weak) == intervals.sign_flip(weak)
+    assert intervals.sign_flip(weak) == pytest.approx(intervals.paired_t(weak), abs=0.02)
+    assert 0 < intervals.sign_flip(np.ones(25)) < 1e-4
+
+
+@pytest.mark.parametrize(("n", "p"), [(1, 1.0), (3, 0.25), (5, 0.0625), (8, 0.0078125)])
+def test_smallest_sign_flip_is_what_unanimous_seeds_reach(n: int, p: float) -> None:
+    assert intervals.smallest_sign_flip(n) == p == intervals.sign_flip(np.arange(1, n + 1))
+
+
+def test_holm_by_hand() -> None:
+    # sorted .01 x 4, .02 x 3, .03 x 2 (raised to the .06 before it), .20
+    assert intervals.holm([0.03, 0.01, 0.2, 0.02]) == pytest.approx([0.06, 0.04, 0.2, 0.06])
+    assert intervals.holm([0.01, math.nan], family=3)[0] == pytest.approx(0.03)
+    assert math.isnan(intervals.holm([0.01, math.nan])[1])
+    assert intervals.holm([math.nan]).tolist() == pytest.approx([math.nan], nan_ok=True)
+
+
+def test_correlation_by_hand() -> None:
+    # deviations (-1, 0, 1) and (-1, 1, 0): 1 / sqrt(2 x 2)
+    assert intervals.correlation([1, 2, 3], [1, 3, 2]) == pytest.approx(0.5)
+    assert math.isnan(intervals.correlation([1, 2], [1, 3]))
+    assert math.isnan(intervals.correlation([1, 2, 3], [5, 5, 5]))
+
+
+def test_wilson_by_hand() -> None:
+    # k = 8, n = 10, z^2 = 3.841459: centre (8 + 1.920729) / 13.841459 = .716740, half width .226577
+    assert intervals.wilson(8, 10) == pytest.approx((0.490162, 0.943318), abs=1e-5)
+    assert intervals.wilson(0, 10)[0] == pytest.approx(0, abs=1e-12)
+    assert np.isnan(intervals.wilson(0, 0)).all()
+
+
+def test_detectable_difference_and_its_inverse() -> None:
+    # Cohen 1988, paired t test, two-sided .05, power .8: n = 5 sees d = 1.68, n = 34 sees d = .50
+    assert intervals.detectable_difference(1, 5) == pytest.approx(1.68, abs=0.005)
+    assert intervals.detectable_difference(0.1, 34) == pytest.approx(0.0495, abs=0.0005)
+    assert math.isnan(intervals.detectable_difference(1, 1))
+    assert intervals.seeds_needed(0.5, 1) == 34
+    assert intervals.seeds_needed(-0.5, 1) == 34
+    assert intervals.seeds_needed(0.001, 1) is None
+    assert intervals.seeds_needed(0.0, 1) is None
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_the_paired_interval_covers_95_percent(n: int) -> None:
+    """3,000 studies of two arms whose seeds are correlated (rho .8) and whose true difference is .05."""
+    rng = np.random.default_rng(n)
+    hits = 0
+    for _ in range(3000):
+        luck = rng.normal(0, 0.04, n)
+        arms = np.stack([0.6 + luck + rng.normal(0, 0.02, n), 0.65 + luck + rng.normal(0, 0.02, n)], axis=1)
+        low, high = intervals.t_interval(arms[:, 1] - arms[:, 0])
+        hits += low <= 0.05 <= high
+    assert 0.93 < hits / 3000 < 0.97
+
+
+def test_the_shape_is_checked() -> None:
+    with pytest.raises(ValueError, match=r"shape \(seeds, arms\)"):
+        intervals.means([0.1, 0.2])

@@ -1,0 +1,187 @@
+"""The report as a command: what it writes, what it refuses, and what it must never load or execute."""
+
+from __future__ import annotations
+
+import html.parser
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import miniature
+import pytest
+
+from analysis import figures, report
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "analysis" / "report.py"
+HOSTILE = '<script>alert("x")</script><img src=http://example.org/x.png onerror=alert(1)>'
+
+# Runs the report while every import of what analysis must not know fails.
+BLOCKED = """
+import runpy, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "mlflow", "optuna", "diffusers", "sqlalchemy"}:
+            raise ImportError(f"analysis imported {name}")
+sys.meta_path.insert(0, Blocker())
+sys.argv = sys.argv[1:]
+sys.path[0] = ""
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run(*arguments: object, blocked: bool = False) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *(("-c", BLOCKED) if blocked else ()), str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd="/")
+
+
+class Page(html.parser.HTMLParser):
+    """Tags, the addresses they load, and the text of a page."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.events: list[str] = []
+        self.text = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        self.events += [name for name, _ in attrs if name.startswith("on")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report built by the real command, with the imports blocked, of a record with a hostile study and two holes."""
+    root = tmp_path_factory.mktemp("hostile")
+    trials = {"holes": [("cosine", 1)], "failed": [("cosine", 2)]}
+    miniature.make(root / "record", question=HOSTILE, command=HOSTILE, scale=HOSTILE, **trials)
+    done = run("--record", root / "record", "--out", root / "out", blocked=True)
+    assert done.returncode == 0, done.stderr
+    assert "squaredcos_cap_v2 is better by 0.220 [0.112, 0.328]" in done.stdout
+    assert str(root / "out" / "index.html") in done.stdout
+    return root / "out"
+
+
+@pytest.fixture(scope="module")
+def page(out: Path) -> Page:
+    return Page((out / "index.html").read_text(encoding="utf-8"))
+
+
+def test_every_table_and_figure_is_written(out: Path) -> None:
+    written = {path.name for path in (out / "tables").iterdir()}
+    assert written == {
+        f"accuracy_{name}.{kind}"
+        for name in ("validation", "test", "new_test", "unseen")
+        for kind in ("csv", "md", "tex")
+    }
+    assert {path.name for path in (out / "figures").iterdir()} == {
+        f"{name}.{kind}" for name in figures.NAMES for kind in ("png", "pdf", "csv")
+    }
+    assert "hole: 1 of 3 seeds" in (out / "tables" / "accuracy_test.csv").read_text()
+    assert "- n = 3 training seeds" in (out / "tables" / "accuracy_test.md").read_text()
+
+
+def test_the_page_has_every_part(page: Page) -> None:
+    for words in ("Results", "Figures", "Protocol", "Setting", "Environment", "Trials", "accuracy/unseen", "2.13.0"):
+        assert words in page.text
+    assert page.text.count("Parsing the plot above:") == len(figures.NAMES)
+    assert page.tags.count("img") == len(figures.NAMES)
+    assert "Half finished. 2 of 9 trials are not complete (1 failed and 1 missing)" in page.text
+    assert "ValueError: lost <GPU>" in page.text
+    assert len(re.findall(r"trials/[0-9a-f]{12}", page.text)) == 9
+    assert len(re.findall(r"run[0-9a-f]{12}", page.text)) == 9
+
+
+def test_the_page_loads_nothing(page: Page, out: Path) -> None:
+    assert page.loads, "no image was found: the parser would see no foreign one either"
+    assert all(address.startswith("data:image/png;base64,") for address in page.loads)
+    assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
+    source = (out / "index.html").read_text()
+    assert "url(" not in source
+    assert "@import" not in source
+    assert "default-src 'none'" in source
+
+
+def test_hostile_texts_are_shown_and_not_executed(page: Page) -> None:
+    assert page.text.count(HOSTILE) >= 3
+    assert not page.events
+
+
+def test_no_path_of_this_machine_is_published(out: Path) -> None:
+    for path in [out / "index.html", *out.glob("*/*.csv"), *out.glob("*/*.md"), *out.glob("*/*.tex")]:
+        assert str(out.parent) not in path.read_text(), path.name
+
+
+def test_build_finds_the_study_by_name_and_writes_into_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "NAMES", ("schedule_sheet",))  # the others cost seconds and are tested
+    index = report.build("schedules", miniature.make(tmp_path))
+    assert index == tmp_path / "studies" / "schedules-smoke" / "report" / "index.html"
+    assert miniature.QUESTION in Page(index.read_text()).text
+
+
+def test_a_figure_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "NAMES", ("same_noise_grids", "denoising_strips"))
+    record = miniature.make(tmp_path)
+    for path in record.glob("trials/*/denoising.png"):
+        path.write_bytes(b"no image")
+    page = Page(report.build("schedules", record).read_text())
+    assert page.tags.count("img") == 1
+    assert "Denoising, arm by armParsing the plot above: not drawn (" in page.text.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (None, "records no study"),
+        ("{", "is damaged"),
+        ('{"study_id": "schedules-smoke"}', "is damaged"),
+        ('{"study_id": "schedules-smoke", "study": "schedules", "launched": "1"}', "lacks question, metric"),
+    ],
+)
+def test_bad_records_are_refused_in_one_sentence(
+    broken: str | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if broken is not None:
+        (tmp_path / "studies" / "schedules-smoke").mkdir(parents=True)
+        (tmp_path / "studies" / "schedules-smoke" / "study.json").write_text(broken)
+    assert report.main(["--record", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert captured.out == ""
+
+
+def test_a_study_id_cannot_leave_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    miniature.make(tmp_path / "record", study_id="../../outside")
+    inside = tmp_path / "record" / "studies" / "x"
+    inside.mkdir(parents=True)
+    (tmp_path / "outside" / "study.json").rename(inside / "study.json")
+    assert report.main(["--record", str(tmp_path / "record")]) == 2
+    assert "not the name of its folder" in capsys.readouterr().err
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_an_unknown_study_as_a_command(miniature_record: Path) -> None:
+    done = run("--study", "schedulse", "--record", miniature_record)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "did you mean" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_help_is_immediate() -> None:
+    """Nothing heavy is imported before the arguments are read (a time limit would measure the machine)."""
+    code = f"import sys, runpy; sys.argv = ['report', '--help']; sys.path[0] = ''\ntry: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+    code += "except SystemExit: print({'pandas', 'matplotlib', 'scipy', 'numpy', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd="/")
+    assert done.stdout.startswith("usage: report")
+    assert done.stdout.rstrip().endswith("set()")
