@@ -22,7 +22,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 CSS = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1c1c1c; background: #fff;
-       max-width: 62rem; margin: 2.5rem auto 4rem; padding: 0 1.25rem; }
+       max-width: 68rem; margin: 2.5rem auto 4rem; padding: 0 1.25rem; }
 h1 { font-size: 1.75rem; line-height: 1.25; margin: .25rem 0 1rem; }
 h2 { font-size: 1.2rem; margin: 2.75rem 0 .75rem; padding-bottom: .3rem; border-bottom: 1px solid #ddd; }
 h3 { font-size: 1rem; margin: 1.75rem 0 .4rem; }
@@ -32,9 +32,9 @@ h3 { font-size: 1rem; margin: 1.75rem 0 .4rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; margin: .5rem 0; }
 th { text-align: left; font-weight: 600; border-top: 1.5px solid #333; border-bottom: 1px solid #333; }
-th, td { padding: .25rem .7rem .25rem 0; vertical-align: top; }
-td { white-space: nowrap; }
-td:last-child { white-space: normal; padding-right: 0; }
+th, td { padding: .25rem .8rem .25rem 0; vertical-align: top; }
+th, td { white-space: nowrap; }
+td:last-child { white-space: normal; padding-right: 0; min-width: 11rem; }
 tr:last-child td { border-bottom: 1.5px solid #333; }
 figure { margin: 0 0 1.5rem; }
 figure img { max-width: 100%; height: auto; display: block; margin: .25rem 0 .5rem; }
@@ -96,7 +96,7 @@ def _opening(rows: pd.DataFrame, study: Study) -> str:
         f'<p class="answer">{text(tables.answer(rows, study))}</p>\n'
         + "".join(f'<p class="note">{text(note)}</p>\n' for note in notes)
         + _table(tables.factor_rows(study))
-        + f"<p>Run again or resumed with <code>{text(study.get('command', '-'))}</code></p>"
+        + f"<p>Run and resumed with <code>{text(study.get('command', '-'))}</code></p>"
     )
 
 

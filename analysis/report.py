@@ -126,6 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def print_answer(study: Mapping[str, Any], record: Path) -> None:
+    """The table of the study's metric, the answer, and what is missing, on the terminal."""
     from analysis import tables
 
     rows = reader.load(study["study_id"], record)

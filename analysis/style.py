@@ -113,7 +113,7 @@ def strip_height(paths: Sequence[str]) -> float:
     for path in paths:
         if path and Path(path).is_file():
             height, width = imread(path).shape[:2]
-            return 0.2 + 0.97 * DOUBLE * min(float(height / width), 0.25)
+            return 0.2 + 0.97 * DOUBLE * min(float(height / width), 0.3)
     return 0.6
 
 

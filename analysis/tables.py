@@ -18,6 +18,7 @@ Study = Mapping[str, Any]
 
 LISTS = ("validation", "test", "new_test", "unseen")
 SMALLER_IS_BETTER = ("seconds", "loss", "peak_memory", "parameters")
+COMPUTE = (("total_images", "training images"), ("parameters", "parameters"), ("gflop_forward", "GFLOP a forward pass"))
 SIGNIFICANT = 1 - intervals.LEVEL
 TERMINAL = 0.05  # sqrt(alpha_bar_T) above which samples start visibly off the noise they were trained on
 
@@ -26,13 +27,12 @@ TERMINAL = 0.05  # sqrt(alpha_bar_T) above which samples start visibly off the n
 
 
 def values(rows: pd.DataFrame, study: Study, metric: str) -> intervals.Array:
-    """The metric as an array (seeds, arms) in the study's order; what is not complete or no number is NaN."""
+    """The metric as an array (seeds, arms) in the study's order; NaN where a trial is not complete."""
     complete = rows[rows["state"] == "complete"] if len(rows) else rows
     if metric not in complete:
         return np.full((len(study["seeds"]), len(study["arms"])), np.nan)
     table = complete.pivot(index="seed", columns="arm", values=metric)
-    found = table.reindex(index=study["seeds"], columns=study["arms"]).to_numpy(dtype=np.float64)
-    return np.where(np.isfinite(found), found, np.nan)
+    return table.reindex(index=study["seeds"], columns=study["arms"]).to_numpy(dtype=np.float64)
 
 
 def summary(rows: pd.DataFrame, study: Study, metric: str) -> pd.DataFrame:
@@ -131,8 +131,8 @@ def answer(rows: pd.DataFrame, study: Study) -> str:
     holes = f" Preliminary: {lacking} {'arm has' if lacking == 1 else 'arms have'} holes." if lacking else ""
     if n == 1:
         return (
-            f"One training an arm gives no interval and so no answer: {best['arm']} has the best {metric}, "
-            f"{best['mean']:.3f}, against {_mean_of(table, baseline):.3f} of {baseline} (n = 1).{holes}"
+            f"One training an arm gives no interval and so no answer: the best {metric} is {best['mean']:.3f} of "
+            f"{best['arm']}, the baseline {baseline} has {_mean_of(table, baseline):.3f} (n = 1).{holes}"
         )
     terms = f"(n = {n} training seeds an arm, 95 % paired t intervals, verdicts after Holm)"
     separated = compared[compared["verdict"].isin(["better", "worse"])]
@@ -176,8 +176,8 @@ def protocol(rows: pd.DataFrame, study: Study) -> list[str]:
         f"Checkpoint rule: {_one(complete, 'checkpoint_rule')}. Nothing was chosen on test, new_test or unseen.",
         f"Sampler: {_one(rows, 'sampler')}; guidance_scale s = {_one(rows, 'guidance_scale')} "
         "in eps_u + s (eps_c - eps_u), so s = 1 is unguided.",
-        f"Evaluator: {_one(complete, 'evaluator_kind')}, accuracy {_one(complete, 'evaluator_held_out_accuracy')} "
-        "on images that it never saw.",
+        f"Evaluator: {_one(complete, 'evaluator_kind')}; its accuracy on images that it never saw: "
+        f"{_one(complete, 'evaluator_held_out_accuracy')}.",
         "Intervals: 95 % t intervals over seeds (Student 1908); differences are paired by seed, each interval for one "
         f"comparison. The verdict is the paired t test at .05 after Holm over the {arms - 1} comparisons of a list.",
         f"Exact sign-flip test, free of the normal law: at n = {n} its p cannot be below "
@@ -210,7 +210,7 @@ def _warnings(complete: pd.DataFrame, study: Study) -> list[str]:
                 f"{arm} ends at sqrt(alpha_bar_T) = {terminal:.3f} > {TERMINAL}: it never trained on the pure noise "
                 "from which it samples, so schedule and terminal SNR are confounded."
             )
-    for field, words in (("total_images", "training images"), ("parameters", "parameters")):
+    for field, words in COMPUTE:
         if field in complete and complete[field].nunique() > 1:
             low, high = complete[field].min(), complete[field].max()
             found.append(f"Unequal compute: {words} range from {low:,.0f} to {high:,.0f} across the trials.")
@@ -258,7 +258,7 @@ def readable(table: pd.DataFrame, study: Study | None = None, metric: str = "") 
     ]
     shown["mean [95 % CI]"] = _with_interval(table, "mean", "ci low", "ci high", "")
     shown["difference [95 % CI]"] = _with_interval(table, "difference", "difference low", "difference high", "+")
-    for name in ("p Holm", "p sign-flip", "rho"):
+    for name in ("p Holm", "p sign-flip", "rho") if table["planned"].max() > 1 else ():
         shown[name] = [_decimal(value, "") for value in table[name]]
     known = [published(study, arm, metric) for arm in table["arm"]] if study else []
     if np.isfinite(known).any():

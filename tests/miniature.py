@@ -140,7 +140,7 @@ def _images(folder: Path, config: TrialConfig, rng: np.random.Generator) -> None
     clean, noise = scenes[0] / 127.5 - 1, rng.standard_normal(scenes[0].shape)
     frames = [np.clip((np.sqrt(a) * clean + np.sqrt(1 - a) * noise + 1) * 127.5, 0, 255).astype(np.uint8) for a in bars]
     _save(folder / "noised.png", _row(frames))
-    _save(folder / "denoising.png", _row(frames[::-1]))
+    _save(folder / "denoising.png", np.concatenate([_row(frames[::-1]), _row([scenes[0]] * 8)]))
 
 
 def _scene(index: int, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -22,14 +22,14 @@ STUDY = "schedules-smoke"
 every_figure = pytest.mark.parametrize("name", figures.NAMES)
 
 
-def drawn(name: str, record: Path, out: Path) -> tuple[Figure, Path, str]:
-    """The figure, its PNG and its caption; a warning (a missing glyph, a layout that does not fit) is an error."""
+def drawn(name: str, record: Path, png: Path) -> str:
+    """Draw the figure into a small `png`; its caption. A warning (a glyph, a layout that does not fit) is an error."""
     module, study = figures.load(name), reader.load_study(STUDY, record)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         table = module.table(STUDY, record)
-        figure = module.draw(table, study)
-        return figure, style.save(figure, out / name), module.caption(table, study)
+        module.draw(table, study).savefig(png, dpi=40)
+        return module.caption(table, study)
 
 
 def texts(figure: Figure) -> str:
@@ -48,26 +48,28 @@ def test_the_registry_is_the_folder() -> None:
 def test_a_figure_of_a_whole_study(name: str, miniature_record: Path, tmp_path: Path) -> None:
     """It has a title, says n, names every arm, fills the width of the page, and is the same twice."""
     assert 3 < len(figures.title(figures.load(name))) < 60
-    figure, png, caption = drawn(name, miniature_record, tmp_path / "once")
+    module, study = figures.load(name), reader.load_study(STUDY, miniature_record)
+    table = module.table(STUDY, miniature_record)
+    caption, figure = module.caption(table, study), module.draw(table, study)
     assert "n = " in caption or name == "schedule_sheet"  # a property of the setting has no n
     words = texts(figure).replace("\n", "")
     assert all(schedule in words for schedule in miniature.SCHEDULES)
+    png = style.save(figure, tmp_path / "once")
     pixels = np.asarray(Image.open(png).convert("L"))
     assert pixels.shape[1] == style.DOUBLE * 200
     assert 0.002 < np.mean(pixels < 200) < 0.98, "the page is empty or black"
-    _, again, _ = drawn(name, miniature_record, tmp_path / "twice")
+    again = style.save(module.draw(module.table(STUDY, miniature_record), study), tmp_path / "twice")
     assert png.read_bytes() == again.read_bytes()
     assert png.with_suffix(".pdf").read_bytes() == again.with_suffix(".pdf").read_bytes()
 
 
 @every_figure
-@pytest.mark.parametrize("complete", [0, 1, 8])
+@pytest.mark.parametrize("complete", [0, 4])
 def test_a_figure_of_half_a_study(name: str, complete: int, tmp_path: Path) -> None:
-    """Nothing complete, one trial complete, one trial failed."""
+    """Nothing complete; one arm complete, one with a hole and a failure, one missing."""
     trials = [(schedule, seed) for schedule in miniature.SCHEDULES for seed in range(3)]
-    miniature.make(tmp_path / "record", holes=trials[complete:], failed=trials[8:])
-    _, png, caption = drawn(name, tmp_path / "record", tmp_path)
-    assert png.is_file()
+    miniature.make(tmp_path / "record", holes=trials[complete:], failed=trials[4:5])
+    caption = drawn(name, tmp_path / "record", tmp_path / "figure.png")
     assert (complete == 0) == (" yet." in caption)
 
 
@@ -82,15 +84,14 @@ def test_a_figure_survives_missing_images_and_hostile_names(name: str, tmp_path:
     renamed = {study["arms"][0]: hostile}
     study["arms"] = [renamed.get(arm, arm) for arm in study["arms"]]
     table["arm"] = table["arm"].replace(renamed)
-    assert style.save(module.draw(table, study), tmp_path / name).is_file()
+    module.draw(table, study).savefig(tmp_path / "figure.png", dpi=40)  # an unbalanced $ raises here
 
 
 @every_figure
 def test_a_figure_of_many_arms_that_share_their_trainings(name: str, tmp_path: Path) -> None:
     """Nine arms of two sampling factors, one seed: more arms than colours, one training for all."""
     record = sampling_study(tmp_path / "record")
-    _, png, caption = drawn(name, record, tmp_path)
-    assert png.is_file()
+    caption = drawn(name, record, tmp_path / "figure.png")
     if name == "learning_curves":
         assert "and 8 more (one training)" in caption
     if name == "schedule_sheet":

@@ -1,6 +1,6 @@
 """Denoising, arm by arm.
 
-The same condition from pure noise to the sample, one strip an arm.
+The same condition from pure noise to the sample, one strip an arm: x_t above the estimate of x0.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
     lacking = len(table) - len(drawn)
     return (
         f"One sample of each of {len(drawn)} arms (training seed {drawn['seed'].iloc[0]}, n = 1 training an arm) on "
-        "its way from pure noise (left) to the image (right). All strips share condition and first noise."
+        "its way from pure noise (left) to the image (right): above the noisy state x_t, below the image that "
+        "the network expects from it. All strips share the condition and the first noise."
         + (f" {lacking} arms are missing." if lacking else "")
     )

@@ -47,29 +47,20 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     if not (table["image"] != "").any():
         return style.blank("no trial of the first seed is complete yet")
     arms = list(table["arm"].unique())
-    figure = style.figure(style.DOUBLE, 0.55 + 0.82 * len(arms))
+    figure = style.figure(style.DOUBLE, 0.35 + 1.03 * len(arms))
     figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.02, wspace=0.0, hspace=0.0)
     panels = figure.subplots(len(arms), CONDITIONS, squeeze=False)
     for row, arm in zip(panels, arms, strict=True):
         for axes, (_, cell) in zip(row, table[table["arm"] == arm].iterrows(), strict=True):
             style.show_image(axes, cell["image"], "missing")
-        label = style.arm_label(study, arm)
-        row[0].set_ylabel(_wrap(label), color=style.arm_style(study)[arm]["color"], fontsize=7)
-    titles = table.sort_values("image", ascending=False).drop_duplicates("index").set_index("index")["condition"]
-    for index, axes in enumerate(panels[0]):
-        axes.set_title(style.plain(titles[index]), fontsize=5.5, pad=2)
+        row[0].set_title(" ", pad=2)  # keeps the line free; a long name in it would push the second column away
+        label = row[0].text(0, 1.02, style.arm_label(study, arm), va="bottom", transform=row[0].transAxes)
+        label.set(color=style.arm_style(study)[arm]["color"], in_layout=False)
+    # A trial that is not complete knows no conditions: the labels come from one that does.
+    labels = table.sort_values("image", ascending=False).drop_duplicates("index").set_index("index")["condition"]
+    for index, axes in enumerate(panels[-1]):
+        axes.set_xlabel(style.plain(labels[index]), fontsize=6, labelpad=2)
     return figure
-
-
-def _wrap(label: str, width: int = 13) -> str:
-    """A long arm name on several lines, broken after a comma or an underscore where possible."""
-    lines = [""]
-    for part in label.replace(", ", ",\n").replace("_", "_\n").splitlines():
-        if lines[-1].endswith("_") and len(lines[-1]) + len(part) <= width:
-            lines[-1] += part
-        else:
-            lines.append(part)
-    return "\n".join(lines).strip()
 
 
 def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:

@@ -65,7 +65,11 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
         snr.plot(finite["u"], finite["log_snr"], **look)
     signal.set(xlabel="t / T", ylabel=r"signal $\sqrt{\bar\alpha_t}$", xlim=(0, 1), ylim=(0, 1.02))
     snr.set(xlabel="t / T", ylabel=r"$\log\,\mathrm{SNR}_t$ (nats)", xlim=(0, 1))
-    curves.legend(loc="outside upper center", title=style.arm_title(study), ncols=min(3, len(sheets)))
+    curves.legend(
+        loc="outside upper center",
+        title=style.arm_title(study) if len(sheets) == table["arm"].nunique() else "schedule",
+        ncols=min(3, len(sheets)),
+    )
     panels = strips.subplots(len(sheets), 1, squeeze=False)[:, 0]
     for axes, (arms, steps) in zip(panels, sheets.items(), strict=True):
         style.show_image(axes, steps["noised"].iloc[0])
