@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runners import render
+from runners import render, scenes
 from runners.config import Call, nearest
 
-LABELS = render.LABELS
+LABELS = scenes.LABELS
 LISTS = ("validation", "test", "new_test", "unseen")
 MIN_IMAGES = 100
 MAX_SIDE = 4096  # i-CLEVR is 320x240: anything larger than this is a mistake or an image bomb
@@ -190,15 +190,15 @@ def prepare(source: str, folder: Folder | None, image_size: int, cache: Path, wo
         images_NHWC = yield from _decoded(folder, image_size)
     else:
         arguments = rendered_arguments(source)
-        scenes = render.sample_scenes(arguments["scenes"], arguments["seed"], arguments["view"])
-        names = [render.frame_name(scene, k) for scene in range(len(scenes)) for k in range(3)]
-        conditions = [tuple(labels) for scene in scenes for labels in render.frame_labels(scene)]
+        sampled = scenes.sample_scenes(arguments["scenes"], arguments["seed"], arguments["view"])
+        names = [scenes.frame_name(position, k) for position in range(len(sampled)) for k in range(3)]
+        conditions = [tuple(labels) for scene in sampled for labels in scenes.frame_labels(scene)]
         lists = {
             name: [tuple(condition) for condition in values]
-            for name, values in render.test_lists(arguments["seed"]).items()
+            for name, values in scenes.test_lists(arguments["seed"]).items()
         }
         images_NHWC = np.empty((len(names), image_size, image_size, 3), dtype=np.uint8)
-        frames = render.render_scenes(scenes, image_size, arguments["view"], workers)
+        frames = render.render_scenes(sampled, image_size, arguments["view"], workers)
         for position, frames_3HWC in enumerate(frames):
             images_NHWC[3 * position : 3 * position + 3] = frames_3HWC
             yield Progress("rendering images", 3 * position + 3, len(names))
@@ -222,7 +222,7 @@ def prepare(source: str, folder: Folder | None, image_size: int, cache: Path, wo
         raise
 
 
-def _decoded(folder: Folder, image_size: int) -> Iterator[Progress]:
+def _decoded(folder: Folder, image_size: int) -> Generator[Progress, None, NDArray[np.uint8]]:
     names = list(folder.labels)
     images_NHWC = np.empty((len(names), image_size, image_size, 3), dtype=np.uint8)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -231,7 +231,7 @@ def _decoded(folder: Folder, image_size: int) -> Iterator[Progress]:
             images_NHWC[position] = image_HWC
             if position % 100 == 99 or position + 1 == len(names):
                 yield Progress("decoding images", position + 1, len(names))
-    return images_NHWC  # noqa: B901  (the value of `yield from`)
+    return images_NHWC
 
 
 def rendered_arguments(source: str) -> dict[str, Any]:
@@ -257,7 +257,7 @@ def prepared(source: str, image_size: int, cache: Path) -> Path:
     if call.name == "folder":
         digest = dict(call.arguments)["digest"]
     else:
-        code = Path(render.__file__).read_bytes()
+        code = Path(render.__file__).read_bytes() + Path(scenes.__file__).read_bytes()
         digest = hashlib.sha256(code + source.encode()).hexdigest()[:12]
     return cache / f"data-{digest}-{image_size}"
 
@@ -310,7 +310,7 @@ def _unseen(conditions: Sequence[Condition]) -> list[Condition]:
     from itertools import combinations
 
     seen = {frozenset(condition) for condition in conditions}
-    triples = [triple for triple in combinations(LABELS, 3) if frozenset(triple) not in seen]
+    triples: list[Condition] = [triple for triple in combinations(LABELS, 3) if frozenset(triple) not in seen]
     if len(triples) <= 136:
         return triples
     return [triples[i] for i in sorted(np.random.default_rng(0).permutation(len(triples))[:136])]

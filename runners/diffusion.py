@@ -25,9 +25,7 @@ def add_noise(x0_BCHW: torch.Tensor, eps_BCHW: torch.Tensor, ab_B111: torch.Tens
     return ab_B111.sqrt() * x0_BCHW + (1 - ab_B111).sqrt() * eps_BCHW
 
 
-def target(
-    prediction: str, x0_BCHW: torch.Tensor, eps_BCHW: torch.Tensor, ab_B111: torch.Tensor
-) -> torch.Tensor:
+def target(prediction: str, x0_BCHW: torch.Tensor, eps_BCHW: torch.Tensor, ab_B111: torch.Tensor) -> torch.Tensor:
     """What the network is asked for; v = sqrt(ab) eps - sqrt(1 - ab) x0 (Salimans & Ho 2022, appendix D)."""
     if prediction == "eps":
         return eps_BCHW

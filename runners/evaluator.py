@@ -187,22 +187,23 @@ class StandInRecipe:
     stem: str  # see ResNet18
     total_images: int  # images shown, repetitions included
     batch_size: int = 64
-    lr: float = 4e-3  # peak of the one-cycle schedule, AdamW
+    lr: float = 3e-3  # peak of the one-cycle schedule, AdamW
     weight_decay: float = 0.05
-    noise: float = 0.15  # largest standard deviation of additive noise, in [-1, 1] units; uniform in [0, noise]
-    blur: float = 0.5  # share of images blended with their half-size-and-back version
+    noise: float = 0.08  # largest standard deviation of additive noise, in [-1, 1] units; uniform in [0, noise]
+    blur: float = 0.4  # share of images blended with their half-size-and-back version
     shift: float = 0.06  # largest translation, as a share of the picture's side
     zoom: float = 0.08  # largest relative change of scale
-    brightness: float = 0.15  # largest relative change of contrast and absolute change of level
+    brightness: float = 0.1  # largest relative change of contrast and absolute change of level
     tint: float = 0.03  # largest absolute change of level of one channel
     seed: int = 0
 
 
-# The official architecture is four times as dear as width 32; measured costs and accuracies are in the README.
+# Small pictures take milder distortions: at 16 pixels a face of a cube is two pixels wide. At 64, width 32 learns as
+# much as the official width 64 from a third of the seconds.
 RECIPES: dict[int, StandInRecipe] = {
-    16: StandInRecipe(width=16, stem="small", total_images=60_000),
-    32: StandInRecipe(width=16, stem="half", total_images=100_000),
-    64: StandInRecipe(width=32, stem="imagenet", total_images=300_000),
+    16: StandInRecipe(10, "small", 105_000, 32, 6e-3, noise=0.03, blur=0.25, zoom=0, brightness=0.05, tint=0.01),
+    32: StandInRecipe(16, "half", 100_000, lr=8e-3, noise=0.05, blur=0.25, zoom=0, brightness=0.05, tint=0.01),
+    64: StandInRecipe(32, "imagenet", 260_000),
 }
 SMOKE = StandInRecipe(width=8, stem="half", total_images=512)  # exercises the path, proves nothing
 
@@ -277,7 +278,7 @@ def train_stand_in(
     y_NK = torch.from_numpy(labels[train_indices]).to(device, torch.float32)
 
     steps = max(1, recipe.total_images // recipe.batch_size)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=steps, pct_start=0.2)
     report_every, queue = max(1, steps // 100), torch.empty(0, dtype=torch.int64)
     start, loss_sum, loss_steps = time.perf_counter(), torch.zeros((), device=device), 0

@@ -25,9 +25,7 @@ def grid(images_NHWC: Pixels, columns: int = 8) -> Pixels:
     count, height, width, _ = images_NHWC.shape
     columns = min(columns, count)
     rows = -(-count // columns)
-    sheet = np.zeros(
-        (rows * (height + PADDING) + PADDING, columns * (width + PADDING) + PADDING, 3), dtype=np.uint8
-    )
+    sheet = np.zeros((rows * (height + PADDING) + PADDING, columns * (width + PADDING) + PADDING, 3), dtype=np.uint8)
     for position, image in enumerate(images_NHWC):
         top = PADDING + position // columns * (height + PADDING)
         left = PADDING + position % columns * (width + PADDING)

@@ -7,6 +7,7 @@ is a function that returns those tables. Shapes: B conditions, S steps, K labels
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -68,7 +69,7 @@ def sampler_steps(sampler: str, alpha_bar_T: Floats) -> Steps:
 
 
 def _trailing(timesteps: int, steps: int) -> NDArray[np.int64]:
-    """"Trailing" spacing, which starts at T - 1, the noisiest step the training saw (Lin et al. 2023, table 2)."""
+    """ "Trailing" spacing, which starts at T - 1, the noisiest step the training saw (Lin et al. 2023, table 2)."""
     if not 1 <= steps <= timesteps:
         raise ValueError(f"steps={steps} must be 1 to timesteps={timesteps}: a sampler cannot visit more steps.")
     return np.round(np.arange(timesteps, 0, -timesteps / steps)).astype(np.int64)[:steps] - 1
@@ -140,7 +141,8 @@ def sample(
         output = output.float()
         if both:
             # The targets are affine in eps at a fixed x_t, so guiding any of them is guiding eps.
-            output = guide(*output.chunk(2), guidance_scale)
+            output_u, output_c = output.chunk(2)
+            output = guide(output_u, output_c, guidance_scale)
         x0, eps = x0_and_eps(prediction, output, x, float(alpha_bar_T[t]))
         x0 = x0.clamp(-1, 1)
         x = steps.x0[step] * x0 + steps.eps[step] * eps + steps.xt[step] * x
@@ -182,7 +184,7 @@ def sample_list(
         for start in range(0, len(numbered), chunk):
             part = slice(start, start + chunk)
             noise = KeyedNoise(list_name, numbered[part], seed)
-            for last in sample(
+            states = sample(
                 model,
                 c_NK[part],
                 noise,
@@ -192,8 +194,8 @@ def sample_list(
                 config.prediction,
                 config.guidance_scale,
                 autocast,
-            ):
-                pass
+            )
+            last = deque(states, maxlen=1)[0]
             images.append(to_uint8(last.x_BCHW))
         passes.append(np.concatenate(images))
     return np.stack(passes)

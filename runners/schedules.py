@@ -84,7 +84,8 @@ def betas(schedule: str, timesteps: int) -> Betas:
 
 def alpha_bars(schedule: str, timesteps: int) -> NDArray[np.float64]:
     """alpha_bar_t = prod_{s <= t} (1 - beta_s), float64 (T,) (Ho et al. 2020, eq. 4)."""
-    return np.cumprod(1 - betas(schedule, timesteps))
+    bars: NDArray[np.float64] = np.cumprod(1 - betas(schedule, timesteps), dtype=np.float64)
+    return bars
 
 
 def log_snr(alpha_bar_T: NDArray[np.float64]) -> NDArray[np.float64]:

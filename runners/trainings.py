@@ -1,7 +1,7 @@
 """One training in its folder: continued from its checkpoint, watched by a learning curve, kept for every trial
 that shares its `train_key`.
 
-    <trainings>/<train_key>/   config.json curve.jsonl ema.safetensors raw.safetensors done.json (state.pt while it runs)
+    <trainings>/<train_key>/  config.json curve.jsonl ema.safetensors raw.safetensors done.json (state.pt until then)
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,7 @@ def run(
         yield [line]
         if time.perf_counter() - saved > CHECKPOINT_SECONDS and progress.images < config.total_images:
             state = {"training": training.state_dict(), "seconds": line["seconds"]}
-            _write(folder / "state.pt", lambda path, state=state: torch.save(state, path))
+            _write(folder / "state.pt", partial(torch.save, state))
             saved = time.perf_counter()
     _finish(training, folder, line["seconds"])
 
@@ -92,11 +94,10 @@ def _resume(training: Training, folder: Path) -> float:
 def _finish(training: Training, folder: Path, seconds: float) -> None:
     for which in ("ema", "raw"):
         weights = training.weights(which)
-        _write(folder / f"{which}.safetensors", lambda path, weights=weights: save_file(weights, path))
+        _write(folder / f"{which}.safetensors", partial(save_file, weights))
     facts = {"seconds/train": seconds, "images_per_second": training.images / seconds}
     for name, value in (("config.json", training.config.to_dict()), ("done.json", facts)):
-        text = json.dumps(value, indent=1)
-        _write(folder / name, lambda path, text=text: path.write_text(text))
+        _write(folder / name, methodcaller("write_text", json.dumps(value, indent=1)))
     (folder / "state.pt").unlink(missing_ok=True)
 
 

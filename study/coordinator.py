@@ -89,9 +89,7 @@ def prepare(plan: Plan, folder: data.Folder | None, paths: Paths, executor: Loca
             yield Event("preparing", info={"what": "training the stand-in evaluator", **event})
 
 
-def launch(
-    plan: Plan, paths: Paths, executor: LocalExecutor, command: str, curve_points: int
-) -> Iterator[Event]:
+def launch(plan: Plan, paths: Paths, executor: LocalExecutor, command: str, curve_points: int) -> Iterator[Event]:
     """Run what is missing. Yields an event for everything that happens.
 
     After `scored` the caller may add files to the trial's folder; what is there when the generator goes on is what
@@ -192,9 +190,10 @@ def _next(
 ) -> tuple[int, Trial] | None:
     """The next cell whose training no other slot is at; trials that share a training follow one another."""
     busy = {current.trial.config.train_key for current in running.values()}
-    for position, (number, trial) in enumerate(held):
-        if trial.config.train_key not in busy:
-            return held.pop(position)
+    for cell in held:
+        if cell[1].config.train_key not in busy:
+            held.remove(cell)
+            return cell
     while wanted:
         asked = grid.ask(set(wanted))
         if asked is None:

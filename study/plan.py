@@ -101,7 +101,7 @@ def make(
 
 
 def _study_id(study: str, scale: str, changes: Mapping[str, Scalar]) -> str:
-    """"schedules-laptop"; another baseline is another study, so its changes are hashed into the name."""
+    """ "schedules-laptop"; another baseline is another study, so its changes are hashed into the name."""
     if not changes:
         return f"{study}-{scale}"
     digest = hashlib.sha256(json.dumps(dict(changes), sort_keys=True).encode()).hexdigest()[:6]
@@ -126,9 +126,7 @@ def cost(plan: Plan, scale: Scale, root: Path, slots: int) -> Cost:
     scale's own.
     """
     missing = [
-        trial
-        for trial in plan.trials
-        if record.state(record.trial_folder(root, trial.config.trial_key)) != "complete"
+        trial for trial in plan.trials if record.state(record.trial_folder(root, trial.config.trial_key)) != "complete"
     ]
     trainings = {
         trial.config.train_key: trial.config

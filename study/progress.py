@@ -14,7 +14,7 @@ TRAINING_SHARE = 0.9  # of a trial's time; the rest is sampling and scoring
 
 
 class Display:
-    """One status line, rewritten on a terminal, repeated every ten seconds elsewhere; a line for each finished trial."""
+    """One status line, rewritten on a terminal, repeated every ten seconds elsewhere; a line a finished trial."""
 
     def __init__(self, plan: Plan, slots: int) -> None:
         self.total = len(plan.trials)

@@ -106,8 +106,10 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     paths = Paths(record, Path(), evaluator or stand_in_path(plan, record))
     print(f"{plan.study_id}: {study.question}")
     chosen = "" if arguments.scale else " (chosen: no --scale was given)"
-    print(f"scale {scale_name}{chosen}, {len(plan.trials)} trials = {len(plan.spec.arms())} arms x {len(plan.seeds)} seeds,"
-          f" {len(plan.train_keys)} trainings, on {describe(slots)}; record {record}")
+    print(
+        f"scale {scale_name}{chosen}: {len(plan.trials)} trials = {len(study.arms())} arms x {len(plan.seeds)} seeds, "
+        f"{len(plan.train_keys)} trainings, on {describe(slots)}; record {record}"
+    )
     if cost.missing_trials:
         print(f"{cost.missing_trials} trials to run, about {minutes(cost.seconds)} ({cost.basis})", flush=True)
     else:
@@ -152,8 +154,11 @@ def carry_out(
         return 130
     except OSError as error:
         display.end()
-        print(f"\nrun.py: {error.strerror or error}: {error.filename or paths.record}. Nothing that was complete is lost: "
-              "make room and run the same command again.", file=sys.stderr)
+        print(
+            f"\nrun.py: {error.strerror or error}: {error.filename or paths.record}. What was complete is kept: "
+            "make room and run the same command again.",
+            file=sys.stderr,
+        )
         return 1
     finally:
         executor.cancel()
@@ -172,14 +177,17 @@ def tell(plan: Plan, paths: Paths, last: dict[str, Any]) -> int:
     print()
     report.print_answer(study, paths.record)
     print(f"\nreport:    {page}\nfigures:   {page.parent / 'figures'}\ntables:    {page.parent / 'tables'}")
+    mlflow = Path(sys.executable).with_name("mlflow")
     store = f"sqlite:///{paths.record}/mlflow.db"
-    print(f"MLflow UI: {Path(sys.executable).parent / 'mlflow'} ui --backend-store-uri {store} --workers 1 --host 127.0.0.1")
+    print(f"MLflow UI: {mlflow} ui --backend-store-uri {store} --workers 1 --host 127.0.0.1")
     failures = sum(rows["state"] != "complete")
     if last:
         last["index"].finish_launch(last["parent"], "FAILED" if failures else "FINISHED", page.parent)
     if failures:
-        print(f"\n{failures} of {len(rows)} trials are not complete; their tracebacks are in {paths.record}/trials/*.failed. "
-              "To try them again, run the same command again.")
+        print(
+            f"\n{failures} of {len(rows)} trials are not complete; tracebacks are in {paths.record}/trials/*.failed. "
+            "To try them again, run the same command again."
+        )
     return 1 if failures else 0
 
 
@@ -293,7 +301,9 @@ def probe(record: Path, plan: Plan) -> None:
     except OSError as error:
         path.unlink(missing_ok=True) if existed else shutil.rmtree(record, ignore_errors=True)
         reason = error.strerror or str(error)
-        raise ValueError(f"The record {record} cannot be written ({reason}): make room, or give --record DIR.") from None
+        raise ValueError(
+            f"The record {record} cannot be written ({reason}): make room, or give --record DIR."
+        ) from None
 
 
 # --- the dry run -----------------------------------------------------------------------------------------
@@ -304,7 +314,7 @@ def dry_run(plan: Plan, cost: Any, slots: list[Any], as_json: bool) -> int:
     arms = plan.spec.arms()
     keys = {arm: {t.config.train_key for t in plan.trials if t.arm == arm} for arm in arms}
     if as_json:
-        value = {
+        plain: dict[str, Any] = {
             "study": plan.study,
             "study_id": plan.study_id,
             "scale": plan.scale,
@@ -321,7 +331,7 @@ def dry_run(plan: Plan, cost: Any, slots: list[Any], as_json: bool) -> int:
             "basis": cost.basis,
             "devices": [slot.device for slot in slots],
         }
-        print(json.dumps(value, indent=1))
+        print(json.dumps(plain, indent=1))
         return 0
     print(f"{plan.study_id}: {plan.spec.question}\n")
     width = max(len(arm) for arm in arms) + 2
@@ -329,8 +339,10 @@ def dry_run(plan: Plan, cost: Any, slots: list[Any], as_json: bool) -> int:
     for arm in arms:
         mark = "  (baseline)" if arm == plan.spec.baseline_arm else ""
         print(f"{arm:<{width}}{len(plan.seeds):>6}{len(keys[arm]):>11}{plan.baseline.total_images:>13,}{mark}")
-    print(f"\n{len(plan.trials)} trials, {len(plan.train_keys)} distinct trainings;"
-          f" to run: {cost.missing_trials} trials, {cost.missing_trainings} trainings")
+    print(
+        f"\n{len(plan.trials)} trials, {len(plan.train_keys)} distinct trainings;"
+        f" to run: {cost.missing_trials} trials, {cost.missing_trainings} trainings"
+    )
     print(f"about {minutes(cost.seconds)} on {describe(slots)} ({cost.basis})")
     print("\neverything else, in every arm:")
     for name, value in plan.baseline.to_dict().items():

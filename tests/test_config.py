@@ -30,7 +30,12 @@ def test_a_config_survives_its_row_and_its_text():
 
 @pytest.mark.parametrize(
     ("text", "spelling"),
-    [("ddim(eta=0.5, steps=50)", None), ("ddim( steps=50 )", "ddim(steps=50)"), ("ddim(steps=50, eta=0.5)", "ddim(eta=0.5, steps=50)"), ("linear()", "linear")],
+    [
+        ("ddim(eta=0.5, steps=50)", None),
+        ("ddim( steps=50 )", "ddim(steps=50)"),
+        ("ddim(steps=50, eta=0.5)", "ddim(eta=0.5, steps=50)"),
+        ("linear()", "linear"),
+    ],
 )
 def test_a_component_has_one_spelling(text, spelling):
     if spelling is None:
@@ -41,7 +46,9 @@ def test_a_component_has_one_spelling(text, spelling):
         assert repr(spelling) in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["", "a b", "f(1)", "__import__('os').system('x')", "f(a=open('x'))", "f(**{})", "a;b", "[1]"])
+@pytest.mark.parametrize(
+    "text", ["", "a b", "f(1)", "__import__('os').system('x')", "f(a=open('x'))", "f(**{})", "a;b", "[1]"]
+)
 def test_what_is_no_component_is_refused_and_never_run(text):
     with pytest.raises(ValueError, match=r"component|plain numbers|one permitted"):
         Call.parse(text)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runners import data, render
+from runners import data, scenes
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -88,8 +88,8 @@ def test_the_split_is_by_scene(rendered_folder, tmp_path):
 @pytest.fixture(scope="session")
 def full_lists():
     """The lists of the whole set of 6,003 scenes, from their labels alone."""
-    conditions = [tuple(labels) for scene in render.sample_scenes() for labels in render.frame_labels(scene)]
-    lists = {name: [tuple(c) for c in values] for name, values in render.test_lists().items()}
+    conditions = [tuple(labels) for scene in scenes.sample_scenes() for labels in scenes.frame_labels(scene)]
+    lists = {name: [tuple(c) for c in values] for name, values in scenes.test_lists().items()}
     return conditions, lists
 
 
@@ -142,13 +142,25 @@ DAMAGE = {
     "no test.json": (lambda folder: (folder / "test.json").unlink(), "has no test.json"),
     "broken JSON": (lambda folder: (folder / "train.json").write_text("{"), "not readable as JSON"),
     "list for mapping": (change_json("train.json", list), "must map file names"),
-    "unknown label": (change_json("train.json", lambda v: v | {sorted(v)[0]: ["red cubes"]}), "did you mean 'red cube'"),
-    "unknown label in a list": (change_json("new_test.json", lambda v: [["gray sfere"], *v]), "did you mean 'gray sphere'"),
+    "unknown label": (
+        change_json("train.json", lambda v: v | {sorted(v)[0]: ["red cubes"]}),
+        "did you mean 'red cube'",
+    ),
+    "unknown label in a list": (
+        change_json("new_test.json", lambda v: [["gray sfere"], *v]),
+        "did you mean 'gray sphere'",
+    ),
     "no label": (change_json("train.json", lambda v: v | {sorted(v)[0]: []}), "must be a list of labels"),
     "other objects": (change_json("objects.json", lambda v: {k: 23 - i for k, i in v.items()}), "must be i-CLEVR's"),
     "missing image": (lambda folder: (folder / first_name(folder)).unlink(), "is missing"),
-    "corrupt image": (lambda folder: (folder / first_name(folder)).write_bytes(b"\x89PNG\r\n\x1a\nnonsense"), "is corrupt"),
-    "truncated image": (lambda folder: (folder / first_name(folder)).write_bytes((folder / first_name(folder)).read_bytes()[:200]), "is corrupt"),
+    "corrupt image": (
+        lambda folder: (folder / first_name(folder)).write_bytes(b"\x89PNG\r\n\x1a\nnonsense"),
+        "is corrupt",
+    ),
+    "truncated image": (
+        lambda folder: (folder / first_name(folder)).write_bytes((folder / first_name(folder)).read_bytes()[:200]),
+        "is corrupt",
+    ),
     "image bomb": (lambda folder: Image.new("L", (5000, 8)).save(folder / first_name(folder)), "over 4096"),
     "parent path": (change_json("train.json", rename_first("../secret.png")), "leaves the folder"),
     "absolute path": (change_json("train.json", rename_first("/etc/passwd")), "leaves the folder"),
@@ -161,7 +173,20 @@ def test_a_damaged_folder_is_refused_by_the_command_before_anything_is_written(f
     spoil, words = DAMAGE[damage]
     spoil(folder)
     record = tmp_path / "record"
-    command = [sys.executable, "study/run.py", "--study", "schedules", "--scale", "smoke", "--data", str(folder), "--record", str(record), "--devices", "cpu"]
+    command = [
+        sys.executable,
+        "study/run.py",
+        "--study",
+        "schedules",
+        "--scale",
+        "smoke",
+        "--data",
+        str(folder),
+        "--record",
+        str(record),
+        "--devices",
+        "cpu",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
@@ -172,5 +197,5 @@ def test_a_damaged_folder_is_refused_by_the_command_before_anything_is_written(f
 
 @pytest.mark.parametrize("source", ["rendered(scenes=3)", "rendered(view='far')", "rendred", "rendered(scenes=6003)"])
 def test_bad_sources_are_refused(source):
-    with pytest.raises(ValueError, match="write|no source"):
+    with pytest.raises(ValueError, match=r"write|no source"):
         data.rendered_arguments(source)

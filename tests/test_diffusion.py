@@ -67,7 +67,9 @@ def test_guidance_convention():
     assert diffusion.guide(eps_u, eps_c, 1 + w) == (1 + w) * eps_c - w * eps_u
 
 
-@pytest.mark.parametrize(("weighting", "prediction"), [("min_snrr", "eps"), ("min_snr(gamma=0.0)", "eps"), ("uniform", "velocity")])
+@pytest.mark.parametrize(
+    ("weighting", "prediction"), [("min_snrr", "eps"), ("min_snr(gamma=0.0)", "eps"), ("uniform", "velocity")]
+)
 def test_bad_objectives_are_refused(weighting, prediction):
-    with pytest.raises(ValueError, match="write|did you mean"):
+    with pytest.raises(ValueError, match=r"write|did you mean"):
         diffusion.loss_weights(weighting, prediction, np.array([0.5]))

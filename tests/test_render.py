@@ -15,14 +15,15 @@ import pytest
 from PIL import Image
 
 from runners import render
-from runners.render import LABELS, Scene, Thing
+from runners import scenes as scenery
+from runners.scenes import LABELS, Scene, Thing
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    return render.sample_scenes()
+    return scenery.sample_scenes()
 
 
 def labels_of(scene: Scene) -> frozenset[str]:
@@ -47,7 +48,7 @@ def test_labels_are_in_the_index_order_of_the_data_set() -> None:
 
 
 def test_held_out_triples_never_occur_and_all_others_do(scenes: list[Scene]) -> None:
-    held_out = {frozenset(triple) for triple in render.held_out_triples()}
+    held_out = {frozenset(triple) for triple in scenery.held_out_triples()}
     shown = {labels_of(scene) for scene in scenes}
     assert len(held_out) == 136
     assert len(scenes) == 6003
@@ -55,27 +56,27 @@ def test_held_out_triples_never_occur_and_all_others_do(scenes: list[Scene]) -> 
 
 
 def test_every_single_and_every_pair_occurs(scenes: list[Scene]) -> None:
-    frames = [frozenset(labels) for scene in scenes for labels in render.frame_labels(scene)]
+    frames = [frozenset(labels) for scene in scenes for labels in scenery.frame_labels(scene)]
     assert {len(frame) for frame in frames} == {1, 2, 3}
     assert len({frame for frame in frames if len(frame) == 1}) == 24
     assert len({frame for frame in frames if len(frame) == 2}) == 276
 
 
 def test_another_seed_holds_out_other_triples_and_a_prefix_is_the_same_scenes(scenes: list[Scene]) -> None:
-    assert render.held_out_triples(1) != render.held_out_triples(0) == render.held_out_triples(0)
-    assert render.sample_scenes(20, seed=1) != render.sample_scenes(20) == scenes[:20]
+    assert scenery.held_out_triples(1) != scenery.held_out_triples(0) == scenery.held_out_triples(0)
+    assert scenery.sample_scenes(20, seed=1) != scenery.sample_scenes(20) == scenes[:20]
 
 
 @pytest.mark.parametrize("view", ["clevr", "near"])
 def test_objects_neither_intersect_nor_leave_the_view(view: str) -> None:
     corner = {"cube": math.sqrt(2), "sphere": 1.0, "cylinder": 1.0}
-    camera = render.VIEWS[view]
-    for scene in render.sample_scenes(500, view=view):
+    camera = scenery.VIEWS[view]
+    for scene in scenery.sample_scenes(500, view=view):
         for a, b in itertools.combinations(scene.things, 2):
-            reach = sum(render.RADIUS[thing.shape] * corner[thing.shape] for thing in (a, b))
+            reach = sum(scenery.RADIUS[thing.shape] * corner[thing.shape] for thing in (a, b))
             assert math.dist((a.x, a.y), (b.x, b.y)) > reach
         for thing in scene.things:
-            edges = render._box(thing, camera)[:4]
+            edges = scenery.box_on_picture(thing, camera)[:4]
             assert min(edges) >= 0
             assert max(edges) <= 1
 
@@ -85,8 +86,8 @@ def test_the_first_object_of_a_clevr_scene_stands_at_the_centre(scenes: list[Sce
 
 
 def test_composition_of_the_test_lists() -> None:
-    lists = render.test_lists()
-    held_out = {frozenset(triple) for triple in render.held_out_triples()}
+    lists = scenery.test_lists()
+    held_out = {frozenset(triple) for triple in scenery.held_out_triples()}
     for name, sizes in {"test": [1] * 6 + [2] * 12 + [3] * 14, "new_test": [2] * 12 + [3] * 20}.items():
         conditions = lists[name]
         assert sorted(map(len, conditions)) == sizes
@@ -96,32 +97,32 @@ def test_composition_of_the_test_lists() -> None:
         assert not held_out & {frozenset(condition) for condition in conditions}
     repeats = [len({label.split()[0] for label in c}) < len(c) for c in lists["new_test"]]
     assert sum(repeats) == 28
-    assert render.test_lists() == lists != render.test_lists(1)
+    assert scenery.test_lists() == lists != scenery.test_lists(1)
 
 
 @pytest.mark.parametrize("view", ["clevr", "near"])
 def test_a_frame_only_changes_around_its_new_object(view: str, scenes: list[Scene]) -> None:
-    camera = render.VIEWS[view]
-    for scene in render.sample_scenes(12, view=view):
+    camera = scenery.VIEWS[view]
+    for scene in scenery.sample_scenes(12, view=view):
         frames = render.render_scene(scene, 64, view).astype(int)
         for k in (1, 2):
             change = np.abs(frames[k] - frames[k - 1]).max(-1)
-            left, top, right, bottom, _ = (64 * edge for edge in render._box(scene.things[k], camera))
+            left, top, right, bottom, _ = (64 * edge for edge in scenery.box_on_picture(scene.things[k], camera))
             wide, tall = right - left, bottom - top
             row, column = np.mgrid[:64, :64] + 0.5
             # A shadow is at most a few objects long, wherever the lamps stand.
             far = (np.abs(column - (left + right) / 2) > 4 * wide) | (np.abs(row - (top + bottom) / 2) > 3 * tall)
             assert change[far].max(initial=0) <= 2
             rows, columns = middle(top, bottom), middle(left, right)
-            boxes = [render._box(thing, camera) for thing in scene.things]
-            hidden = any(render._covered(boxes[k], box) > 0 for box in boxes[:k])
+            boxes = [scenery.box_on_picture(thing, camera) for thing in scene.things]
+            hidden = any(scenery._covered(boxes[k], box) > 0 for box in boxes[:k])
             assert hidden or np.median(change[rows, columns]) > 12
 
 
 def test_an_object_casts_a_shadow() -> None:
     things = (Thing("cyan sphere", 0, 0, 0.0), Thing("red cube", 2, -2, 0.0), Thing("gray cube", -2.5, -2.5, 0.0))
     frames = render.render_scene(Scene(things, ((0, 0, 0),) * 3)).astype(int)
-    left, top, right, bottom, _ = (int(64 * edge) for edge in render._box(things[1], render.VIEWS["clevr"]))
+    left, top, right, bottom, _ = (int(64 * edge) for edge in scenery.box_on_picture(things[1], scenery.VIEWS["clevr"]))
     drop = (frames[0] - frames[1]).min(-1)
     drop[top - 1 : bottom + 2, left - 1 : right + 2] = 0  # the cube itself
     assert (drop > 6).sum() > 10
@@ -132,8 +133,8 @@ def test_a_nearer_object_hides_a_farther_one_that_comes_later() -> None:
     things = (Thing("red cube", 0, 0, 0.0), Thing("cyan sphere", -1.5, 1.3, 0.0), Thing("gray cube", 2.5, 2.5, 0.0))
     scene = Scene(things, ((0, 0, 0),) * 3)
     alone, both = (frame.astype(int) for frame in render.render_scene(scene)[:2])
-    boxes = [render._box(thing, render.VIEWS["clevr"]) for thing in things]
-    assert 0.2 < render._covered(boxes[1], boxes[0]) < 0.8
+    boxes = [scenery.box_on_picture(thing, scenery.VIEWS["clevr"]) for thing in things]
+    assert 0.2 < scenery._covered(boxes[1], boxes[0]) < 0.8
     red = alone[..., 0] > 1.5 * alone[..., 1]
     cyan = both[..., 1] > 1.5 * both[..., 0]
     assert red.sum() > 80
@@ -150,7 +151,7 @@ HUES = {"gray": None, "red": 0, "blue": 229, "green": 114, "brown": 28, "purple"
 @pytest.mark.parametrize("label", LABELS)
 def test_the_hue_of_each_colour_is_recognisable(label: str, image_size: int, view: str) -> None:
     picture = render.render_scene(alone(label), image_size, view)[0]
-    box = render._box(Thing(label, 0, 0, 0.4), render.VIEWS[view])
+    box = scenery.box_on_picture(Thing(label, 0, 0, 0.4), scenery.VIEWS[view])
     left, top, right, bottom, _ = (image_size * edge for edge in box)
     rows, columns = middle(top, bottom), middle(left, right)
     hue, saturation, _ = colorsys.rgb_to_hsv(*(picture[rows, columns].mean((0, 1)) / 255))
@@ -185,8 +186,8 @@ def test_two_processes_draw_what_one_draws(scenes: list[Scene]) -> None:
         (lambda scene: render.render_scene(scene, 4), "write 8 to 512"),
         (lambda scene: render.render_scene(scene, 64, "far"), "write one of clevr, near"),
         (lambda scene: list(render.render_scenes([scene], workers=0)), "write 1 or more"),
-        (lambda scene: render.sample_scenes(-1), "write 0 or more"),
-        (lambda scene: render.sample_scenes(0, view="far"), "write one of clevr, near"),
+        (lambda scene: scenery.sample_scenes(-1), "write 0 or more"),
+        (lambda scene: scenery.sample_scenes(0, view="far"), "write one of clevr, near"),
     ],
 )
 def test_nonsense_is_refused_with_what_to_write(call, words: str, scenes: list[Scene]) -> None:  # type: ignore[no-untyped-def]
@@ -208,12 +209,12 @@ def test_the_command_writes_a_folder_and_refuses_an_occupied_one(tmp_path: Path)
     assert "9 of 9 images" in done.stderr
     train = json.loads((folder / "train.json").read_text())
     assert sorted(path.name for path in folder.glob("*.png")) == sorted(train)
-    assert [len(train[render.frame_name(2, k)]) for k in range(3)] == [1, 2, 3]
+    assert [len(train[scenery.frame_name(2, k)]) for k in range(3)] == [1, 2, 3]
     assert json.loads((folder / "objects.json").read_text()) == {label: i for i, label in enumerate(LABELS)}
-    for name, conditions in render.test_lists().items():
+    for name, conditions in scenery.test_lists().items():
         assert json.loads((folder / f"{name}.json").read_text()) == conditions
-    scene = render.sample_scenes(3, view="near")[2]
-    with Image.open(folder / render.frame_name(2, 1)) as picture:
+    scene = scenery.sample_scenes(3, view="near")[2]
+    with Image.open(folder / scenery.frame_name(2, 1)) as picture:
         np.testing.assert_array_equal(np.asarray(picture), render.render_scene(scene, 16, "near")[1])
     assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
 

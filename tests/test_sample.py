@@ -49,7 +49,9 @@ def theirs(scheduler, steps: int, scale: float, **step_arguments) -> torch.Tenso
             u, cond = net(x, t_B, torch.zeros_like(c)), net(x, t_B, c)
             output = u + scale * (cond - u)
         if isinstance(scheduler, DDIMScheduler):
-            variance_noise = noise.draw(SHAPE) if step_arguments["eta"] > 0 and t != scheduler.timesteps[-1] else torch.zeros_like(x)
+            variance_noise = (
+                noise.draw(SHAPE) if step_arguments["eta"] > 0 and t != scheduler.timesteps[-1] else torch.zeros_like(x)
+            )
             x = scheduler.step(output, t, x, variance_noise=variance_noise, **step_arguments).prev_sample
         else:
             x = ancestral_step(scheduler, output, t, x, noise)
@@ -75,7 +77,11 @@ PREDICTION_NAMES = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
 @pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
 def test_ddim_equals_diffusers(schedule, eta, prediction):
     scheduler = DDIMScheduler(
-        1000, beta_schedule=schedule, prediction_type=PREDICTION_NAMES[prediction], timestep_spacing="trailing", clip_sample=True
+        1000,
+        beta_schedule=schedule,
+        prediction_type=PREDICTION_NAMES[prediction],
+        timestep_spacing="trailing",
+        clip_sample=True,
     )
     wanted = theirs(scheduler, 50, 2.0, eta=eta)
     sampler = "ddim" if eta == 0 else f"ddim(eta={eta})"
@@ -86,7 +92,10 @@ def test_ddim_equals_diffusers(schedule, eta, prediction):
 @pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
 def test_ddpm_equals_diffusers(prediction, steps, sampler):
     scheduler = DDPMScheduler(
-        100, beta_schedule="squaredcos_cap_v2", prediction_type=PREDICTION_NAMES[prediction], timestep_spacing="trailing"
+        100,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type=PREDICTION_NAMES[prediction],
+        timestep_spacing="trailing",
     )
     wanted = theirs(scheduler, steps, 2.0)
     torch.testing.assert_close(ours("squaredcos_cap_v2", 100, sampler, prediction, 2.0), wanted, atol=2e-5, rtol=0)
@@ -142,7 +151,9 @@ def test_samples_do_not_depend_on_the_chunk():
 def test_guidance_one_is_the_conditional_model_and_zero_the_unconditional_one():
     unguided = ours("linear", 20, "ddpm", "eps", 1.0)
     torch.testing.assert_close(unguided, ours("linear", 20, "ddpm", "eps", 1.0 + 1e-9), atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours("linear", 20, "ddpm", "eps", 0.0), ours("linear", 20, "ddpm", "eps", 1e-9), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        ours("linear", 20, "ddpm", "eps", 0.0), ours("linear", 20, "ddpm", "eps", 1e-9), atol=1e-5, rtol=0
+    )
     assert not torch.allclose(unguided, ours("linear", 20, "ddpm", "eps", 0.0))
 
 
@@ -153,7 +164,13 @@ def test_eight_bits_are_clamped_and_rounded():
 
 @pytest.mark.parametrize(
     ("sampler", "words"),
-    [("ddimm", "did you mean 'ddim'"), ("ddim(steps=1001)", "1 to timesteps=1000"), ("ddim(steps=0)", "1 to"), ("ddim(eta=2.0)", "leaves"), ("ddpm(stepz=3)", "did you mean 'steps'")],
+    [
+        ("ddimm", "did you mean 'ddim'"),
+        ("ddim(steps=1001)", "1 to timesteps=1000"),
+        ("ddim(steps=0)", "1 to"),
+        ("ddim(eta=2.0)", "leaves"),
+        ("ddpm(stepz=3)", "did you mean 'steps'"),
+    ],
 )
 def test_bad_samplers_say_what_to_write(sampler, words):
     with pytest.raises(ValueError, match=words):

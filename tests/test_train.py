@@ -33,7 +33,9 @@ def _one_thread():
 
 def images_and_labels(count: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8), multi_hot([["red cube"], ["blue sphere"]] * (count // 2))
+    return rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8), multi_hot(
+        [["red cube"], ["blue sphere"]] * (count // 2)
+    )
 
 
 def trained(config: TrialConfig, count: int = 24) -> tuple[Training, list[float]]:
@@ -164,5 +166,8 @@ def test_an_interrupted_folder_continues_and_ends_the_same(tmp_path, monkeypatch
     for name in ("ema.safetensors", "raw.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     kept = ("images", "loss", "lr", "accuracy/validation")
-    curves = [[{key: line.get(key) for key in kept} for line in trainings.read_curve(tmp_path / run)] for run in ("whole", "parts")]
+    curves = [
+        [{key: line.get(key) for key in kept} for line in trainings.read_curve(tmp_path / run)]
+        for run in ("whole", "parts")
+    ]
     assert curves[0] == curves[1]

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+ENCODERS = ("linear", "mlp", "embedding")
+
 
 class LabelUNet(nn.Module):
     """eps, v or x0 of (x_BCHW, t_B, c_BK). A condition of zeros means "unconditional"."""
@@ -41,7 +43,9 @@ def build(
     """A UNet2DModel over `image_size / patch` pixels.
 
     `channels` per level; `layers` residual blocks a level; `attention` the levels with self-attention (-2: the
-    last but one, as in the reports); `encoder` "linear" (one Linear) or "mlp" (two with a SiLU between).
+    last but one, as in the reports); `encoder` "linear" (one Linear), "mlp" (two with a SiLU between) or "embedding"
+    (one learned vector a label, of unit variance as in torch.nn.Embedding, summed: the condition speaks as loudly as
+    the timestep from the first step on, which short trainings need).
     Raises ValueError when the levels do not divide the image or the groups do not divide the channels.
     """
     from diffusers import UNet2DModel  # 2 s to import: only when a network is built
@@ -50,7 +54,7 @@ def build(
     levels = {level % len(channels) for level in attention}
     down = ["AttnDownBlock2D" if level in levels else "DownBlock2D" for level in range(len(channels))]
     up = [name.replace("Down", "Up") for name in reversed(down)]
-    unet: Any = UNet2DModel(
+    unet: Any = UNet2DModel(  # type: ignore[no-untyped-call]
         sample_size=image_size // patch,
         in_channels=3 * patch**2,
         out_channels=3 * patch**2,
@@ -62,9 +66,12 @@ def build(
         class_embed_type="identity",
     )
     width = 4 * channels[0]  # width of UNet2DModel's time embedding
-    if encoder == "linear":
-        return LabelUNet(unet, nn.Linear(labels, width), patch)
-    return LabelUNet(unet, nn.Sequential(nn.Linear(labels, 64), nn.SiLU(), nn.Linear(64, width)), patch)
+    if encoder == "mlp":
+        return LabelUNet(unet, nn.Sequential(nn.Linear(labels, 64), nn.SiLU(), nn.Linear(64, width)), patch)
+    linear = nn.Linear(labels, width)
+    if encoder == "embedding":
+        nn.init.normal_(linear.weight)
+    return LabelUNet(unet, linear, patch)
 
 
 def check(
@@ -87,7 +94,7 @@ def check(
         )
     if any(width % groups for width in channels):
         raise ValueError(f"groups={groups} must divide every width of channels={channels}.")
-    if encoder not in ("linear", "mlp"):
-        raise ValueError(f"encoder={encoder!r} is unknown: write encoder='linear' or encoder='mlp'.")
+    if encoder not in ENCODERS:
+        raise ValueError(f"encoder={encoder!r} is unknown: write one of {', '.join(ENCODERS)}.")
     if any(not -len(channels) <= level < len(channels) for level in attention):
         raise ValueError(f"attention={attention} names a level that channels={channels} do not have.")

@@ -1,0 +1,283 @@
+"""The whole study at smoke scale, as a user runs it: real processes, real databases, real pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runners.config import TrialConfig
+from study import record as reader
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parent.parent
+ARMS = ["schedule=linear", "schedule=cosine", "schedule=squaredcos_cap_v2"]
+
+
+def command(record: Path, *arguments: str) -> list[str]:
+    study = ["--study", "schedules", "--scale", "smoke", "--record", str(record)]
+    return [sys.executable, "study/run.py", *study, *arguments]
+
+
+def run(record: Path, *arguments: str, workers: int = 1) -> subprocess.CompletedProcess[str]:
+    """One worker unless the test is about several: each pays seconds for its imports."""
+    line = command(record, *arguments, "--per-device", str(workers))
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def alive(pid: str) -> bool:
+    """Whether a process still runs; one that only waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def client(record: Path):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=f"sqlite:///{record.resolve()}/mlflow.db")
+
+
+def runs(record: Path, study_id: str = "schedules-smoke"):
+    index = client(record)
+    experiment = index.get_experiment_by_name(study_id)
+    return index.search_runs([experiment.experiment_id])
+
+
+def optuna_study(record: Path, study_id: str = "schedules-smoke"):
+    import optuna
+
+    return optuna.load_study(study_name=study_id, storage=f"sqlite:///{record.resolve()}/optuna.db")
+
+
+def table_of(output: str) -> str:
+    return output[output.index("arm ") : output.index("report:")]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished study, its record and its output."""
+    record = tmp_path_factory.mktemp("study") / "record"
+    done = run(record, workers=2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return record, done
+
+
+def test_it_tells_what_it_does_and_what_came_out(finished):
+    record, done = finished
+    assert "3 trials = 3 arms x 1 seeds, 3 trainings, on" in done.stdout
+    assert "[3/3]" in done.stdout
+    assert re.search(r"trial \d of 3 \| .*images/s \| .* left", done.stdout)
+    assert all(arm in table_of(done.stdout) for arm in ARMS)
+    assert (record / "studies/schedules-smoke/report/index.html").is_file()
+    assert f"mlflow ui --backend-store-uri sqlite:///{record}/mlflow.db --workers 1 --host 127.0.0.1" in done.stdout
+    assert "Warning" not in done.stderr
+
+
+def test_a_trial_folder_holds_all_of_a_trial(finished):
+    record, _ = finished
+    rows = reader.load("schedules", record)
+    assert list(rows["arm"]) == ARMS
+    assert set(rows["state"]) == {"complete"}
+    folder = Path(rows["folder"][0])
+    assert TrialConfig.from_dict(json.loads((folder / "config.json").read_text())).trial_key == folder.name
+    wanted = {f"grid_{name}.png" for name in ("validation", "test", "new_test", "unseen")}
+    wanted |= {"denoising.png", "noised.png", "schedule_sheet.png", "outcomes.npz", "metrics.jsonl"}
+    assert wanted <= {path.name for path in folder.iterdir()}
+    assert len(list((folder / "images/test").glob("*.png"))) == 32
+    with Image.open(folder / "images/test/0.png") as image:
+        assert image.size == (16, 16)
+    with Image.open(folder / "grid_test.png") as image:
+        assert image.size == (8 * 66 + 2, 4 * 66 + 2)  # 8 x 4 cells of 64, padding 2
+    strip = np.asarray(Image.open(folder / "denoising.png").convert("L")).astype(float)
+    assert strip.shape[1] == 10 * 66 + 2
+    assert strip[2:66, 2:66].std() > 25  # the first frame is noise, not a gray average of it
+
+
+def test_accuracy_is_what_the_stored_outcomes_say(finished):
+    record, _ = finished
+    from runners.data import multi_hot
+
+    for _, row in reader.load("schedules", record).iterrows():
+        folder = Path(row["folder"])
+        asked = multi_hot(json.loads((folder / "conditions.json").read_text())["test"])
+        seen = np.load(folder / "outcomes.npz")["test"]
+        assert row["accuracy/test"] == pytest.approx((seen & asked).sum() / 72)
+        assert asked.sum() == 72
+
+
+def test_mlflow_is_an_index_of_the_folders(finished):
+    record, _ = finished
+    trials = [found for found in runs(record) if found.data.tags["kind"] == "trial"]
+    (parent,) = [found for found in runs(record) if found.data.tags["kind"] == "launch"]
+    assert {found.info.status for found in runs(record)} == {"FINISHED"}
+    assert sorted(found.info.run_name for found in trials) == sorted(f"{arm} seed=0" for arm in ARMS)
+    assert {found.data.tags["mlflow.parentRunId"] for found in trials} == {parent.info.run_id}
+    index = client(record)
+    for found in trials:
+        folder = record / "trials" / found.data.tags["trial_key"]
+        config = json.loads((folder / "config.json").read_text())
+        assert found.data.params == {name: str(value) for name, value in config.items()}
+        result = json.loads((folder / "result.json").read_text())
+        for name in ("accuracy/test", "seconds/train", "peak_memory_mb", "parameters"):
+            assert found.data.metrics[name] == pytest.approx(result[name])
+        assert found.data.tags["evaluator_kind"] == "stand-in"
+        assert len(found.data.tags["git_sha"]) in (7, 40)
+        losses = index.get_metric_history(found.info.run_id, "loss")
+        lines = reader.read_lines(folder / "metrics.jsonl")
+        assert [(metric.step, metric.value) for metric in losses] == [(line["images"], line["loss"]) for line in lines]
+        names = {item.path for item in index.list_artifacts(found.info.run_id)}
+        assert {"grid_test.png", "grid_new_test.png", "denoising.png", "schedule_sheet.png", "images"} <= names
+    assert {item.path for item in index.list_artifacts(parent.info.run_id)} == {"launch", "report"}
+
+
+def test_optuna_holds_every_trial(finished):
+    record, _ = finished
+    import optuna
+
+    trials = optuna_study(record).trials
+    assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
+    assert sorted(trial.params["schedule"] for trial in trials) == ["cosine", "linear", "squaredcos_cap_v2"]
+    rows = reader.load("schedules", record).set_index("trial_key")
+    for trial in trials:
+        assert trial.value == pytest.approx(rows.loc[trial.user_attrs["trial_key"], "accuracy/validation"])
+
+
+def test_the_same_command_again_runs_nothing_and_prints_the_same_table(finished):
+    record, done = finished
+    before = {path: path.stat().st_mtime_ns for path in (record / "trials").rglob("*")}
+    again = run(record)
+    assert again.returncode == 0
+    assert "nothing is run" in again.stdout
+    assert table_of(again.stdout) == table_of(done.stdout)
+    assert {path: path.stat().st_mtime_ns for path in (record / "trials").rglob("*")} == before
+    assert len(runs(record)) == 4
+
+
+def test_more_seeds_run_only_the_new_cells_and_an_index_that_was_lost_is_made_again(finished, tmp_path):
+    record = Path(shutil.copytree(finished[0], tmp_path / "record"))
+    old = {path.name for path in (record / "trials").iterdir()}
+    (record / "mlflow.db").unlink()
+    (record / "optuna.db").unlink()
+    done = run(record, "--seeds", "2")
+    assert done.returncode == 0, done.stderr
+    assert "3 trials to run" in done.stdout
+    assert done.stdout.count("was complete but not in MLflow: indexed") == 3
+    assert len({path.name for path in (record / "trials").iterdir()} - old) == 3
+    assert sum(found.data.tags["kind"] == "trial" for found in runs(record)) == 6
+    assert len(optuna_study(record).trials) == 6
+    assert list(reader.load("schedules", record)["state"]) == ["complete"] * 6
+
+
+def test_killed_at_any_moment_the_same_command_finishes_it(finished, tmp_path):
+    """The coordinator is killed with SIGKILL: no worker survives it, nothing stays RUNNING, no cell is lost."""
+    record = Path(
+        shutil.copytree(finished[0], tmp_path / "record", ignore=shutil.ignore_patterns("mlflow.db*", "optuna.db*"))
+    )
+    keys = sorted(path.name for path in (record / "trials").iterdir())
+    shutil.rmtree(record / "trials" / keys[0])
+    shutil.rmtree(record / "cache" / "trainings")
+    launched = subprocess.Popen(command(record), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert launched.stdout is not None
+    for line in launched.stdout:
+        if line.startswith("started"):
+            break
+    time.sleep(2)
+    children = subprocess.run(["pgrep", "-P", str(launched.pid)], capture_output=True, text=True).stdout.split()
+    assert children
+    launched.send_signal(signal.SIGKILL)
+    launched.wait()
+    deadline = time.monotonic() + 20
+    while any(map(alive, children)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, children))
+    done = run(record)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (record / "trials").iterdir()) == keys
+    assert "RUNNING" not in {found.info.status for found in runs(record)}
+    assert table_of(done.stdout) == table_of(finished[1].stdout)
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, finished):
+    record = tmp_path / "record"
+    shutil.copytree(finished[0] / "cache", record / "cache", ignore=shutil.ignore_patterns("trainings"))
+    launched = subprocess.Popen(command(record), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert launched.stdout is not None
+    for line in launched.stdout:
+        if line.startswith("started"):
+            break
+    launched.send_signal(signal.SIGINT)
+    output, errors = launched.communicate(timeout=60)
+    assert launched.returncode == 130
+    assert "To resume, run the same command again:\n    python study/run.py --study schedules --scale smoke" in output
+    assert "Traceback" not in errors
+    assert {found.info.status for found in runs(record)} == {"KILLED"}
+
+
+def test_a_failing_trial_is_one_trial(finished, tmp_path):
+    """A learning rate that explodes: every trial diverges, each is recorded, and the exit code says so."""
+    record = tmp_path / "record"
+    shutil.copytree(finished[0] / "cache", record / "cache", ignore=shutil.ignore_patterns("trainings"))
+    done = run(record, "--set", "lr=1e30", "--set", "clip_norm=1e30")
+    assert done.returncode == 1
+    assert done.stdout.count("diverged") == 3
+    assert "3 of 3 trials are not complete" in done.stdout
+    (study_id,) = os.listdir(record / "studies")
+    statuses = {found.info.status for found in runs(record, study_id)}
+    assert statuses == {"FAILED"}
+    (failed, *_) = (found for found in runs(record, study_id) if found.data.tags["kind"] == "trial")
+    assert "traceback.txt" in {item.path for item in client(record).list_artifacts(failed.info.run_id)}
+    assert {trial.state.name for trial in optuna_study(record, study_id).trials} == {"FAIL"}
+
+
+def test_real_folders_run_through(tmp_path):
+    """`--data DIR`: a folder of images, cached by its content; the same command again runs nothing."""
+    folder = tmp_path / "scenes"
+    make = [sys.executable, "-m", "runners.render", str(folder), "--scenes", "40", "--image-size", "32"]
+    subprocess.run(make, cwd=ROOT, check=True, capture_output=True)
+    record = tmp_path / "record"
+    done = run(record, "--data", str(folder))
+    assert done.returncode == 0, done.stderr
+    (study_id,) = os.listdir(record / "studies")
+    assert study_id.startswith("schedules-smoke-folder-")
+    again = run(record, "--data", str(folder))
+    assert "nothing is run" in again.stdout
+    assert table_of(again.stdout) == table_of(done.stdout)
+    rows = reader.load(study_id, record)
+    assert rows["data"].str.fullmatch(r"folder\(digest='[0-9a-f]{12}'\)").all()
+
+
+def test_an_evaluator_file_scores_the_trials(tmp_path, finished):
+    """A checkpoint in the official layout at 64x64, with random weights: its sha256 stands beside every score."""
+    import torch
+
+    from runners.evaluator import ResNet18
+
+    torch.manual_seed(0)
+    torch.save({"model": ResNet18().state_dict()}, tmp_path / "checkpoint.pth")
+    settings = ["data=rendered(scenes=40)", "image_size=64", "total_images=32", "batch_size=8", "sampler=ddim(steps=1)"]
+    flags = [part for setting in settings for part in ("--set", setting)]
+    done = run(tmp_path / "record", "--evaluator", str(tmp_path / "checkpoint.pth"), *flags)
+    assert done.returncode == 0, done.stderr
+    (study_id,) = os.listdir(tmp_path / "record/studies")
+    rows = reader.load(study_id, tmp_path / "record")
+    assert set(rows["evaluator_kind"]) == {"other checkpoint"}
+    assert not list((tmp_path / "record/cache").glob("evaluator-*"))
+
+
+def test_databases_are_in_wal_mode(finished):
+    for name in ("mlflow.db", "optuna.db"):
+        with sqlite3.connect(finished[0] / name) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
