@@ -166,28 +166,28 @@ def _decode(path: Path, image_size: int) -> NDArray[np.uint8]:
         raise ValueError(f"The image {path.name} in {path.parent} is corrupt ({error}): restore it.") from error
 
 
-def verify(folder: Folder) -> None:
-    """ValueError, one sentence, for the first corrupt image; nothing is written."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(lambda name: _decode(folder.images / name, 8).shape, folder.labels):
-            pass
-
-
 # --- preparing and opening ---------------------------------------------------------------------------
 
 
-def prepare(source: str, folder: Folder | None, image_size: int, cache: Path, workers: int) -> Iterator[Progress]:
+def prepare(
+    source: str,
+    folder: Folder | None,
+    image_size: int,
+    cache: Path,
+    workers: int,
+    pixels_NHWC: NDArray[np.uint8] | None = None,
+) -> Iterator[Progress]:
     """Make sure that `prepared(source, image_size, cache)` is there; yields progress while it is made.
 
-    `source` is the config's `data`: "rendered(...)", or "folder(digest=...)" with its `folder`. Raises ValueError
-    for a corrupt image, before anything is written.
+    `source` is the config's `data`: "rendered(...)", or "folder(digest=...)" with its `folder`, and its images where
+    the caller has decoded them already. Raises ValueError for a corrupt image, before anything is written.
     """
     final = prepared(source, image_size, cache)
     if (final / "index.json").is_file():
         return
     if folder is not None:
         names, conditions, lists = list(folder.labels), list(folder.labels.values()), dict(folder.lists)
-        images_NHWC = yield from _decoded(folder, image_size)
+        images_NHWC = pixels_NHWC if pixels_NHWC is not None else (yield from decode(folder, image_size))
     else:
         arguments = rendered_arguments(source)
         sampled = scenes.sample_scenes(arguments["scenes"], arguments["seed"], arguments["view"])
@@ -222,7 +222,8 @@ def prepare(source: str, folder: Folder | None, image_size: int, cache: Path, wo
         raise
 
 
-def _decoded(folder: Folder, image_size: int) -> Generator[Progress, None, NDArray[np.uint8]]:
+def decode(folder: Folder, image_size: int) -> Generator[Progress, None, NDArray[np.uint8]]:
+    """All images of a folder, uint8 (N, S, S, 3), as the generator's value. ValueError for the first corrupt one."""
     names = list(folder.labels)
     images_NHWC = np.empty((len(names), image_size, image_size, 3), dtype=np.uint8)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -15,18 +15,23 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import nn
 
 from runners import evaluator, sample
 from runners.config import Call, TrialConfig
 from runners.data import SceneData, multi_hot
+from runners.locks import lock
 from runners.train import Training, TrainProgress, train
 
 CURVE_STEPS = 10  # DDIM-10 ranks trainings like the full sampler at a hundredth of its cost
 CURVE_GUIDANCE = 2.0
 CHECKPOINT_SECONDS = 120.0
+WAITING = "waiting-"  # waiting-<images>-<seconds>.npy: pictures of a curve point without a score
+Judge = Callable[[], evaluator.ResNet18 | None]
 
 
 def finished(folder: Path) -> bool:
@@ -45,36 +50,56 @@ def run(
     model: nn.Module,
     device: torch.device,
     scenes: SceneData,
-    judge: evaluator.ResNet18,
+    judge: Judge,
     curve_points: int,
 ) -> Iterator[list[dict[str, float]]]:
     """Train `model` to the end, from the checkpoint if there is one; yields new lines of the learning curve.
 
-    A finished training yields its whole curve at once.
+    A finished training yields its whole curve at once. Another process that is at the same training is waited for.
+    `judge()` is the evaluator, or None while it is being trained: a point of the learning curve waits, as a file, until
+    there is one. After the last line `score_waiting` may have points left.
     """
-    if finished(folder):
-        yield read_curve(folder)
-        return
     folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder / "lock", wait=True):
+        if finished(folder):
+            yield read_curve(folder)
+        else:
+            yield from _run(config, folder, model, device, scenes, judge, curve_points)
+
+
+def _run(
+    config: TrialConfig,
+    folder: Path,
+    model: nn.Module,
+    device: torch.device,
+    scenes: SceneData,
+    judge: Judge,
+    curve_points: int,
+) -> Iterator[list[dict[str, float]]]:
     training = Training(config, model, device)
     seconds = _resume(training, folder)
     lines = [line for line in read_curve(folder) if line["images"] <= training.images]
     # What was reported after the checkpoint is trained, and reported, again.
     (folder / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for path in folder.glob(f"{WAITING}*.npy"):
+        if int(path.stem.removeprefix(WAITING).split("-")[0]) > training.images:
+            path.unlink()
     if lines:
         yield lines
-    images_NHWC, labels_NK = scenes.images_NHWC[scenes.train_indices], scenes.labels_NK[scenes.train_indices]
+    training_set = scenes.images_NHWC[scenes.train_indices], scenes.labels_NK[scenes.train_indices]
     report_images = max(config.batch_size, config.total_images // (20 * curve_points))
     marks = [config.total_images * (point + 1) // curve_points for point in range(curve_points)]
     before, saved = training.images, time.perf_counter()
-    for progress in train(training, images_NHWC, labels_NK, report_images):
+    for progress in train(training, *training_set, report_images):
         line = _line(progress, seconds)
-        if any(before < mark <= progress.images for mark in marks):
-            line["accuracy/validation"] = _validation_accuracy(training, scenes, judge)
-        before = progress.images
-        with (folder / "curve.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        _append(folder, [line])
         yield [line]
+        if any(before < mark <= progress.images for mark in marks):
+            images_NHWC = _validation_images(training, scenes)
+            waiting = folder / f"{WAITING}{progress.images}-{line['seconds']:.3f}.npy"
+            _write(waiting, partial(_save_array, images_NHWC))
+            yield score_waiting(folder, scenes, judge, device)
+        before = progress.images
         if time.perf_counter() - saved > CHECKPOINT_SECONDS and progress.images < config.total_images:
             state = {"training": training.state_dict(), "seconds": line["seconds"]}
             _write(folder / "state.pt", partial(torch.save, state))
@@ -121,8 +146,8 @@ def _line(progress: TrainProgress, seconds_before: float) -> dict[str, float]:
     }
 
 
-def _validation_accuracy(training: Training, scenes: SceneData, judge: evaluator.ResNet18) -> float:
-    """Validation accuracy of the averaged weights by a short DDIM.
+def _validation_images(training: Training, scenes: SceneData) -> NDArray[np.uint8]:
+    """The validation list, drawn by the averaged weights with a short DDIM: uint8 (N, H, W, 3).
 
     The curve belongs to the training, which several trials may share: it has one protocol for all of them and
     knows nothing of a trial's own sampler and guidance.
@@ -132,12 +157,39 @@ def _validation_accuracy(training: Training, scenes: SceneData, judge: evaluator
         guidance_scale=CURVE_GUIDANCE if training.config.drop_probability > 0 else 1.0,
     )
     conditions = scenes.lists["validation"]
-    asked_NK = multi_hot(conditions)
-    c_NK = torch.from_numpy(asked_NK).to(training.device, torch.float32)
+    c_NK = torch.from_numpy(multi_hot(conditions)).to(training.device, torch.float32)
     training.ema.store(training.model.parameters())
     training.ema.copy_to(training.model.parameters())
     training.model.eval()
     images_KNHWC = sample.sample_list(short, training.model, "validation", conditions, c_NK, seeds=1)
     training.model.train()
     training.ema.restore(training.model.parameters())
-    return evaluator.accuracy(evaluator.predict(judge, images_KNHWC[0], asked_NK, training.device), asked_NK)
+    first: NDArray[np.uint8] = images_KNHWC[0]
+    return first
+
+
+def score_waiting(folder: Path, scenes: SceneData, judge: Judge, device: torch.device) -> list[dict[str, float]]:
+    """Score the curve points that wait, if there is an evaluator: new lines of the curve, with their accuracy."""
+    model = judge()
+    if model is None:
+        return []
+    asked_NK = multi_hot(scenes.lists["validation"])
+    lines = []
+    waiting = {tuple(path.stem.removeprefix(WAITING).split("-")): path for path in folder.glob(f"{WAITING}*.npy")}
+    for (images, seconds), path in sorted(waiting.items(), key=lambda item: int(item[0][0])):
+        seen_NK = evaluator.predict(model, np.load(path), asked_NK, device)
+        accuracy = evaluator.accuracy(seen_NK, asked_NK)
+        lines.append({"images": int(images), "seconds": float(seconds), "accuracy/validation": accuracy})
+        _append(folder, lines[-1:])
+        path.unlink()
+    return lines
+
+
+def _append(folder: Path, lines: list[dict[str, float]]) -> None:
+    with (folder / "curve.jsonl").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def _save_array(array: NDArray[np.uint8], path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)

@@ -7,6 +7,7 @@ its own key, so that trials which differ in their sampling half share it. An eve
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import platform
 import resource
@@ -25,6 +26,7 @@ from torch import nn
 
 from runners import data, diffusion, evaluate, evaluator, models, pictures, sample, schedules, trainings
 from runners.config import Call, TrialConfig
+from runners.locks import lock
 from runners.train import step_seed
 
 Event = dict[str, Any]
@@ -63,13 +65,19 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     scenes = data.open_prepared(Path(place.data))
-    judge, judge_facts = load_judge(place.evaluator)
-    judge = judge.to(device)
-
+    judge = functools.cache(lambda: load_judge(place.evaluator))
     training = Path(place.record) / "cache" / "trainings" / config.train_key
     model = build_model(config).to(device)
-    for lines in trainings.run(config, training, model, device, scenes, judge, place.curve_points):
+
+    def ready() -> evaluator.ResNet18 | None:
+        return judge()[0] if Path(place.evaluator).is_file() else None
+
+    for lines in trainings.run(config, training, model, device, scenes, ready, place.curve_points):
         yield {"event": "curve", "lines": lines, "total_images": config.total_images}
+    while ready() is None:  # another worker is training it
+        time.sleep(0.2)
+    lines = trainings.score_waiting(training, scenes, ready, device)
+    yield {"event": "curve", "lines": lines, "total_images": config.total_images}
     shutil.copy(training / "curve.jsonl", partial / "metrics.jsonl")
     model.load_state_dict(load_file(training / f"{config.weights}.safetensors", device=place.device))
     model.eval()
@@ -79,7 +87,7 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
     outcomes: dict[str, NDArray[np.bool_]] = {}
     for position, (name, conditions) in enumerate(scenes.lists.items()):
         if conditions:
-            outcomes[name] = score_list(config, model, judge, name, conditions, partial)
+            outcomes[name] = score_list(config, model, judge()[0], name, conditions, partial)
             scores |= evaluate.score_sheet(name, outcomes[name], data.multi_hot(conditions))
         yield {"event": "sampling", "done": position + 1, "total": len(scenes.lists)}
     seconds = time.perf_counter() - start
@@ -98,7 +106,7 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
         "terminal_sqrt_alpha_bar": float(alpha_bar_T[-1] ** 0.5),
         "checkpoint_rule": CHECKPOINT_RULE,
         "data_digest": scenes.digest,
-        **judge_facts,
+        **judge()[1],
     }
     texts = {
         "config": config.to_dict(),
@@ -195,7 +203,14 @@ def stand_in_recipe(config: TrialConfig) -> evaluator.StandInRecipe:
 
 
 def make_stand_in(config: TrialConfig, place: Place) -> Iterator[Event]:
-    """Train the stand-in evaluator and save it at `place.evaluator`."""
+    """Train the stand-in evaluator and save it at `place.evaluator`; one process at a time does so."""
+    with lock(Path(f"{place.evaluator}.lock"), wait=True):
+        if not Path(place.evaluator).is_file():
+            yield from _train_stand_in(config, place)
+    yield {"event": "done"}
+
+
+def _train_stand_in(config: TrialConfig, place: Place) -> Iterator[Event]:
     scenes = data.open_prepared(Path(place.data))
     recipe = stand_in_recipe(config)
     for progress in evaluator.train_stand_in(
@@ -209,7 +224,6 @@ def make_stand_in(config: TrialConfig, place: Place) -> Iterator[Event]:
         }
         if progress.model is not None and progress.held_out is not None:
             evaluator.save_stand_in(Path(place.evaluator), progress.model, recipe, progress.held_out)
-            yield {"event": "done", "accuracy": progress.held_out["accuracy"]}
 
 
 def forward_flop(config: TrialConfig, model: nn.Module, device: torch.device) -> float:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from runners import data
+from runners.locks import lock
 from runners.trial import Place
 from study import provenance, record
 from study.executors.local import LocalExecutor, Slot
-from study.locks import lock
 from study.plan import Plan, Trial
 from study.search import GridStudy
 
@@ -27,11 +30,18 @@ FLUSH_SECONDS = 10.0  # learning curves reach MLflow in batches
 
 @dataclass(frozen=True)
 class Paths:
-    """What the trials read, found or made before the first one."""
+    """The record, and the evaluator's file: the user's, or where the stand-in is or will be."""
 
     record: Path
-    data: Path
     evaluator: Path
+
+
+@dataclass(frozen=True)
+class Source:
+    """The user's folder, and its images where they had to be decoded to check them; neither for rendered scenes."""
+
+    folder: data.Folder | None
+    pixels_NHWC: NDArray[np.uint8] | None
 
 
 @dataclass
@@ -42,7 +52,6 @@ class Running:
     number: int
     run_id: str
     lines: list[dict[str, float]] = field(default_factory=list)
-    last_image: int = -1
 
 
 @dataclass(frozen=True)
@@ -64,32 +73,20 @@ def complete(plan: Plan, root: Path) -> dict[str, float]:
     return found
 
 
-def prepare(plan: Plan, folder: data.Folder | None, paths: Paths, executor: LocalExecutor) -> Iterator[Event]:
-    """Data and evaluator, if a trial is missing and they are not there yet."""
+def prepare(plan: Plan, source: Source, paths: Paths, executor: LocalExecutor) -> Iterator[Event]:
+    """The data, if they are not there yet."""
     cores = sum(slot.threads for slot in executor.slots if slot.device == "cpu") or 1
     config = plan.baseline
     # Two launches on one record: the second waits here and then finds what the first has made.
     with lock(paths.record / "cache" / "prepare.lock", wait=True):
-        for progress in data.prepare(config.data, folder, config.image_size, paths.record / "cache", cores):
+        cache = paths.record / "cache"
+        for progress in data.prepare(config.data, source.folder, config.image_size, cache, cores, source.pixels_NHWC):
             yield Event("preparing", info=asdict(progress))
-        if paths.evaluator.exists():
-            return
-        slot = executor.slots[0]
-        place = _place(paths, slot, plan)
-        executor.submit(slot, {"kind": "evaluator", "config": config.to_dict(), "place": place})
-        while True:
-            answer = executor.poll(1.0)
-            if answer is None:
-                continue
-            event = answer[1]
-            if event["event"] == "failed":
-                raise RuntimeError(f"The stand-in evaluator could not be trained:\n{event['traceback']}")
-            if event["event"] == "done":
-                return
-            yield Event("preparing", info={"what": "training the stand-in evaluator", **event})
 
 
-def launch(plan: Plan, paths: Paths, executor: LocalExecutor, command: str, curve_points: int) -> Iterator[Event]:
+def launch(
+    plan: Plan, paths: Paths, executor: LocalExecutor, command: str, curve_points: int
+) -> Generator[Event, None, None]:
     """Run what is missing. Yields an event for everything that happens.
 
     After `scored` the caller may add files to the trial's folder; what is there when the generator goes on is what
@@ -125,13 +122,19 @@ def launch(plan: Plan, paths: Paths, executor: LocalExecutor, command: str, curv
     _write_study(plan, root, command, run_ids)
 
     running: dict[int, Running] = {}
+    judging: int | None = None  # the slot that trains the stand-in evaluator, while others train already
     held: list[tuple[int, Trial]] = []  # asked, but another slot is at the training they share
     failures = 0
     flushed = time.monotonic()
     try:
         while wanted or running or held:
+            if judging is None and not paths.evaluator.exists():
+                judging = executor.slots[0].number
+                place = _place(paths, executor.slots[0], plan)
+                job = {"kind": "evaluator", "config": plan.baseline.to_dict(), "place": place}
+                executor.submit(executor.slots[0], job)
             for slot in executor.slots:
-                if slot.number not in running:
+                if slot.number not in running and slot.number != judging:
                     cell = _next(grid, wanted, held, running)
                     if cell is None:
                         break
@@ -149,12 +152,19 @@ def launch(plan: Plan, paths: Paths, executor: LocalExecutor, command: str, curv
             if answer is None:
                 continue
             slot, event = answer
+            if slot.number == judging:
+                if event["event"] == "failed":
+                    raise RuntimeError(f"The stand-in evaluator could not be trained:\n{event['traceback']}")
+                if event["event"] == "done":
+                    judging = None
+                else:
+                    yield Event("preparing", info={"what": "training the stand-in evaluator", **event})
+                continue
             current = running[slot.number]
             trial, key = current.trial, current.trial.config.trial_key
             folder = record.trial_folder(root, key)
             if event["event"] == "curve":
-                current.lines += [line for line in event["lines"] if line["images"] > current.last_image]
-                current.last_image = int(event["lines"][-1]["images"]) if event["lines"] else current.last_image
+                current.lines += event["lines"]
                 yield Event("progress", trial, {"slot": slot.number, **event})
             elif event["event"] == "done":
                 shutil.rmtree(record.failed_folder(folder), ignore_errors=True)

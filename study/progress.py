@@ -13,19 +13,36 @@ if TYPE_CHECKING:
 TRAINING_SHARE = 0.9  # of a trial's time; the rest is sampling and scoring
 
 
-class Display:
-    """One status line, rewritten on a terminal, repeated every ten seconds elsewhere; a line a finished trial."""
+class Status:
+    """One line that is rewritten on a terminal, and elsewhere printed every ten seconds."""
 
-    def __init__(self, plan: Plan, slots: int) -> None:
+    def __init__(self) -> None:
+        self.terminal = sys.stdout.isatty()
+        self.shown = time.monotonic()
+
+    def show(self, text: str, force: bool = False) -> None:
+        now = time.monotonic()
+        if now - self.shown < (0.2 if self.terminal else 10.0) and not force:
+            return
+        self.shown = now
+        print(f"\r\033[K{text}" if self.terminal else text, end="" if self.terminal else "\n", flush=True)
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        print(f"\r\033[K{text}" if self.terminal else text, flush=True)
+
+
+class Display:
+    """The events of a launch: a status line, and a line for each trial that starts or ends."""
+
+    def __init__(self, plan: Plan) -> None:
         self.total = len(plan.trials)
-        self.slots = slots
+        self.status = Status()
         self.done = 0
         self.before = 0
         self.running: dict[int, tuple[str, float, float]] = {}  # slot -> name, fraction, images a second
         self.slot_of: dict[str, int] = {}
         self.started = 0.0
-        self.terminal = sys.stdout.isatty()
-        self.shown = 0.0
 
     def already(self, count: int) -> None:
         """Trials that the record has."""
@@ -36,36 +53,38 @@ class Display:
         if event.what == "preparing":
             rate = f", {info['images_per_second']:,.0f} images/s" if "images_per_second" in info else ""
             finished = info["done"] >= info["total"]
-            self._status(f"{info['what']}: {info['done']:,} of {info['total']:,}{rate}", force=finished)
+            self.status.show(f"{info['what']}: {info['done']:,} of {info['total']:,}{rate}", force=finished)
         elif event.what == "repaired":
-            self._line(info["text"])
+            self.status.line(info["text"])
         elif event.trial is None:
             return
         elif event.what == "started":
             self.started = self.started or time.monotonic()
             self.running[info["slot"]] = (event.trial.name, 0.0, 0.0)
             self.slot_of[event.trial.name] = info["slot"]
-            self._line(f"started   {event.trial.name} on {info['device']}")
+            self.status.line(f"started   {event.trial.name} on {info['device']}")
         elif event.what == "progress":
             self._progress(event.trial.name, info)
-            self._status(self._summary())
+            self.status.show(self._summary())
         elif event.what == "scored":
             self._ended(event.trial.name)
-            self._line(f"[{self.done}/{self.total}] {event.trial.name}: validation accuracy {info['accuracy']:.3f}")
+            self.status.line(
+                f"[{self.done}/{self.total}] {event.trial.name}: validation accuracy {info['accuracy']:.3f}"
+            )
         elif event.what == "failed":
             self._ended(event.trial.name)
-            self._line(f"[{self.done}/{self.total}] {event.trial.name}: {info['status']}: {info['error']}")
+            self.status.line(f"[{self.done}/{self.total}] {event.trial.name}: {info['status']}: {info['error']}")
 
     def end(self) -> None:
-        if self.terminal:
-            print("\r\033[K", end="")
-        sys.stdout.flush()
+        if self.status.terminal:
+            print("\r\033[K", end="", flush=True)
 
     def _progress(self, name: str, info: dict[str, object]) -> None:
         slot = self.slot_of[name]
         _, fraction, rate = self.running[slot]
-        if info["event"] == "curve" and info["lines"]:
-            line = info["lines"][-1]  # type: ignore[index]
+        reports = [line for line in info.get("lines", ()) if "loss" in line]  # type: ignore[attr-defined]
+        if reports:
+            line = reports[-1]
             fraction = TRAINING_SHARE * line["images"] / info["total_images"]
             rate = line["images_per_second"]
         elif info["event"] == "sampling":
@@ -94,13 +113,3 @@ class Display:
         for _ in range(self.total - self.done - len(fractions)):
             ends = sorted([ends[0] + 1, *ends[1:]])
         return each * ends[-1]
-
-    def _status(self, text: str, force: bool = False) -> None:
-        now = time.monotonic()
-        if now - self.shown < (0.2 if self.terminal else 10.0) and not force:
-            return
-        self.shown = now
-        print(f"\r\033[K{text}" if self.terminal else text, end="" if self.terminal else "\n", flush=True)
-
-    def _line(self, text: str) -> None:
-        print(f"\r\033[K{text}" if self.terminal else text, flush=True)

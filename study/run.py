@@ -12,8 +12,10 @@ import argparse
 import json
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ sys.path[0] = str(ROOT)  # `python study/run.py` would otherwise see study/ and 
 if TYPE_CHECKING:
     from runners.config import Scalar
     from runners.data import Folder
-    from study.coordinator import Paths
+    from study.coordinator import Paths, Source
     from study.executors.local import LocalExecutor
     from study.plan import Plan
     from study.scales import Scale
@@ -96,14 +98,14 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     cost = planning.cost(plan, scale, record, len(slots))
     if arguments.dry_run:
         return dry_run(plan, cost, slots, arguments.json)
-    check_images(folder, plan, record)
+    source = decoded_source(folder, plan, record)
 
+    from runners.locks import Held, lock
     from study.coordinator import Paths
     from study.executors.local import LocalExecutor
-    from study.locks import Held, lock
 
     probe(record, plan)
-    paths = Paths(record, Path(), evaluator or stand_in_path(plan, record))
+    paths = Paths(record, evaluator or stand_in_path(plan, record))
     print(f"{plan.study_id}: {study.question}")
     chosen = "" if arguments.scale else " (chosen: no --scale was given)"
     print(
@@ -117,48 +119,47 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     try:
         with lock(record / "studies" / plan.study_id / "lock"):
             executor = LocalExecutor(slots, record / "cache" / "logs")
-            return carry_out(plan, scale, folder, paths, executor, command)
+            return carry_out(plan, scale, source, paths, executor, command)
     except Held as held:
         raise ValueError(
             f"The study {plan.study_id} of {record} is being run {held}: wait for it, or give another --record DIR."
         ) from None
 
 
-def carry_out(
-    plan: Plan, scale: Scale, folder: Folder | None, paths: Paths, executor: LocalExecutor, command: str
-) -> int:
+def carry_out(plan: Plan, scale: Scale, source: Source, paths: Paths, executor: LocalExecutor, command: str) -> int:
     """Run the plan with the progress on the terminal; then the table, the figures and where they are."""
     from analysis import style
     from analysis.figures import schedule_sheet
     from study import coordinator
     from study.progress import Display
 
-    display = Display(plan, len(executor.slots))
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)  # a scheduler's polite end is a Ctrl-C
+    display = Display(plan)
     last: dict[str, Any] = {}
     try:
         done = coordinator.complete(plan, paths.record)
         display.already(len(done))
         if len(done) < len(plan.trials):
-            for event in coordinator.prepare(plan, folder, paths, executor):
+            for event in coordinator.prepare(plan, source, paths, executor):
                 display.show(event)
-        for event in coordinator.launch(plan, paths, executor, command, scale.curve_points):
-            if event.what == "scored":
-                trial = event.info["folder"]
-                style.save(schedule_sheet.draw_trial(trial), trial / "schedule_sheet")
-            if event.what == "finished":
-                last = event.info
-            display.show(event)
+        with closing(coordinator.launch(plan, paths, executor, command, scale.curve_points)) as events:
+            for event in events:
+                if event.what == "scored":
+                    trial = event.info["folder"]
+                    style.save(schedule_sheet.draw_trial(trial), trial / "schedule_sheet")
+                if event.what == "finished":
+                    last = event.info
+                display.show(event)
     except KeyboardInterrupt:
         display.end()
         print("\nStopped. To resume, run the same command again:\n    " + command)
         return 130
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         display.end()
-        print(
-            f"\nrun.py: {error.strerror or error}: {error.filename or paths.record}. What was complete is kept: "
-            "make room and run the same command again.",
-            file=sys.stderr,
-        )
+        print(f"\nrun.py: {error} What was complete is kept: mend it and run the same command again.", file=sys.stderr)
         return 1
     finally:
         executor.cancel()
@@ -276,14 +277,22 @@ def device_slots(arguments: argparse.Namespace, has_cuda: int) -> list[Any]:
     return slots(devices, arguments.per_device)
 
 
-def check_images(folder: Folder | None, plan: Plan, record: Path) -> None:
-    """Decode every image once before anything is written: a corrupt one is bad input, not a failed study."""
-    if folder is None:
-        return
+def decoded_source(folder: Folder | None, plan: Plan, record: Path) -> Source:
+    """Decode a new folder's images before anything is written: a corrupt one is bad input, not a failed study."""
     from runners import data
+    from study.coordinator import Source
+    from study.progress import Status
 
-    if not data.prepared(plan.baseline.data, plan.baseline.image_size, record / "cache").exists():
-        data.verify(folder)
+    size = plan.baseline.image_size
+    if folder is None or data.prepared(plan.baseline.data, size, record / "cache").exists():
+        return Source(folder, None)
+    status, decoding = Status(), data.decode(folder, size)
+    while True:
+        try:
+            progress = next(decoding)
+        except StopIteration as end:
+            return Source(folder, end.value)
+        status.show(f"{progress.what}: {progress.done:,} of {progress.total:,}")
 
 
 def probe(record: Path, plan: Plan) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from runners.locks import lock
 from study import spec
-from study.locks import lock
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -150,7 +150,7 @@ def test_an_interrupted_folder_continues_and_ends_the_same(tmp_path, monkeypatch
     config = TINY.replace(total_images=64)
 
     def start(folder):
-        return trainings.run(config, folder, build_model(config), torch.device("cpu"), scenes, judge, 2)
+        return trainings.run(config, folder, build_model(config), torch.device("cpu"), scenes, lambda: judge, 2)
 
     for _ in start(tmp_path / "whole"):
         pass

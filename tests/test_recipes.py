@@ -1,0 +1,131 @@
+"""The four recipes: a schedule, a study, an architecture and a figure are each added by touching one file."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import miniature
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for room in ("study", "runners", "analysis"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def run(tree: Path, *arguments: str) -> str:
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=tree, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+STUDY = '''"""How long should the warm-up be?"""
+
+from study.spec import StudySpec
+
+STUDY = StudySpec(
+    question="How long should the warm-up be?",
+    factors={"warmup_images": (0, 320), "schedule": ("linear", "constant_beta(beta=0.02)")},
+    baseline={"warmup_images": 0, "schedule": "linear"},
+)
+'''
+SCHEDULE = '''
+
+def constant_beta(timesteps: int, beta: float = 0.01) -> Betas:
+    """The same beta at every timestep (Sohl-Dickstein et al. 2015, appendix B.1)."""
+    return np.full(timesteps, beta)
+
+
+SCHEDULES'''
+
+
+def test_a_schedule_and_a_study(tree):
+    path = tree / "runners/schedules.py"
+    path.write_text(path.read_text().replace("\n\nSCHEDULES", SCHEDULE, 1))
+    (tree / "study/studies/warmup.py").write_text(STUDY)
+    assert "warmup          How long should the warm-up be?" in run(tree, "study/run.py", "--list")
+    plan = run(tree, "study/run.py", "--study", "warmup", "--scale", "smoke", "--dry-run", "--record", tree / "record")
+    assert "warmup_images=320 schedule=constant_beta(beta=0.02)" in plan
+    assert "4 trials, 4 distinct trainings" in plan
+
+
+MODEL = '''"""One convolution that adds the condition: the smallest architecture there is."""
+
+import torch
+from torch import nn
+
+
+class Tiny(nn.Module):
+    def __init__(self, labels: int, width: int) -> None:
+        super().__init__()
+        self.condition = nn.Linear(labels, 3)
+        self.net = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, 3, 3, padding=1))
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        return self.net(x + self.condition(c)[:, :, None, None] + t[:, None, None, None] / 1000)
+
+
+def build(image_size: int, labels: int, width: int = 8) -> nn.Module:
+    return Tiny(labels, width)
+
+
+def check(image_size: int, width: int = 8) -> None:
+    if width < 1:
+        raise ValueError("tiny needs a width of 1 or more.")
+'''
+
+
+@pytest.mark.slow
+def test_an_architecture(tree):
+    (tree / "runners/models/tiny.py").write_text(MODEL)
+    run(
+        tree, "study/run.py", "--study", "schedules", "--scale", "smoke", "--record", tree / "record",
+        "--per-device", "1", "--set", "model=tiny(width=4)", "--set", "data=rendered(scenes=40, view='near')",
+    )  # fmt: skip
+    parameters = 24 * 3 + 3 + 3 * 4 * 9 + 4 + 4 * 3 * 9 + 3
+    results = [path.read_text() for path in (tree / "record/trials").glob("*/result.json")]
+    assert len(results) == 3
+    assert all(f'"parameters": {parameters},' in text for text in results)
+
+
+FIGURE = '''"""Seconds an arm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import style
+from study import record as reader
+
+
+def table(study_id: str, record: Path) -> pd.DataFrame:
+    return reader.load(study_id, record)[["arm", "seed", "seconds/train"]]
+
+
+def draw(table: pd.DataFrame, study):
+    figure = style.figure()
+    figure.subplots().scatter(table["arm"], table["seconds/train"])
+    return figure
+
+
+def caption(table: pd.DataFrame, study) -> str:
+    return f"Seconds of {len(table)} trainings."
+'''
+
+
+def test_a_figure(tree):
+    (tree / "analysis/figures/seconds.py").write_text(FIGURE)
+    miniature.make(tree / "record")
+    run(tree, "analysis/report.py", "--record", tree / "record")
+    (report,) = (tree / "record/studies").glob("*/report")
+    assert (report / "figures/seconds.png").stat().st_size > 1000
+    assert "Seconds of 9 trainings." in (report / "index.html").read_text()
