@@ -38,9 +38,9 @@ ROWS: dict[str, dict[str, Scalar]] = {
     "prediction":          {"smoke": "v",                             "laptop": "v",              "gpu": "v",                "paper": "eps"},
     "weighting":           {"smoke": "min_snr",                       "laptop": "min_snr",        "gpu": "min_snr",          "paper": "uniform"},
     "drop_probability":    {"smoke": 0.1,                             "laptop": 0.1,              "gpu": 0.1,                "paper": 0.2},
-    "total_images":        {"smoke": 640,                             "laptop": 32_000,           "gpu": 720_000,            "paper": 3_600_000},
+    "total_images":        {"smoke": 640,                             "laptop": 40_000,           "gpu": 720_000,            "paper": 3_600_000},
     "batch_size":          {"smoke": 32,                              "laptop": 32,               "gpu": 128,                "paper": 32},
-    "lr":                  {"smoke": 4e-3,                            "laptop": 4e-3,             "gpu": 4e-4,               "paper": 1e-5},
+    "lr":                  {"smoke": 4e-3,                            "laptop": 5e-3,             "gpu": 4e-4,               "paper": 1e-5},
     "warmup_images":       {"smoke": 64,                              "laptop": 3_200,            "gpu": 38_400,             "paper": 0},
     "adam_beta2":          {"smoke": 0.99,                            "laptop": 0.99,             "gpu": 0.99,               "paper": 0.999},
     "ema_halflife_images": {"smoke": 320,                             "laptop": 2_560,            "gpu": 88_000,             "paper": 88_000},
@@ -59,7 +59,7 @@ def _config(scale: str) -> TrialConfig:
 
 SCALES: dict[str, Scale] = {
     "smoke": Scale(_config("smoke"), 1, 2, 350, 3, 20, "one core of a 2-core server"),
-    "laptop": Scale(_config("laptop"), None, 5, 350, 12, 120, "one core of a 2-core server"),
+    "laptop": Scale(_config("laptop"), None, 5, 325, 12, 100, "one core of a 2-core server"),
     "gpu": Scale(_config("gpu"), None, 10, 10_000, 15, 300, "one H200, predicted from FLOPs at 30 %"),
     "paper": Scale(_config("paper"), None, 20, 2_500, 40, 300, "one H200, predicted from FLOPs at 30 %"),
 }
