@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import tables
+from runners.files import read_json
 from study import record as reader
 
 Study = Mapping[str, Any]
@@ -145,7 +146,7 @@ def _environment(rows: pd.DataFrame) -> str:
     seen: dict[str, dict[str, int]] = {}
     for folder in rows["folder"]:
         path = Path(folder) / "environment.json"
-        for name, value in (reader.read_json(path) if path.is_file() else {}).items():
+        for name, value in (read_json(path) if path.is_file() else {}).items():
             values = seen.setdefault(str(name), {})
             values[str(value)] = values.get(str(value), 0) + 1
     if not seen:

@@ -130,9 +130,10 @@ def answer(rows: pd.DataFrame, study: Study) -> str:
     lacking = len(table) - 1 - len(compared)
     holes = f" Preliminary: {lacking} {'arm has' if lacking == 1 else 'arms have'} holes." if lacking else ""
     if n == 1:
+        against = "" if best["arm"] == baseline else f", the baseline {baseline} has {_mean_of(table, baseline):.3f}"
         return (
             f"One training an arm gives no interval and so no answer: the best {metric} is {best['mean']:.3f} of "
-            f"{best['arm']}, the baseline {baseline} has {_mean_of(table, baseline):.3f} (n = 1).{holes}"
+            f"{best['arm']}{against} (n = 1).{holes}"
         )
     terms = f"(n = {n} training seeds an arm, 95 % paired t intervals, verdicts after Holm)"
     separated = compared[compared["verdict"].isin(["better", "worse"])]

@@ -119,9 +119,10 @@ def train(
     sums = torch.zeros(2, device=device)
     steps_since = 0
     last_images, start, last_time = training.images, time.perf_counter(), time.perf_counter()
+    size = min(config.batch_size, len(data_NCHW))
     while training.images < config.total_images:
-        step = training.images // config.batch_size
-        order, index_B = _batch(order, step, config, len(data_NCHW))
+        step = training.images // size
+        order, index_B = _batch(order, step, size, config.seed, len(data_NCHW))
         generator.manual_seed(step_seed("step", config.seed, step))
         loss, norm = _step(
             training, data_NCHW[index_B.to(device)], c_NK[index_B.to(device)], alpha_bar_T, weight_T, generator
@@ -150,13 +151,12 @@ def train(
 
 
 def _batch(
-    order: tuple[int, torch.Tensor], step: int, config: TrialConfig, count: int
+    order: tuple[int, torch.Tensor], step: int, size: int, seed: int, count: int
 ) -> tuple[tuple[int, torch.Tensor], torch.Tensor]:
     """The indices (B,) of a step: each epoch is one permutation of the images, cut into whole batches."""
-    size = min(config.batch_size, count)
-    epoch, position = divmod(step, max(1, count // size))
+    epoch, position = divmod(step, count // size)
     if order[0] != epoch:
-        generator = torch.Generator().manual_seed(step_seed("order", config.seed, epoch))
+        generator = torch.Generator().manual_seed(step_seed("order", seed, epoch))
         order = (epoch, torch.randperm(count, generator=generator))
     return order, order[1][position * size : (position + 1) * size]
 

@@ -6,14 +6,10 @@ that shares its `train_key`.
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from operator import methodcaller
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,24 +20,20 @@ from torch import nn
 from runners import evaluator, sample
 from runners.config import Call, TrialConfig
 from runners.data import SceneData, multi_hot
+from runners.files import append_lines, read_lines, write_aside, write_json
 from runners.locks import lock
 from runners.train import Training, TrainProgress, train
 
 CURVE_STEPS = 10  # DDIM-10 ranks trainings like the full sampler at a hundredth of its cost
 CURVE_GUIDANCE = 2.0
 CHECKPOINT_SECONDS = 120.0
+CURVE = "curve.jsonl"
 WAITING = "waiting-"  # waiting-<images>-<seconds>.npy: pictures of a curve point without a score
 Judge = Callable[[], evaluator.ResNet18 | None]
 
 
 def finished(folder: Path) -> bool:
     return (folder / "done.json").is_file()
-
-
-def read_curve(folder: Path) -> list[dict[str, float]]:
-    """The reports of a training so far, oldest first."""
-    path = folder / "curve.jsonl"
-    return [json.loads(text) for text in path.read_text().splitlines()] if path.is_file() else []
 
 
 def run(
@@ -62,49 +54,38 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder / "lock", wait=True):
         if finished(folder):
-            yield read_curve(folder)
-        else:
-            yield from _run(config, folder, model, device, scenes, judge, curve_points)
-
-
-def _run(
-    config: TrialConfig,
-    folder: Path,
-    model: nn.Module,
-    device: torch.device,
-    scenes: SceneData,
-    judge: Judge,
-    curve_points: int,
-) -> Iterator[list[dict[str, float]]]:
-    training = Training(config, model, device)
-    seconds = _resume(training, folder)
-    lines = [line for line in read_curve(folder) if line["images"] <= training.images]
-    # What was reported after the checkpoint is trained, and reported, again.
-    (folder / "curve.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    for path in folder.glob(f"{WAITING}*.npy"):
-        if int(path.stem.removeprefix(WAITING).split("-")[0]) > training.images:
-            path.unlink()
-    if lines:
-        yield lines
-    training_set = scenes.images_NHWC[scenes.train_indices], scenes.labels_NK[scenes.train_indices]
-    report_images = max(config.batch_size, config.total_images // (20 * curve_points))
-    marks = [config.total_images * (point + 1) // curve_points for point in range(curve_points)]
-    before, saved = training.images, time.perf_counter()
-    for progress in train(training, *training_set, report_images):
-        line = _line(progress, seconds)
-        _append(folder, [line])
-        yield [line]
-        if any(before < mark <= progress.images for mark in marks):
-            images_NHWC = _validation_images(training, scenes)
-            waiting = folder / f"{WAITING}{progress.images}-{line['seconds']:.3f}.npy"
-            _write(waiting, partial(_save_array, images_NHWC))
-            yield score_waiting(folder, scenes, judge, device)
-        before = progress.images
-        if time.perf_counter() - saved > CHECKPOINT_SECONDS and progress.images < config.total_images:
-            state = {"training": training.state_dict(), "seconds": line["seconds"]}
-            _write(folder / "state.pt", partial(torch.save, state))
-            saved = time.perf_counter()
-    _finish(training, folder, line["seconds"])
+            yield read_lines(folder / CURVE)
+            return
+        training = Training(config, model, device)
+        seconds = _resume(training, folder)
+        lines = [line for line in read_lines(folder / CURVE) if line["images"] <= training.images]
+        # What was reported after the checkpoint is trained, and reported, again.
+        (folder / CURVE).unlink(missing_ok=True)
+        append_lines(folder / CURVE, lines)
+        for path in folder.glob(f"{WAITING}*.npy"):
+            if int(path.stem.removeprefix(WAITING).split("-")[0]) > training.images:
+                path.unlink()
+        if lines:
+            yield lines
+        training_set = scenes.images_NHWC[scenes.train_indices], scenes.labels_NK[scenes.train_indices]
+        report_images = max(config.batch_size, config.total_images // (20 * curve_points))
+        marks = [config.total_images * (point + 1) // curve_points for point in range(curve_points)]
+        before, saved = training.images, time.perf_counter()
+        for progress in train(training, *training_set, report_images):
+            line = _line(progress, seconds)
+            append_lines(folder / CURVE, [line])
+            yield [line]
+            if any(before < mark <= progress.images for mark in marks):
+                images_NHWC = _validation_images(training, scenes)
+                waiting = folder / f"{WAITING}{progress.images}-{line['seconds']:.3f}.npy"
+                write_aside(waiting, partial(_save_array, images_NHWC))
+                yield score_waiting(folder, scenes, judge, device)
+            before = progress.images
+            if time.perf_counter() - saved > CHECKPOINT_SECONDS and progress.images < config.total_images:
+                state = {"training": training.state_dict(), "seconds": line["seconds"]}
+                write_aside(folder / "state.pt", partial(torch.save, state))
+                saved = time.perf_counter()
+        _finish(training, folder, line["seconds"])
 
 
 def _resume(training: Training, folder: Path) -> float:
@@ -119,20 +100,11 @@ def _resume(training: Training, folder: Path) -> float:
 def _finish(training: Training, folder: Path, seconds: float) -> None:
     for which in ("ema", "raw"):
         weights = training.weights(which)
-        _write(folder / f"{which}.safetensors", partial(save_file, weights))
+        write_aside(folder / f"{which}.safetensors", partial(save_file, weights))
     facts = {"seconds/train": seconds, "images_per_second": training.images / seconds}
     for name, value in (("config.json", training.config.to_dict()), ("done.json", facts)):
-        _write(folder / name, methodcaller("write_text", json.dumps(value, indent=1)))
+        write_json(folder / name, value)
     (folder / "state.pt").unlink(missing_ok=True)
-
-
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call `write(temporary path)`, force it to the disk, then rename: no half file ever has the final name."""
-    temporary = path.with_name(f"{path.name}.partial")
-    write(temporary)
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _line(progress: TrainProgress, seconds_before: float) -> dict[str, float]:
@@ -180,14 +152,9 @@ def score_waiting(folder: Path, scenes: SceneData, judge: Judge, device: torch.d
         seen_NK = evaluator.predict(model, np.load(path), asked_NK, device)
         accuracy = evaluator.accuracy(seen_NK, asked_NK)
         lines.append({"images": int(images), "seconds": float(seconds), "accuracy/validation": accuracy})
-        _append(folder, lines[-1:])
+        append_lines(folder / CURVE, lines[-1:])
         path.unlink()
     return lines
-
-
-def _append(folder: Path, lines: list[dict[str, float]]) -> None:
-    with (folder / "curve.jsonl").open("a") as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
 
 
 def _save_array(array: NDArray[np.uint8], path: Path) -> None:

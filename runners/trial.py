@@ -78,7 +78,7 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
         time.sleep(0.2)
     lines = trainings.score_waiting(training, scenes, ready, device)
     yield {"event": "curve", "lines": lines, "total_images": config.total_images}
-    shutil.copy(training / "curve.jsonl", partial / "metrics.jsonl")
+    shutil.copy(training / trainings.CURVE, partial / "metrics.jsonl")
     model.load_state_dict(load_file(training / f"{config.weights}.safetensors", device=place.device))
     model.eval()
 

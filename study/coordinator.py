@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runners import data
+from runners.files import read_json, write_json
 from runners.locks import lock
 from runners.trial import Place
 from study import provenance, record
@@ -69,7 +70,7 @@ def complete(plan: Plan, root: Path) -> dict[str, float]:
     for trial in plan.trials:
         folder = record.trial_folder(root, trial.config.trial_key)
         if record.state(folder) == "complete":
-            found[trial.config.trial_key] = float(record.read_json(folder / "result.json")[plan.spec.metric])
+            found[trial.config.trial_key] = float(read_json(folder / "result.json")[plan.spec.metric])
     return found
 
 
@@ -171,7 +172,7 @@ def launch(
                 yield Event("scored", trial, {"folder": folder, "accuracy": event["accuracy"]})
                 _flush(index, current)
                 index.finish_trial(current.run_id, folder)
-                grid.tell(current.number, float(record.read_json(folder / "result.json")[plan.spec.metric]))
+                grid.tell(current.number, float(read_json(folder / "result.json")[plan.spec.metric]))
                 run_ids[key] = current.run_id
                 _write_study(plan, root, command, run_ids)
                 del running[slot.number]
@@ -245,7 +246,7 @@ def _write_study(plan: Plan, root: Path, command: str, run_ids: dict[str, str]) 
     path = root / "studies" / plan.study_id / "study.json"
     value = plan.to_json(datetime.now(UTC).isoformat(timespec="seconds"), command, run_ids)
     if path.is_file():
-        old = record.read_json(path)
+        old = read_json(path)
         if old | {"launched": value["launched"]} == value:
             return  # the same plan, with the same runs: nothing has been launched
-    record.write_json(path, value)
+    write_json(path, value)

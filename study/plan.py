@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runners.config import DEFAULTS, Scalar, TrialConfig
+from runners.files import read_json
 from study import record
 from study.scales import Scale
 from study.spec import StudySpec, arm_name
@@ -152,9 +153,9 @@ def _measured(baseline: TrialConfig, root: Path) -> tuple[float, float] | None:
     names = ("model", "image_size", "batch_size", "precision", "sampler", "sampling_seeds")
     found = []
     for path in (root / "trials").glob("*/result.json"):
-        config = DEFAULTS | record.read_json(path.with_name("config.json"))
+        config = DEFAULTS | read_json(path.with_name("config.json"))
         if all(config[name] == getattr(baseline, name) for name in names):
-            result = record.read_json(path)
+            result = read_json(path)
             found.append((float(result["images_per_second"]), float(result["seconds/sample"])))
     if not found:
         return None

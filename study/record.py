@@ -10,7 +10,6 @@ Reading needs neither torch nor MLflow: `load("schedules")` is a DataFrame with 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sqlite3
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runners.config import DEFAULTS, TrialConfig, nearest
+from runners.files import read_json, read_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,29 +107,6 @@ def failed_folder(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.failed")
 
 
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write aside, then rename: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    temporary.replace(path)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file; a line that a kill cut short ends them."""
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
-
-
 # --- the MLflow index --------------------------------------------------------------------------------
 
 
@@ -150,6 +127,8 @@ class MlflowIndex:
             location = (record / "artifacts" / study_id).as_uri()
             self.experiment_id = self.client.create_experiment(study_id, location)
             self.client.set_experiment_tag(self.experiment_id, "mlflow.note.content", question)
+            # Without its kind the UI takes an experiment for one of language models.
+            self.client.set_experiment_tag(self.experiment_id, "mlflow.experimentKind", "custom_model_development")
         else:
             self.experiment_id = experiment.experiment_id
 

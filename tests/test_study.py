@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from runners.config import TrialConfig
+from runners.files import read_lines
 from study import record as reader
 
 pytestmark = pytest.mark.slow
@@ -136,7 +137,7 @@ def test_mlflow_is_an_index_of_the_folders(finished):
         assert found.data.tags["evaluator_kind"] == "stand-in"
         assert len(found.data.tags["git_sha"]) in (7, 40)
         losses = index.get_metric_history(found.info.run_id, "loss")
-        lines = reader.read_lines(folder / "metrics.jsonl")
+        lines = read_lines(folder / "metrics.jsonl")
         assert [(metric.step, metric.value) for metric in losses] == [(line["images"], line["loss"]) for line in lines]
         names = {item.path for item in index.list_artifacts(found.info.run_id)}
         assert {"grid_test.png", "grid_new_test.png", "denoising.png", "schedule_sheet.png", "images"} <= names

@@ -10,6 +10,7 @@ from runners import diffusion, sample, schedules, trainings
 from runners.config import TrialConfig
 from runners.data import SceneData, multi_hot
 from runners.evaluator import ResNet18
+from runners.files import read_lines
 from runners.train import Training, learning_rate, train
 from runners.trial import build_model
 
@@ -167,7 +168,7 @@ def test_an_interrupted_folder_continues_and_ends_the_same(tmp_path, monkeypatch
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     kept = ("images", "loss", "lr", "accuracy/validation")
     curves = [
-        [{key: line.get(key) for key in kept} for line in trainings.read_curve(tmp_path / run)]
+        [{key: line.get(key) for key in kept} for line in read_lines(tmp_path / run / trainings.CURVE)]
         for run in ("whole", "parts")
     ]
     assert curves[0] == curves[1]

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import style
+from runners.files import read_json
 from study import record as reader
 
 LIST = "test"
@@ -39,7 +40,7 @@ def _labels(folder: Path) -> dict[int, str]:
     """Position in the list -> its condition, one label a line, from the trial's conditions.json where there is one."""
     if not (folder / "conditions.json").is_file():
         return {}
-    conditions = reader.read_json(folder / "conditions.json").get(LIST, [])
+    conditions = read_json(folder / "conditions.json").get(LIST, [])
     return {index: "\n".join(map(str, labels)) for index, labels in enumerate(conditions)}
 
 

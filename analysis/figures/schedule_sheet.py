@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import style
+from runners.files import read_json
 from study import record as reader
 
 COLUMNS = ["arm", "schedule", "timesteps", "t", "u", "sqrt_alpha_bar", "log_snr", "noised"]
@@ -42,7 +43,7 @@ def _of_trial(folder: Path, arm: str, schedule: str, timesteps: int) -> pd.DataF
 
 def draw_trial(folder: Path) -> Figure:
     """The sheet of one trial, from its folder alone (config.json, schedule.csv, noised.png)."""
-    config = reader.read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     arm = f"schedule={config['schedule']}"
     study = {"arms": [arm], "factors": {"schedule": [config["schedule"]]}}
     return draw(_of_trial(folder, arm, config["schedule"], config["timesteps"]), study)
