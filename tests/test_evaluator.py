@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from runners import evaluator
 from runners.evaluator import RECIPES, SMOKE, ResNet18, StandInProgress, StandInRecipe
 
-TINY = StandInRecipe(width=8, stem="half", total_images=8_000, batch_size=64, seed=3)
+TINY = StandInRecipe(width=8, stem="half", total_images=6_400, batch_size=64, seed=3)
 
 
 def torchvision_resnet18_shapes() -> dict[str, tuple[int, ...]]:

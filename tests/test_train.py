@@ -9,6 +9,7 @@ import torch
 from runners import diffusion, sample, schedules, trainings
 from runners.config import TrialConfig
 from runners.data import SceneData, multi_hot
+from runners.evaluate import score_sheet
 from runners.evaluator import ResNet18
 from runners.files import read_lines
 from runners.train import Training, learning_rate, train
@@ -114,8 +115,11 @@ def test_drop_rate_is_what_was_asked():
 
 
 @pytest.mark.slow
-def test_four_images_can_be_over_fitted():
-    """A network that sees four images under four labels draws those four when asked for them."""
+def test_four_images_can_be_over_fitted_and_a_wrong_condition_scores_near_chance():
+    """A network that sees four images under four labels draws those four when asked for them.
+
+    Judged by the nearest of the four images, what it drew scores 1 on what was asked and chance on what was not.
+    """
     rng = np.random.default_rng(3)
     images = np.repeat(np.repeat(rng.integers(40, 216, (4, 4, 4, 3), dtype=np.uint8), 4, 1), 4, 2)
     conditions = [["red cube"], ["blue cube"], ["green sphere"], ["cyan cylinder"]]
@@ -132,6 +136,11 @@ def test_four_images_can_be_over_fitted():
     distance = np.abs(drawn[:, None] - images[None].astype(float)).mean((2, 3, 4))
     assert distance.argmin(1).tolist() == [0, 1, 2, 3]
     assert distance.diagonal().max() < 20  # of 255; two of these images differ by about 55
+    right = multi_hot(conditions)
+    seen = right[distance.argmin(1)]
+    assert score_sheet("right", seen[None], right)["accuracy/right"] == 1
+    wrong = score_sheet("wrong", seen[None], np.roll(right, 1, axis=0))
+    assert wrong["accuracy/wrong"] <= wrong["chance/wrong"]
 
 
 def test_noise_levels_of_training_and_sampling_agree():
