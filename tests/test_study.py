@@ -270,7 +270,8 @@ def test_an_evaluator_file_scores_the_trials(tmp_path, finished):
 
     torch.manual_seed(0)
     torch.save({"model": ResNet18().state_dict()}, tmp_path / "checkpoint.pth")
-    settings = ["data=rendered(scenes=40)", "timesteps=2", "image_size=64", "total_images=32", "batch_size=8", "sampler=ddim(steps=1)"]
+    settings = ["data=rendered(scenes=40)", "image_size=64", "timesteps=2", "sampler=ddim(steps=1)"]
+    settings += ["total_images=32", "batch_size=8"]
     flags = [part for setting in settings for part in ("--set", setting)]
     done = run(tmp_path / "record", "--evaluator", str(tmp_path / "checkpoint.pth"), *flags)
     assert done.returncode == 0, done.stderr
