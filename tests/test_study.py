@@ -9,12 +9,12 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from launch import ROOT, command, run, table_of
 from PIL import Image
 
 from runners.config import TrialConfig
@@ -22,19 +22,7 @@ from runners.files import read_lines
 from study import record as reader
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parent.parent
 ARMS = ["schedule=linear", "schedule=cosine", "schedule=squaredcos_cap_v2"]
-
-
-def command(record: Path, *arguments: str) -> list[str]:
-    study = ["--study", "schedules", "--scale", "smoke", "--record", str(record)]
-    return [sys.executable, "study/run.py", *study, *arguments]
-
-
-def run(record: Path, *arguments: str, workers: int = 1) -> subprocess.CompletedProcess[str]:
-    """One worker unless the test is about several: each pays seconds for its imports."""
-    line = command(record, *arguments, "--per-device", str(workers))
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def alive(pid: str) -> bool:
@@ -61,10 +49,6 @@ def optuna_study(record: Path, study_id: str = "schedules-smoke"):
     import optuna
 
     return optuna.load_study(study_name=study_id, storage=f"sqlite:///{record.resolve()}/optuna.db")
-
-
-def table_of(output: str) -> str:
-    return output[output.index("arm ") : output.index("report:")]
 
 
 @pytest.fixture(scope="module")
@@ -243,42 +227,6 @@ def test_a_failing_trial_is_one_trial(finished, tmp_path):
     (failed, *_) = (found for found in runs(record, study_id) if found.data.tags["kind"] == "trial")
     assert "traceback.txt" in {item.path for item in client(record).list_artifacts(failed.info.run_id)}
     assert {trial.state.name for trial in optuna_study(record, study_id).trials} == {"FAIL"}
-
-
-def test_real_folders_run_through(tmp_path):
-    """`--data DIR`: a folder of images, cached by its content; the same command again runs nothing."""
-    folder = tmp_path / "scenes"
-    make = [sys.executable, "-m", "runners.render", str(folder), "--scenes", "40", "--image-size", "32"]
-    subprocess.run(make, cwd=ROOT, check=True, capture_output=True)
-    record = tmp_path / "record"
-    done = run(record, "--data", str(folder))
-    assert done.returncode == 0, done.stderr
-    (study_id,) = os.listdir(record / "studies")
-    assert study_id.startswith("schedules-smoke-folder-")
-    again = run(record, "--data", str(folder))
-    assert "nothing is run" in again.stdout
-    assert table_of(again.stdout) == table_of(done.stdout)
-    rows = reader.load(study_id, record)
-    assert rows["data"].str.fullmatch(r"folder\(digest='[0-9a-f]{12}'\)").all()
-
-
-def test_an_evaluator_file_scores_the_trials(tmp_path, finished):
-    """A checkpoint in the official layout at 64x64, with random weights: its sha256 stands beside every score."""
-    import torch
-
-    from runners.evaluator import ResNet18
-
-    torch.manual_seed(0)
-    torch.save({"model": ResNet18().state_dict()}, tmp_path / "checkpoint.pth")
-    settings = ["data=rendered(scenes=40)", "image_size=64", "timesteps=2", "sampler=ddim(steps=1)"]
-    settings += ["total_images=32", "batch_size=8"]
-    flags = [part for setting in settings for part in ("--set", setting)]
-    done = run(tmp_path / "record", "--evaluator", str(tmp_path / "checkpoint.pth"), *flags)
-    assert done.returncode == 0, done.stderr
-    (study_id,) = os.listdir(tmp_path / "record/studies")
-    rows = reader.load(study_id, tmp_path / "record")
-    assert set(rows["evaluator_kind"]) == {"other checkpoint"}
-    assert not list((tmp_path / "record/cache").glob("evaluator-*"))
 
 
 def test_databases_are_in_wal_mode(finished):

@@ -1,0 +1,24 @@
+"""The schedules study at smoke scale, started as a user starts it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def command(record: Path, *arguments: str) -> list[str]:
+    study = ["--study", "schedules", "--scale", "smoke", "--record", str(record)]
+    return [sys.executable, "study/run.py", *study, *arguments]
+
+
+def run(record: Path, *arguments: str, workers: int = 1) -> subprocess.CompletedProcess[str]:
+    """One worker unless the test is about several: each pays seconds for its imports."""
+    line = command(record, *arguments, "--per-device", str(workers))
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def table_of(output: str) -> str:
+    return output[output.index("arm ") : output.index("report:")]
