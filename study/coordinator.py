@@ -6,6 +6,7 @@ run again, and both indexes are made to agree with them before anything starts.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Generator, Iterator
@@ -74,9 +75,9 @@ def complete(plan: Plan, root: Path) -> dict[str, float]:
     return found
 
 
-def prepare(plan: Plan, source: Source, paths: Paths, executor: LocalExecutor) -> Iterator[Event]:
+def prepare(plan: Plan, source: Source, paths: Paths) -> Iterator[Event]:
     """The data, if they are not there yet."""
-    cores = sum(slot.threads for slot in executor.slots if slot.device == "cpu") or 1
+    cores = os.cpu_count() or 1
     config = plan.baseline
     # Two launches on one record: the second waits here and then finds what the first has made.
     with lock(paths.record / "cache" / "prepare.lock", wait=True):

@@ -143,7 +143,7 @@ def carry_out(plan: Plan, scale: Scale, source: Source, paths: Paths, executor: 
         done = coordinator.complete(plan, paths.record)
         display.already(len(done))
         if len(done) < len(plan.trials):
-            for event in coordinator.prepare(plan, source, paths, executor):
+            for event in coordinator.prepare(plan, source, paths):
                 display.show(event)
         with closing(coordinator.launch(plan, paths, executor, command, scale.curve_points)) as events:
             for event in events:

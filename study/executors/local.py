@@ -18,7 +18,7 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one worker: a device, and the threads a worker may use on a CPU."""
+    """A place for one worker: a device, and the CPU threads that the worker may use."""
 
     number: int
     device: str
@@ -28,13 +28,14 @@ class Slot:
 def slots(devices: list[str], per_device: int | None) -> list[Slot]:
     """`per_device` workers on each device; by default one on a GPU, and on a CPU one single-threaded a core.
 
-    Two threads in one process lose to two processes of one thread, badly when the machine is shared.
+    Two threads in one process lose to two processes of one thread, badly when the machine is shared; and one thread
+    a worker keeps the numbers the same whatever `per_device` is.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     found = []
     for device in devices:
         count = per_device or (cores if device == "cpu" else 1)
-        threads = max(1, cores // count) if device == "cpu" else max(1, cores // (count * len(devices)))
+        threads = 1 if device == "cpu" else max(1, cores // (count * len(devices)))
         found += [(device, threads)] * count
     return [Slot(number, device, threads) for number, (device, threads) in enumerate(found)]
 
