@@ -134,9 +134,13 @@ def carry_out(plan: Plan, scale: Scale, source: Source, paths: Paths, executor: 
     from study.progress import Display
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        if executor.stopping or not executor.workers:
+            raise KeyboardInterrupt
+        executor.stopping = True
 
-    signal.signal(signal.SIGTERM, interrupt)  # a scheduler's polite end is a Ctrl-C
+    # The first one stops at the next poll, the second one now; a scheduler's polite end is a Ctrl-C.
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     display = Display(plan)
     last: dict[str, Any] = {}
     try:

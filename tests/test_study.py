@@ -207,7 +207,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, finished):
             break
     launched.send_signal(signal.SIGINT)
     output, errors = launched.communicate(timeout=60)
-    assert launched.returncode == 130
+    assert launched.returncode == 130, errors
     assert "To resume, run the same command again:\n    python study/run.py --study schedules --scale smoke" in output
     assert "Traceback" not in errors
     assert {found.info.status for found in runs(record)} == {"KILLED"}

@@ -48,6 +48,7 @@ class LocalExecutor:
         self.logs = logs
         self.events: queue.Queue[tuple[Slot, subprocess.Popen[str], Event | None]] = queue.Queue()
         self.workers: dict[int, subprocess.Popen[str]] = {}
+        self.stopping = False
 
     def submit(self, slot: Slot, job: dict[str, Any]) -> None:
         """Give a job to the slot's worker."""
@@ -66,6 +67,8 @@ class LocalExecutor:
 
         A worker that ends by itself gives the event `failed`, with its exit code and the end of its log.
         """
+        if self.stopping:  # here, and not in the middle of a write to a database
+            raise KeyboardInterrupt
         try:
             slot, worker, event = self.events.get(timeout=timeout)
         except queue.Empty:
