@@ -34,7 +34,7 @@ class Means:
 
 @dataclass(frozen=True)
 class Differences:
-    """Per arm minus the baseline, each of shape (arms,); NaN for the baseline itself and for arms with a hole.
+    """Per arm minus its reference, each of shape (arms,); NaN for arms without one and where either has a hole.
 
     `p_t` is the paired t test, `p_holm` the same adjusted over the family of arms, `p_flip` the exact sign-flip
     test, `rho` the correlation that pairing by seed makes use of, `sd` the spread of the differences.
@@ -73,21 +73,24 @@ def means(values: ArrayLike, level: float = LEVEL) -> Means:
     )
 
 
-def differences(values: ArrayLike, baseline: int = 0, level: float = LEVEL) -> Differences:
-    """Every column of `values`, shape (seeds, arms), minus the column `baseline`, seed by seed.
+def differences(values: ArrayLike, references: int | ArrayLike = 0, level: float = LEVEL) -> Differences:
+    """Every column of `values`, shape (seeds, arms), minus the column of its reference, seed by seed.
 
-    The family of the Holm adjustment is every arm but the baseline, those with a hole included (as p = 1), so
+    `references`: of shape (arms,) the column that each arm is compared with, -1 for none; or one column for all.
+    The family of the Holm adjustment is every arm with a reference, those with a hole included (as p = 1), so
     that a p does not grow when the last trial arrives.
     """
     columns = _seeds_by_arms(values)
-    paired = columns - columns[:, [baseline]]
-    others = np.arange(columns.shape[1]) != baseline
-    whole = others & np.isfinite(paired).all(axis=0)
+    arms = np.arange(columns.shape[1])
+    against = np.broadcast_to(np.asarray(references, dtype=np.int64), arms.shape)
+    compared = (against >= 0) & (against != arms)
+    paired = columns - columns[:, np.where(compared, against, arms)]
+    whole = compared & np.isfinite(paired).all(axis=0)
 
     def each(function: Callable[[int], float]) -> Array:
-        return np.array([function(arm) if whole[arm] else np.nan for arm in range(columns.shape[1])])
+        return np.array([function(int(arm)) if whole[arm] else np.nan for arm in arms])
 
-    intervals = [t_interval(paired[:, arm], level) if whole[arm] else (np.nan, np.nan) for arm in range(len(others))]
+    intervals = [t_interval(paired[:, arm], level) if whole[arm] else (np.nan, np.nan) for arm in arms]
     p_t = each(lambda arm: paired_t(paired[:, arm]))
     return Differences(
         difference=each(lambda arm: paired[:, arm].mean()),
@@ -95,9 +98,9 @@ def differences(values: ArrayLike, baseline: int = 0, level: float = LEVEL) -> D
         high=np.array([high for _, high in intervals]),
         sd=each(lambda arm: paired[:, arm].std(ddof=1) if len(paired) > 1 else np.nan),
         p_t=p_t,
-        p_holm=holm(p_t, int(others.sum())),
+        p_holm=holm(p_t, int(compared.sum())),
         p_flip=each(lambda arm: sign_flip(paired[:, arm])),
-        rho=each(lambda arm: correlation(columns[:, arm], columns[:, baseline])),
+        rho=each(lambda arm: correlation(columns[:, arm], columns[:, against[arm]])),
     )
 
 
@@ -160,6 +163,18 @@ def correlation(arm: ArrayLike, baseline: ArrayLike) -> float:
     if pair.shape[1] < 3 or np.ptp(pair, axis=1).min() < _NO_SPREAD:
         return np.nan
     return float(stats.pearsonr(pair[0], pair[1]).statistic)
+
+
+def unpaired_noise(p1: float, p2: float, objects: float, level: float = LEVEL) -> float:
+    """Half the 95 % interval of a difference of two shares, each of `objects` independent objects (Wald, unpaired).
+
+    What the difference of two single evaluations means before any training is repeated; NaN for no objects.
+    """
+    from scipy import stats
+
+    if not objects > 0:
+        return np.nan
+    return float(stats.norm.ppf((1 + level) / 2) * np.sqrt((p1 * (1 - p1) + p2 * (1 - p2)) / objects))
 
 
 def wilson(k: float, n: float, level: float = LEVEL) -> tuple[float, float]:

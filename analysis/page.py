@@ -64,6 +64,7 @@ def render(rows: pd.DataFrame, study: Study, drawn: Sequence[Drawn]) -> str:
         _head(study),
         _opening(rows, study),
         _section("Results", _results(rows, study)),
+        _search(rows, study),
         _section("Figures", "".join(_figure(figure) for figure in drawn)),
         _section("Protocol", _protocol(rows, study)),
         _section("Setting", _setting(study)),
@@ -110,10 +111,25 @@ def _results(rows: pd.DataFrame, study: Study) -> str:
     for metric in tables.metrics(rows, study):
         shown = tables.readable(tables.summary(rows, study, metric), study, metric)
         role = " (the study's metric)" if metric == study["metric"] else ""
-        listed = metric.removeprefix("accuracy/")
-        note = tables.list_line(rows, listed) if listed in tables.LISTS and metric in rows else ""
-        parts.append(f'<h3>{text(metric)}{role}</h3>\n{_table(shown)}<p class="under">{text(note)}</p>')
+        parts.append(f"<h3>{text(metric)}{role}</h3>\n{_table(shown)}{_under(tables.table_notes(rows, study, metric))}")
+        if len(best := tables.best_of_nuisance(rows, study, metric)):
+            title = f"{metric}, each setting at its best {' and '.join(tables.factors_by_role(study)[1])}"
+            note = tables.nuisance_line(rows, study)
+            parts.append(f"<h3>{text(title)}</h3>\n{_table(tables.readable(best))}{_under([note])}")
     return "\n".join(parts)
+
+
+def _under(lines: Iterable[str]) -> str:
+    return "".join(f'<p class="under">{text(line)}</p>' for line in lines)
+
+
+def _search(rows: pd.DataFrame, study: Study) -> str:
+    """The search's own section; nothing for a study without one."""
+    searched = tables.search_table(study)
+    if searched.empty:
+        return ""
+    shown = _table(tables.readable_search(searched, study))
+    return _section("Search", f"{_list(tables.search_lines(rows, study))}{shown}")
 
 
 def _figure(drawn: Drawn) -> str:

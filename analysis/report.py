@@ -12,7 +12,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,18 +47,29 @@ def build(study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None 
 
 
 def write_tables(rows: pd.DataFrame, study: Mapping[str, Any], folder: Path) -> None:
-    """A metric's table in full (CSV) and as it is read (Markdown, LaTeX), with the protocol under it."""
+    """A metric's table in full (CSV) and as it is read (Markdown, LaTeX), with the protocol under it.
+
+    `<metric>_best` is the table of each setting at its best nuisance value, `search` that of the search trials.
+    """
     from analysis import tables
 
     folder.mkdir(parents=True, exist_ok=True)
     protocol = tables.protocol(rows, study)
     for metric in tables.metrics(rows, study):
-        table = tables.summary(rows, study, metric)
-        shown = tables.readable(table, study, metric)
-        stem = folder / file_stem(metric)
-        stem.with_suffix(".csv").write_text(table.to_csv(index=False), encoding="utf-8")
-        stem.with_suffix(".md").write_text(tables.markdown(shown, protocol), encoding="utf-8")
-        stem.with_suffix(".tex").write_text(tables.latex(shown, protocol), encoding="utf-8")
+        table, best = tables.summary(rows, study, metric), tables.best_of_nuisance(rows, study, metric)
+        _write_table(folder / file_stem(metric), table, tables.readable(table, study, metric), protocol)
+        if len(best):
+            _write_table(folder / f"{file_stem(metric)}_best", best, tables.readable(best), protocol)
+    if len(search := tables.search_table(study)):
+        _write_table(folder / "search", search, tables.readable_search(search, study), tables.search_lines(rows, study))
+
+
+def _write_table(stem: Path, table: pd.DataFrame, shown: pd.DataFrame, lines: Sequence[str]) -> None:
+    from analysis import writing
+
+    stem.with_suffix(".csv").write_text(table.to_csv(index=False), encoding="utf-8")
+    stem.with_suffix(".md").write_text(writing.markdown(shown, lines), encoding="utf-8")
+    stem.with_suffix(".tex").write_text(writing.latex(shown, lines), encoding="utf-8")
 
 
 def file_stem(metric: str) -> str:
@@ -67,13 +78,15 @@ def file_stem(metric: str) -> str:
 
 
 def draw_figures(study: Mapping[str, Any], record: Path, folder: Path) -> list[Drawn]:
-    """Every figure of the registry; one that fails is named on the page and costs no other."""
+    """Every figure that applies to the study; one that fails is named on the page and costs no other."""
     from analysis import figures, style
     from analysis.page import Drawn
 
     drawn = []
     for name in figures.NAMES:
         figure = figures.load(name)
+        if not figures.applies(figure, study):
+            continue
         title = figures.title(figure)
         try:
             table = figure.table(study["study_id"], record)
@@ -130,8 +143,10 @@ def print_answer(study: Mapping[str, Any], record: Path) -> None:
     from analysis import tables
 
     rows = reader.load(study["study_id"], record)
-    table = tables.summary(rows, study, study["metric"])
-    print(f"{tables.text(tables.readable(table, study, study['metric']))}\n\n{tables.answer(rows, study)}")
+    shown = [tables.readable(tables.summary(rows, study, study["metric"]), study, study["metric"])]
+    if len(best := tables.best_of_nuisance(rows, study, study["metric"])):
+        shown.append(tables.readable(best))
+    print("\n\n".join(tables.text(table) for table in shown) + f"\n\n{tables.answer(rows, study)}")
     if lacking := tables.missing(rows, study):
         print(lacking)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ GREY = "0.45"
 # Okabe & Ito 2008, "Color universal design"; their yellow is left out (unreadable as a line on white).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", "--", ":", "-.")
+LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1)), (0, (4, 1, 1, 1, 1, 1)))
+MOST = 12  # arms that one page of images or one legend can take
 
 matplotlib.rcParams.update(
     {
@@ -60,7 +63,7 @@ def blank(message: str) -> Figure:
 def arm_style(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """arm -> colour, marker and line, by the order of the study's arms: the same in every figure.
 
-    After the seven colours the line changes, so that the first 28 arms differ.
+    After the seven colours the line changes, so that the first 42 arms differ.
     """
     return {
         arm: {
@@ -75,6 +78,39 @@ def arm_style(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def line_style(study: Mapping[str, Any], arm: str) -> dict[str, Any]:
     """Colour and line of an arm, without a marker."""
     return {key: value for key, value in arm_style(study)[arm].items() if key != "marker"}
+
+
+def spread(study: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
+    """`arms`, or of more than MOST the baseline (the first, if it is not among them) and an even spread, in order."""
+    if len(arms) <= MOST:
+        return list(arms)
+    first = study["baseline_arm"] if study.get("baseline_arm") in arms else arms[0]
+    others = [arm for arm in arms if arm != first]
+    kept = {first} | {others[round(index * (len(others) - 1) / (MOST - 2))] for index in range(MOST - 1)}
+    return [arm for arm in arms if arm in kept]
+
+
+def spread_words(study: Mapping[str, Any], arms: Sequence[str]) -> str:
+    """` Drawn are 12 of the 36 arms ...`; empty when all are."""
+    kept = len(spread(study, arms))
+    return f" Drawn are {kept} of the {len(arms)} arms: the baseline and an even spread." if kept < len(arms) else ""
+
+
+def wrapped(label: str, width: int) -> str:
+    """A label of several factors on lines of at most `width` letters where its spaces allow it."""
+    return "\n".join(textwrap.wrap(label, width, break_long_words=False)) or label
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """Columns of a legend that fit the page."""
+    return max(1, min(len(labels), 110 // (max(map(len, labels), default=0) + 8)))
+
+
+def ticks_1_2_5(low: float, high: float) -> list[float]:
+    """1, 2 and 5 of every decade from `low` to `high`, and of more than three decades the 1 alone."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    digits = (1, 2, 5) if last - first <= 3 else (1,)
+    return [digit * 10.0**power for power in range(first, last + 1) for digit in digits]
 
 
 def arm_label(study: Mapping[str, Any], arm: str) -> str:

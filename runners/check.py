@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runners import diffusion, models, sample, schedules
 from runners.config import TrialConfig
-from runners.data import rendered_arguments
+from runners.data import LABELS, rendered_arguments
 from runners.trial import stand_in_recipe
 
 CHOICES = {"lr_schedule": ("cosine", "constant"), "precision": ("fp32", "bf16"), "weights": ("ema", "raw")}
@@ -30,8 +30,7 @@ def check(config: TrialConfig) -> None:
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
     diffusion.loss_weights(config.weighting, config.prediction, alpha_bar_T)
     sample.sampler_steps(config.sampler, alpha_bar_T)
-    module, arguments = models.architecture(config.model)
-    module.check(config.image_size, **arguments)
+    models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
     if not config.data.startswith("folder("):
         rendered_arguments(config.data)
     if config.evaluator.startswith("checkpoint("):

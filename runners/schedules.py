@@ -6,6 +6,7 @@ A schedule added here can at once be written as `schedule="name(...)"`. Those th
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable
 
@@ -20,6 +21,22 @@ Betas = NDArray[np.float64]
 def linear(timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Betas:
     """Ho et al. 2020, section 4: end points fixed for T = 1000 and not rescaled with T."""
     return np.linspace(beta_start, beta_end, timesteps)
+
+
+def linear_resampled(timesteps: int, reference: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Betas:
+    """`linear` at `reference` steps, read at `timesteps` points: alpha_bar(t / T) and with it the terminal SNR no
+    longer depend on T (log alpha_bar as a function of continuous time, Kingma et al. 2021, section 3.1)."""
+    log_bar = np.concatenate([[0.0], np.cumsum(np.log1p(-linear(reference, beta_start, beta_end)))])
+    at_T = np.interp(np.arange(timesteps + 1) / timesteps, np.arange(reference + 1) / reference, log_bar)
+    betas_T: Betas = -np.expm1(np.diff(at_T))
+    return betas_T
+
+
+def linear_from_zero(timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Betas:
+    """`linear` over T + 1 points, t = 0 .. T, of which the first two make one step: how the ContextUnet family counts,
+    whose alpha_bar at t is the product over 0 .. t."""
+    beta = np.linspace(beta_start, beta_end, timesteps + 1)
+    return np.concatenate([[1 - (1 - beta[0]) * (1 - beta[1])], beta[2:]])
 
 
 def scaled_linear(timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Betas:
@@ -82,9 +99,18 @@ def betas(schedule: str, timesteps: int) -> Betas:
     return values
 
 
+def digest(beta_T: Betas) -> str:
+    """12 hex digits of the betas in single precision: what two processors agree on."""
+    return hashlib.sha256(np.asarray(beta_T, dtype=np.float32).tobytes()).hexdigest()[:12]
+
+
 def alpha_bars(schedule: str, timesteps: int) -> NDArray[np.float64]:
     """alpha_bar_t = prod_{s <= t} (1 - beta_s), float64 (T,) (Ho et al. 2020, eq. 4)."""
-    bars: NDArray[np.float64] = np.cumprod(1 - betas(schedule, timesteps), dtype=np.float64)
+    return bars_of(betas(schedule, timesteps))
+
+
+def bars_of(beta_T: Betas) -> NDArray[np.float64]:
+    bars: NDArray[np.float64] = np.cumprod(1 - beta_T, dtype=np.float64)
     return bars
 
 

@@ -22,6 +22,9 @@ from runners import schedules
 from runners.config import TrialConfig
 from runners.diffusion import add_noise, at, drop_conditions, loss_weights, target
 
+TRAINING_FORWARDS = 3.0  # FLOP of a training step in forward passes: the backward pass computes two products for one
+COUNTED_SAMPLES = 1000  # over which the share of dropped conditions is observed
+
 
 @dataclass(frozen=True)
 class TrainProgress:
@@ -52,7 +55,11 @@ def learning_rate(config: TrialConfig, images: int) -> float:
 
 
 class Training:
-    """Weights, their average, the optimiser and the count of images: all the state of one training."""
+    """Weights, their average, the optimiser and the count of images: all the state of one training.
+
+    Its tables are what every step reads, and it counts what the steps did with them: `treatment` tells from the
+    running objects, not from the config, what the factors came to.
+    """
 
     def __init__(self, config: TrialConfig, model: nn.Module, device: torch.device) -> None:
         from diffusers.training_utils import EMAModel
@@ -72,6 +79,26 @@ class Training:
             self.model.parameters(), decay=0.5 ** (config.batch_size / config.ema_halflife_images), foreach=True
         )
         self.images = 0
+        self.beta_T = schedules.betas(config.schedule, config.timesteps)
+        bars = schedules.bars_of(self.beta_T)
+        weights = loss_weights(config.weighting, config.prediction, bars)
+        self.alpha_bar_T = torch.from_numpy(bars).to(device, torch.float32)
+        self.weight_T = torch.from_numpy(weights).to(device, torch.float32)
+        self.drawn_T = torch.zeros(len(bars), dtype=torch.bool, device=device)
+        self.dropped = torch.zeros((), dtype=torch.long, device=device)
+        self.counted = 0  # samples whose drops were counted
+
+    def treatment(self) -> dict[str, Any]:
+        """What the training has really done: T, the betas' digest, the share of dropped conditions among the first
+        samples (at least COUNTED_SAMPLES of them, or all), parameters, timesteps that no sample had."""
+        return {
+            "timesteps": len(self.alpha_bar_T),
+            "beta_digest": schedules.digest(self.beta_T),
+            "drop_rate": int(self.dropped) / max(1, self.counted),
+            "counted_samples": self.counted,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "never_drawn": torch.nonzero(~self.drawn_T).flatten().tolist(),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -79,6 +106,9 @@ class Training:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "images": self.images,
+            "drawn_T": self.drawn_T,
+            "dropped": self.dropped,
+            "counted": self.counted,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -87,6 +117,9 @@ class Training:
         self.ema.to(self.device)
         self.optimizer.load_state_dict(state["optimizer"])
         self.images = int(state["images"])
+        self.drawn_T = state["drawn_T"].to(self.device)
+        self.dropped = state["dropped"].to(self.device)
+        self.counted = int(state["counted"])
 
     def weights(self, which: str) -> dict[str, torch.Tensor]:
         """The state dict with the "raw" or the averaged ("ema") parameters."""
@@ -110,10 +143,6 @@ def train(
     config, device = training.config, training.device
     data_NCHW = torch.from_numpy(np.ascontiguousarray(images_NHWC.transpose(0, 3, 1, 2))).to(device)
     c_NK = torch.from_numpy(np.ascontiguousarray(labels_NK)).to(device, torch.float32)
-    bars = schedules.alpha_bars(config.schedule, config.timesteps)
-    alpha_bar_T = torch.from_numpy(bars).to(device, torch.float32)
-    weight_T = torch.from_numpy(loss_weights(config.weighting, config.prediction, bars)).to(device, torch.float32)
-
     generator = torch.Generator(device)
     order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
     sums = torch.zeros(2, device=device)
@@ -124,9 +153,8 @@ def train(
         step = training.images // size
         order, index_B = _batch(order, step, size, config.seed, len(data_NCHW))
         generator.manual_seed(step_seed("step", config.seed, step))
-        loss, norm = _step(
-            training, data_NCHW[index_B.to(device)], c_NK[index_B.to(device)], alpha_bar_T, weight_T, generator
-        )
+        index_B = index_B.to(device)
+        loss, norm = _step(training, data_NCHW[index_B], c_NK[index_B], generator)
         sums += torch.stack([loss, norm])
         steps_since += 1
         if training.images - last_images >= report_images or training.images >= config.total_images:
@@ -165,8 +193,6 @@ def _step(
     training: Training,
     images_BCHW: torch.Tensor,
     c_BK: torch.Tensor,
-    alpha_bar_T: torch.Tensor,
-    weight_T: torch.Tensor,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One optimiser step on uint8 images; returns (weighted loss, gradient norm), both on the device."""
@@ -179,11 +205,15 @@ def _step(
     t_B = torch.randint(config.timesteps, (batch,), device=device, generator=generator)
     eps_BCHW = torch.randn(x0_BCHW.shape, device=device, generator=generator)
     drop_B = torch.rand(batch, device=device, generator=generator) < config.drop_probability
-    ab_B111 = at(alpha_bar_T, t_B)
+    training.drawn_T[t_B] = True
+    if training.counted < COUNTED_SAMPLES:
+        training.dropped += drop_B.sum()
+        training.counted += batch
+    ab_B111 = at(training.alpha_bar_T, t_B)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
         output = training.model(add_noise(x0_BCHW, eps_BCHW, ab_B111), t_B, drop_conditions(c_BK, drop_B))
     error_B = (output.float() - target(config.prediction, x0_BCHW, eps_BCHW, ab_B111)).square().mean((1, 2, 3))
-    loss = (weight_T[t_B] * error_B).mean()
+    loss = (training.weight_T[t_B] * error_B).mean()
     loss.backward()
     norm = nn.utils.clip_grad_norm_(training.model.parameters(), config.clip_norm)
     for group in training.optimizer.param_groups:

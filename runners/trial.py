@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import nn
 
-from runners import data, diffusion, evaluate, evaluator, models, pictures, sample, schedules, trainings
+from runners import data, diffusion, evaluate, evaluator, models, pictures, sample, schedules, trainings, treatment
 from runners.config import Call, TrialConfig
 from runners.locks import lock
-from runners.train import step_seed
+from runners.train import TRAINING_FORWARDS, step_seed
 
 Event = dict[str, Any]
 STRIP_CONDITION = ("red sphere", "cyan cylinder", "cyan cube")  # the denoising strip of two of the reports
@@ -49,14 +48,16 @@ class Place:
 
 def build_model(config: TrialConfig) -> nn.Module:
     """The network with the initial weights of the training seed."""
-    module, arguments = models.architecture(config.model)
     torch.manual_seed(step_seed("weights", config.seed))
-    model: nn.Module = module.build(config.image_size, len(data.LABELS), **arguments)
-    return model
+    return models.build(config.model, config.image_size, len(data.LABELS), config.timesteps)
 
 
 def run(config: TrialConfig, place: Place) -> Iterator[Event]:
-    """Train (or find the training), sample, score, write the folder. Yields `curve`, `sampling`, at last `done`."""
+    """Train (or find the training), sample, score, write the folder.
+
+    Yields `curve`, `note`, `sampling`, at last `done`. Raises treatment.TreatmentError when a setting did not reach
+    the training or the sampling.
+    """
     final = Path(place.record) / "trials" / config.trial_key
     partial = final.with_name(f"{config.trial_key}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -73,15 +74,25 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
         return judge()[0] if Path(place.evaluator).is_file() else None
 
     for lines in trainings.run(config, training, model, device, scenes, ready, place.curve_points):
-        yield {"event": "curve", "lines": lines, "total_images": config.total_images}
+        if isinstance(lines, str):
+            yield {"event": "note", "text": lines}
+        else:
+            yield {"event": "curve", "lines": lines, "total_images": config.total_images}
+    if twin := trainings.same_weights(training):
+        raise treatment.TreatmentError(
+            f"The trainings {training.name} and {twin} differ in their settings but not in a single weight: the "
+            f"factor did not reach the training, or makes no difference. Compare the config.json of both."
+        )
     while ready() is None:  # another worker is training it
         time.sleep(0.2)
     lines = trainings.score_waiting(training, scenes, ready, device)
     yield {"event": "curve", "lines": lines, "total_images": config.total_images}
     shutil.copy(training / trainings.CURVE, partial / "metrics.jsonl")
-    model.load_state_dict(load_file(training / f"{config.weights}.safetensors", device=place.device))
+    model.load_state_dict(trainings.load_weights(training, config.weights, place.device))
     model.eval()
 
+    passes = [0, 0]  # images that went through the network, images that came out
+    counter = model.register_forward_pre_hook(functools.partial(_count, passes))
     start = time.perf_counter()
     scores: dict[str, float] = {}
     outcomes: dict[str, NDArray[np.bool_]] = {}
@@ -89,8 +100,14 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
         if conditions:
             outcomes[name] = score_list(config, model, judge()[0], name, conditions, partial)
             scores |= evaluate.score_sheet(name, outcomes[name], data.multi_hot(conditions))
+            passes[1] += config.sampling_seeds * len(conditions)
         yield {"event": "sampling", "done": position + 1, "total": len(scenes.lists)}
     seconds = time.perf_counter() - start
+    counter.remove()
+    facts = trainings.facts(training)
+    treated = facts["treatment"]
+    treatment.verify(config, treated, passes[0] / passes[1])
+    size = models.measure(config.model, config.image_size, len(data.LABELS), config.timesteps)
     np.savez_compressed(partial / "outcomes.npz", **outcomes)  # type: ignore[arg-type]
     save_strips(config, model, scenes, partial)
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
@@ -98,12 +115,19 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
     result = {
         **scores,
         "images": config.total_images,
-        **json.loads((training / "done.json").read_text()),
+        "seconds/train": facts["seconds/train"],
+        "images_per_second": facts["images_per_second"],
         "seconds/sample": seconds,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "gflop_forward": forward_flop(config, model, device) / 1e9,
+        "parameters": size.parameters,
+        "gflop_forward": size.forward_flop / 1e9,
+        "train_pflop": TRAINING_FORWARDS * size.forward_flop * config.total_images / 1e15,
+        "network_evaluations": treatment.network_evaluations(config),
         "peak_memory_mb": peak_memory_mb(device),
         "terminal_sqrt_alpha_bar": float(alpha_bar_T[-1] ** 0.5),
+        **{f"treatment/{name}": value for name, value in treated.items() if name != "never_drawn"},
+        "treatment/timesteps_never_drawn": len(treated["never_drawn"]),
+        "weights_sha256": facts["sha256"][config.weights],
+        "warnings": "\n".join(treatment.warnings(config, treated)),
         "checkpoint_rule": CHECKPOINT_RULE,
         "data_digest": scenes.digest,
         **judge()[1],
@@ -137,6 +161,11 @@ def score_list(
     pictures.save(folder / f"grid_{name}.png", pictures.grid(images_KNHWC[0]))
     pictures.save_tree(folder / "images" / name, images_KNHWC[0])
     return np.stack([evaluator.predict(judge, images, asked_NL, device) for images in images_KNHWC])
+
+
+def _count(passes: list[int], model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    """A hook before each forward pass: images that go through the network."""
+    passes[0] += len(inputs[0])
 
 
 def save_strips(config: TrialConfig, model: nn.Module, scenes: data.SceneData, folder: Path) -> None:
@@ -224,17 +253,6 @@ def _train_stand_in(config: TrialConfig, place: Place) -> Iterator[Event]:
         }
         if progress.model is not None and progress.held_out is not None:
             evaluator.save_stand_in(Path(place.evaluator), progress.model, recipe, progress.held_out)
-
-
-def forward_flop(config: TrialConfig, model: nn.Module, device: torch.device) -> float:
-    """Floating-point operations (2 x multiply-adds) of one image's forward pass, counted by torch."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    x_BCHW = torch.zeros(1, 3, config.image_size, config.image_size, device=device)
-    c_BK = torch.zeros(1, len(data.LABELS), device=device)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(x_BCHW, torch.zeros(1, dtype=torch.long, device=device), c_BK)
-    return float(counter.get_total_flops())
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -23,7 +23,8 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     jobs: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=_read, args=(jobs,), daemon=True).start()
+    stopped: set[int] = set()  # numbers of jobs that are to end at their next event
+    threading.Thread(target=_read, args=(jobs, stopped), daemon=True).start()
 
     def tell(event: dict[str, Any]) -> None:
         out.write(json.dumps(event) + "\n")
@@ -40,6 +41,9 @@ def main() -> None:
             place = trial.Place(**job["place"])
             for event in _events(job, place):
                 tell(event)
+                if job["number"] in stopped and event["event"] != "done":
+                    tell({"event": "stopped"})
+                    break
         except Exception as error:
             status = "diverged" if isinstance(error, FloatingPointError) else "failed"
             tell({"event": "failed", "status": status, "error": str(error), "traceback": traceback.format_exc()})
@@ -53,9 +57,13 @@ def _events(job: dict[str, Any], place: Any) -> Iterator[dict[str, Any]]:
     return trial.make_stand_in(config, place) if job["kind"] == "evaluator" else trial.run(config, place)
 
 
-def _read(jobs: queue.Queue[dict[str, Any]]) -> None:
+def _read(jobs: queue.Queue[dict[str, Any]], stopped: set[int]) -> None:
     for line in sys.stdin:
-        jobs.put(json.loads(line))
+        job = json.loads(line)
+        if job["kind"] == "stop":
+            stopped.add(job["number"])
+        else:
+            jobs.put(job)
     os._exit(0)
 
 

@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runners import data
-from runners.files import read_json, write_json
+from runners.files import append_lines, read_json, write_json
 from runners.locks import lock
 from runners.trial import Place
-from study import provenance, record
+from study import provenance, record, search
 from study.executors.local import LocalExecutor, Slot
 from study.plan import Plan, Trial
-from study.search import GridStudy
 
 FLUSH_SECONDS = 10.0  # learning curves reach MLflow in batches
 
@@ -48,17 +47,20 @@ class Source:
 
 @dataclass
 class Running:
-    """A trial on a slot, its MLflow run, and the curve lines that MLflow does not have yet."""
+    """A trial on a slot, its MLflow run, the curve lines that MLflow does not have yet, and those seen so far."""
 
     trial: Trial
     number: int
     run_id: str
     lines: list[dict[str, float]] = field(default_factory=list)
+    seen: list[dict[str, float]] = field(default_factory=list)
+    accuracy: float = 0.0
+    stopping: bool = False
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened: preparing, started, progress, scored, failed, repaired. `info` is for the display."""
+    """What happened: preparing, started, progress, scored, pruned, failed, repaired, finished. `info`: for display."""
 
     what: str
     trial: Trial | None = None
@@ -97,17 +99,21 @@ def launch(
     """
     root = paths.record
     finished = complete(plan, root)
+    known = _study_json(plan, root)
     with lock(root / "index.lock", wait=True):  # two processes must not create one database
-        grid = GridStudy(root, plan)
+        cells = search.cells(root, plan, finished, (known.get("search") or {}).get("trials", []))
         index = record.MlflowIndex(root, plan.study_id, plan.spec.question)
     for name in index.repair():
         yield Event("repaired", info={"text": f"{name} was interrupted: it goes on from its last checkpoint"})
-    grid.synchronise(finished)
-    wanted = {trial.config.trial_key: trial for trial in plan.trials if trial.config.trial_key not in finished}
     run_ids = index.indexed()
     unindexed = [trial for trial in plan.trials if trial.config.trial_key in finished.keys() - run_ids.keys()]
-    if not wanted and not unindexed:
-        _write_study(plan, root, command, run_ids)
+
+    def write() -> None:
+        _write_study(plan, root, command, run_ids, cells.describe() or known.get("search"))
+
+    write()
+    forget(plan, root)
+    if not cells.more() and not unindexed:
         return
     tags = provenance.tags()
     parent = index.start_launch(
@@ -121,15 +127,14 @@ def launch(
         folder = record.trial_folder(root, trial.config.trial_key)
         run_ids[trial.config.trial_key] = index.index_trial(parent, trial.name, folder, {"arm": trial.arm, **tags})
         yield Event("repaired", trial, {"text": f"{trial.name} was complete but not in MLflow: indexed"})
-    _write_study(plan, root, command, run_ids)
+    write()
 
     running: dict[int, Running] = {}
     judging: int | None = None  # the slot that trains the stand-in evaluator, while others train already
-    held: list[tuple[int, Trial]] = []  # asked, but another slot is at the training they share
     failures = 0
     flushed = time.monotonic()
     try:
-        while wanted or running or held:
+        while cells.more() or running:
             if judging is None and not paths.evaluator.exists():
                 judging = executor.slots[0].number
                 place = _place(paths, executor.slots[0], plan)
@@ -137,12 +142,15 @@ def launch(
                 executor.submit(executor.slots[0], job)
             for slot in executor.slots:
                 if slot.number not in running and slot.number != judging:
-                    cell = _next(grid, wanted, held, running)
+                    # A finished training may be sampled by several slots, an unfinished one is one slot's.
+                    keys = {current.trial.config.train_key for current in running.values()}
+                    cell = cells.next({key for key in keys if not record.has_weights(root, key)})
                     if cell is None:
                         break
                     number, trial = cell
                     run_id = index.start_trial(parent, trial.name, trial.config, {"arm": trial.arm, **tags})
                     running[slot.number] = Running(trial, number, run_id)
+                    write()
                     job = {"kind": "trial", "config": trial.config.to_dict()}
                     executor.submit(slot, job | {"place": _place(paths, slot, plan, curve_points)})
                     yield Event("started", trial, {"slot": slot.number, "device": slot.device})
@@ -168,54 +176,114 @@ def launch(
             if event["event"] == "curve":
                 current.lines += event["lines"]
                 yield Event("progress", trial, {"slot": slot.number, **event})
+                if not current.stopping and _hopeless(cells, current, event):
+                    current.stopping = True
+                    executor.stop(slot)
             elif event["event"] == "done":
                 shutil.rmtree(record.failed_folder(folder), ignore_errors=True)
                 yield Event("scored", trial, {"folder": folder, "accuracy": event["accuracy"]})
                 _flush(index, current)
                 index.finish_trial(current.run_id, folder)
-                grid.tell(current.number, float(read_json(folder / "result.json")[plan.spec.metric]))
+                cells.tell(current.number, float(read_json(folder / "result.json")[plan.spec.metric]))
                 run_ids[key] = current.run_id
-                _write_study(plan, root, command, run_ids)
                 del running[slot.number]
+                write()
+                forget(plan, root)
+            elif event["event"] == "stopped":
+                images = _keep_pruned(root, trial, current.seen)
+                _flush(index, current)
+                index.prune_trial(current.run_id, images)
+                cells.prune(current.number)
+                del running[slot.number]
+                write()
+                yield Event("pruned", trial, {"images": images, "accuracy": current.accuracy})
             elif event["event"] == "failed":
                 failures += 1
                 _keep_traceback(record.failed_folder(folder), event["traceback"])
                 _flush(index, current)
                 index.fail_trial(current.run_id, event["traceback"])
-                grid.tell(current.number, None)
+                cells.tell(current.number, None)
                 del running[slot.number]
+                write()
                 yield Event("failed", trial, {"slot": slot.number, **event})
             else:
                 yield Event("progress", trial, {"slot": slot.number, **event})
     except BaseException:
         executor.cancel()
         for current in running.values():
-            grid.tell(current.number, None)
+            cells.interrupt(current.number)
             index.client.set_terminated(current.run_id, "KILLED")
         index.finish_launch(parent, "KILLED")
         raise
     yield Event("finished", info={"index": index, "parent": parent, "failures": failures})
 
 
-def _next(
-    grid: GridStudy, wanted: dict[str, Trial], held: list[tuple[int, Trial]], running: dict[int, Running]
-) -> tuple[int, Trial] | None:
-    """The next cell whose training no other slot is at; trials that share a training follow one another."""
-    busy = {current.trial.config.train_key for current in running.values()}
-    for cell in held:
-        if cell[1].config.train_key not in busy:
-            held.remove(cell)
-            return cell
-    while wanted:
-        asked = grid.ask(set(wanted))
-        if asked is None:
-            raise RuntimeError(f"Optuna has no cell for {len(wanted)} trials that are missing.")
-        number, key = asked
-        trial = wanted.pop(key)
-        if trial.config.train_key not in busy:
-            return number, trial
-        held.append((number, trial))
-    return None
+def searching(plan: Plan, root: Path) -> bool:
+    """Whether a search has trials left."""
+    return record.searched(root, plan.study_id) < plan.searched
+
+
+def with_winner(plan: Plan, root: Path) -> Plan:
+    """The plan of a finished search: its winner beside the baseline on fresh seeds.
+
+    Raises RuntimeError when no trial of the search was complete, or the winner is the baseline.
+    """
+    found = _study_json(plan, root)["search"]
+    chosen = [trial for trial in found["trials"] if trial["number"] == found["winner"]]
+    if not chosen:
+        raise RuntimeError(f"No trial of the search {plan.study_id} was complete, so there is no winner to judge.")
+    return plan.with_winner(chosen[0]["params"])
+
+
+def forget(plan: Plan, root: Path) -> None:
+    """Delete the weights that `--keep-checkpoints` does not keep, unless a study of the record still wants them.
+
+    Kept are those of trials that are still to be run, of every study that keeps all, and of the best trial of every
+    study that keeps the best.
+    """
+    if plan.keep == "all":
+        return
+    wanted: set[str] = set()
+    for study in record.studies(root).values():
+        trials = study["trials"] + (study.get("search") or {}).get("trials", [])
+        best = (-1.0, "")
+        for trial in trials:
+            folder = record.trial_folder(root, trial["trial_key"])
+            if study.get("keep_checkpoints", "all") == "all" or record.state(folder) in ("missing", "failed"):
+                wanted.add(trial["train_key"])
+            elif record.state(folder) == "complete":
+                best = max(best, (float(read_json(folder / "result.json")[study["metric"]]), trial["train_key"]))
+        if study.get("keep_checkpoints") == "best":
+            wanted.add(best[1])
+    searched = (_study_json(plan, root).get("search") or {}).get("trials", [])
+    for key in {*plan.train_keys, *(trial["train_key"] for trial in searched)} - wanted:
+        if record.has_weights(root, key):
+            for path in (root / "cache" / "trainings" / key).glob("*.safetensors"):
+                path.unlink()
+
+
+def _hopeless(cells: Any, current: Running, event: dict[str, Any]) -> bool:
+    """Hand the new points of the learning curve to the search; whether it gives the trial up."""
+    verdict = False
+    for line in event["lines"]:
+        current.seen.append(line)
+        if "accuracy/validation" in line:
+            current.accuracy = line["accuracy/validation"]
+            images = int(line["images"])
+            verdict = cells.report(current.number, images, event["total_images"], current.accuracy) or verdict
+    return verdict
+
+
+def _keep_pruned(root: Path, trial: Trial, lines: list[dict[str, float]]) -> int:
+    """What is left of a trial that was stopped: how far it came and its curve; its half training goes."""
+    folder = record.trial_folder(root, trial.config.trial_key)
+    images = max((int(line["images"]) for line in lines if "loss" in line), default=0)
+    path = record.pruned_file(folder)
+    write_json(path, {"images": images, "config": trial.config.to_dict()})
+    append_lines(path.with_name("metrics.jsonl"), lines)
+    shutil.rmtree(folder.with_name(f"{folder.name}.partial"), ignore_errors=True)
+    (root / "cache" / "trainings" / trial.config.train_key / "state.pt").unlink(missing_ok=True)
+    return images
 
 
 def _flush(index: record.MlflowIndex, current: Running) -> None:
@@ -243,11 +311,15 @@ def _keep_traceback(folder: Path, text: str) -> None:
     (folder / "traceback.txt").write_text(text, encoding="utf-8")
 
 
-def _write_study(plan: Plan, root: Path, command: str, run_ids: dict[str, str]) -> None:
+def _study_json(plan: Plan, root: Path) -> dict[str, Any]:
+    """study.json of the plan's study, empty before its first launch."""
     path = root / "studies" / plan.study_id / "study.json"
-    value = plan.to_json(datetime.now(UTC).isoformat(timespec="seconds"), command, run_ids)
-    if path.is_file():
-        old = read_json(path)
-        if old | {"launched": value["launched"]} == value:
-            return  # the same plan, with the same runs: nothing has been launched
-    write_json(path, value)
+    return dict(read_json(path)) if path.is_file() else {}
+
+
+def _write_study(plan: Plan, root: Path, command: str, run_ids: dict[str, str], search: dict[str, Any] | None) -> None:
+    value = plan.to_json(datetime.now(UTC).isoformat(timespec="seconds"), command, run_ids, search)
+    old = _study_json(plan, root)
+    if old and old | {"launched": value["launched"]} == value:
+        return  # the same plan, with the same runs: nothing has been launched
+    write_json(root / "studies" / plan.study_id / "study.json", value)

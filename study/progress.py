@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from study.coordinator import Event
-    from study.plan import Plan
 
 TRAINING_SHARE = 0.9  # of a trial's time; the rest is sampling and scoring
 
@@ -35,8 +34,8 @@ class Status:
 class Display:
     """The events of a launch: a status line, and a line for each trial that starts or ends."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.total = len(plan.trials)
+    def __init__(self) -> None:
+        self.total = 0
         self.status = Status()
         self.done = 0
         self.before = 0
@@ -44,9 +43,9 @@ class Display:
         self.slot_of: dict[str, int] = {}
         self.started = 0.0
 
-    def already(self, count: int) -> None:
-        """Trials that the record has."""
-        self.done = self.before = count
+    def begin(self, total: int, already: int) -> None:
+        """A launch of `total` trials, of which the record has some."""
+        self.total, self.done, self.before, self.started = total, already, already, 0.0
 
     def show(self, event: Event) -> None:
         info = event.info
@@ -63,6 +62,8 @@ class Display:
             self.running[info["slot"]] = (event.trial.name, 0.0, 0.0)
             self.slot_of[event.trial.name] = info["slot"]
             self.status.line(f"started   {event.trial.name} on {info['device']}")
+        elif event.what == "progress" and info["event"] == "note":
+            self.status.line(f"{event.trial.name}: {info['text']}")
         elif event.what == "progress":
             self._progress(event.trial.name, info)
             self.status.show(self._summary())
@@ -70,6 +71,12 @@ class Display:
             self._ended(event.trial.name)
             self.status.line(
                 f"[{self.done}/{self.total}] {event.trial.name}: validation accuracy {info['accuracy']:.3f}"
+            )
+        elif event.what == "pruned":
+            self._ended(event.trial.name)
+            self.status.line(
+                f"[{self.done}/{self.total}] {event.trial.name}: pruned after {info['images']:,} images at validation "
+                f"accuracy {info['accuracy']:.3f}"
             )
         elif event.what == "failed":
             self._ended(event.trial.name)

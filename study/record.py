@@ -30,6 +30,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # the tables that it makes are no news
 
+TAG_LIMIT = 5000  # characters of a tag that every store of MLflow takes
 DEFAULT_RECORD = Path(__file__).resolve().parent.parent / "mlruns"
 
 
@@ -61,7 +62,7 @@ def load_study(study: str, record: Path = DEFAULT_RECORD) -> dict[str, Any]:
 def load(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
     """One row a trial of the study's plan: arm, seed, state, every config field (typed), every result.
 
-    `state` is complete, failed or missing; results of trials that are not complete are NaN. `folder` is the
+    `state` is complete, pruned, failed or missing; results of trials that are not complete are NaN. `folder` is the
     trial's folder. Raises ValueError as `load_study` does.
     """
     import pandas as pd
@@ -96,15 +97,35 @@ def trial_folder(record: Path, trial_key: str) -> Path:
 
 
 def state(folder: Path) -> str:
-    """complete (the folder got its final name), failed (its last try left a traceback) or missing."""
+    """complete (the folder got its final name), pruned, failed (its last try left a traceback) or missing."""
     if (folder / "result.json").is_file():
         return "complete"
+    if pruned_file(folder).is_file():
+        return "pruned"
     return "failed" if (failed_folder(folder) / "traceback.txt").is_file() else "missing"
+
+
+def has_weights(record: Path, train_key: str) -> bool:
+    """Whether a training is finished and its checkpoints were kept."""
+    folder = record / "cache" / "trainings" / train_key
+    return all((folder / name).is_file() for name in ("done.json", "ema.safetensors", "raw.safetensors"))
+
+
+def searched(record: Path, study_id: str) -> int:
+    """Trials that a search has finished: complete, pruned or failed."""
+    path = record / "studies" / study_id / "study.json"
+    trials = (read_json(path).get("search") or {}).get("trials", []) if path.is_file() else []
+    return sum(trial["state"] != "running" for trial in trials)
 
 
 def failed_folder(folder: Path) -> Path:
     """Where a failed try of a trial leaves its traceback."""
     return folder.with_name(f"{folder.name}.failed")
+
+
+def pruned_file(folder: Path) -> Path:
+    """What a search left of a trial that it stopped early."""
+    return folder.with_name(f"{folder.name}.pruned") / "pruned.json"
 
 
 # --- the MLflow index --------------------------------------------------------------------------------
@@ -206,7 +227,7 @@ class MlflowIndex:
         now = int(time.time() * 1000)
         numbers = {name: value for name, value in result.items() if isinstance(value, int | float)}
         metrics = [Metric(name, _finite(value), now, last) for name, value in numbers.items()]
-        texts = {name: str(value) for name, value in result.items() if isinstance(value, str)}
+        texts = {name: str(value) for name, value in result.items() if isinstance(value, str) and value}
         tags = [RunTag(name, value) for name, value in (texts | read_json(folder / "environment.json")).items()]
         self.client.log_batch(run_id, metrics=metrics, tags=tags)
         self.client.log_artifacts(run_id, str(folder))
@@ -224,10 +245,17 @@ class MlflowIndex:
         self.client.log_text(run_id, traceback, "traceback.txt")
         self.client.set_terminated(run_id, "FAILED")
 
-    def finish_launch(self, run_id: str, status: str, report: Path | None = None) -> None:
-        """Status FINISHED, FAILED or KILLED; the report's folder as artifacts of the parent run."""
+    def prune_trial(self, run_id: str, images: int) -> None:
+        """A trial that the search stopped after `images`: FINISHED would pass for a result, KILLED does not."""
+        self.client.set_tag(run_id, "pruned", f"after {images:,} images")
+        self.client.set_terminated(run_id, "KILLED")
+
+    def finish_launch(self, run_id: str, status: str, report: Path | None = None, warnings: Iterable[str] = ()) -> None:
+        """Status FINISHED, FAILED or KILLED; the report's folder as artifacts of the parent run, warnings as a tag."""
         if report is not None:
             self.client.log_artifacts(run_id, str(report), "report")
+        if text := "\n".join(warnings):
+            self.client.set_tag(run_id, "warnings", text[:TAG_LIMIT])
         self.client.set_terminated(run_id, status)
 
 

@@ -14,7 +14,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +25,10 @@ sys.path[0] = str(ROOT)  # `python study/run.py` would otherwise see study/ and 
 if TYPE_CHECKING:
     from runners.config import Scalar
     from runners.data import Folder
-    from study.coordinator import Paths, Source
+    from study.coordinator import Event, Paths, Source
     from study.executors.local import LocalExecutor
-    from study.plan import Plan
+    from study.plan import Cost, Plan
+    from study.progress import Display
     from study.scales import Scale
 
 BAD_INPUT = 2
@@ -45,10 +46,12 @@ def parser() -> argparse.ArgumentParser:
     add("--data", metavar="DIR", type=Path, help="an i-CLEVR folder; without it scenes are rendered")
     add("--evaluator", metavar="FILE", type=Path, help="the official checkpoint.pth; without it a stand-in is trained")
     add("--seeds", metavar="N", type=int, help="training seeds 0 to N-1 for every arm (default: the study's)")
+    add("--trials", metavar="N", type=int, help="of a search: suggestions to try (default: the study's)")
     add("--set", metavar="FIELD=VALUE", action="append", default=[], help="change a field of the baseline; repeatable")
     add("--record", metavar="DIR", type=Path, default=ROOT / "mlruns", help="where everything is kept (mlruns)")
     add("--devices", metavar="LIST", help="cpu, or cuda:0,cuda:1 (default: every GPU, else cpu)")
     add("--per-device", metavar="N", type=int, help="workers a device (default: 1 a GPU, 1 a CPU core)")
+    add("--keep-checkpoints", choices=["all", "best", "none"], default="all", help="which weights stay (all)")
     add("--dry-run", action="store_true", help="print arms, trials, trainings and time; touch nothing")
     add("--json", action="store_true", help="with --dry-run: as JSON")
     return parser
@@ -89,31 +92,32 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     slots = device_slots(arguments, has_cuda)
     folder = read_data(arguments.data, changes)
     evaluator = read_evaluator(arguments.evaluator, changes)
-    plan = planning.make(arguments.study, study, scale_name, scale, changes, arguments.seeds)
-    from runners.check import check  # imports torch: only when a plan stands
-
-    for config in dict.fromkeys(trial.config.replace(seed=0) for trial in plan.trials):
-        check(config)
+    keep, searched = arguments.keep_checkpoints, arguments.trials
+    plan = planning.make(arguments.study, study, scale_name, scale, changes, arguments.seeds, keep, searched)
+    warn(plan)
     record = arguments.record.resolve()
-    cost = planning.cost(plan, scale, record, len(slots))
+    elsewhere = (scale.machine == "gpu") == all(slot.device == "cpu" for slot in slots)
+    cost = planning.cost(plan, scale, record, 1 if elsewhere else len(slots))
     if arguments.dry_run:
-        return dry_run(plan, cost, slots, arguments.json)
+        where = f"one machine that the scale is made for, not {describe(slots)}" if elsewhere else describe(slots)
+        return dry_run(plan, cost, slots, where, arguments.json)
     source = decoded_source(folder, plan, record)
 
     from runners.locks import Held, lock
     from study.coordinator import Paths
     from study.executors.local import LocalExecutor
 
-    probe(record, plan)
+    probe(record, plan, cost.disk_bytes)
     paths = Paths(record, evaluator or stand_in_path(plan, record))
     print(f"{plan.study_id}: {study.question}")
     chosen = "" if arguments.scale else " (chosen: no --scale was given)"
-    print(
-        f"scale {scale_name}{chosen}: {len(plan.trials)} trials = {len(study.arms())} arms x {len(plan.seeds)} seeds, "
-        f"{len(plan.train_keys)} trainings, on {describe(slots)}; record {record}"
-    )
+    print(f"scale {scale_name}{chosen}: {size_of(plan)}, on {describe(slots)}; record {record}")
     if cost.missing_trials:
-        print(f"{cost.missing_trials} trials to run, about {minutes(cost.seconds)} ({cost.basis})", flush=True)
+        print(
+            f"{cost.missing_trials} trials and {cost.missing_trainings} trainings to run, about "
+            f"{minutes(cost.seconds)} ({cost.basis})",
+            flush=True,
+        )
     else:
         print("every trial is in the record: nothing is run", flush=True)
     try:
@@ -128,9 +132,7 @@ def run(arguments: argparse.Namespace, command: str) -> int:
 
 def carry_out(plan: Plan, scale: Scale, source: Source, paths: Paths, executor: LocalExecutor, command: str) -> int:
     """Run the plan with the progress on the terminal; then the table, the figures and where they are."""
-    from analysis import style
-    from analysis.figures import schedule_sheet
-    from study import coordinator
+    from study import coordinator, record
     from study.progress import Display
 
     def interrupt(*_: object) -> None:
@@ -141,22 +143,20 @@ def carry_out(plan: Plan, scale: Scale, source: Source, paths: Paths, executor: 
     # The first one stops at the next poll, the second one now; a scheduler's polite end is a Ctrl-C.
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    display = Display(plan)
+    display = Display()
     last: dict[str, Any] = {}
     try:
         done = coordinator.complete(plan, paths.record)
-        display.already(len(done))
-        if len(done) < len(plan.trials):
+        if len(done) < len(plan.trials) or coordinator.searching(plan, paths.record):
             for event in coordinator.prepare(plan, source, paths):
                 display.show(event)
-        with closing(coordinator.launch(plan, paths, executor, command, scale.curve_points)) as events:
-            for event in events:
-                if event.what == "scored":
-                    trial = event.info["folder"]
-                    style.save(schedule_sheet.draw_trial(trial), trial / "schedule_sheet")
-                if event.what == "finished":
-                    last = event.info
-                display.show(event)
+        if plan.space:
+            display.begin(plan.searched, record.searched(paths.record, plan.study_id))
+            follow(coordinator.launch(plan, paths, executor, command, scale.curve_points), display)
+            plan = coordinator.with_winner(plan, paths.record)
+            done = coordinator.complete(plan, paths.record)
+        display.begin(len(plan.trials), len(done))
+        last = follow(coordinator.launch(plan, paths, executor, command, scale.curve_points), display)
     except KeyboardInterrupt:
         display.end()
         print("\nStopped. To resume, run the same command again:\n    " + command)
@@ -171,9 +171,26 @@ def carry_out(plan: Plan, scale: Scale, source: Source, paths: Paths, executor: 
     return tell(plan, paths, last)
 
 
+def follow(events: Generator[Event, None, None], display: Display) -> dict[str, Any]:
+    """Show a launch's events to the end; draw each trial's schedule sheet into its folder. Returns how it ended."""
+    from analysis import style
+    from analysis.figures import schedule_sheet
+
+    last: dict[str, Any] = {}
+    with closing(events):
+        for event in events:
+            if event.what == "scored":
+                trial = event.info["folder"]
+                style.save(schedule_sheet.draw_trial(trial), trial / "schedule_sheet")
+            if event.what == "finished":
+                last = event.info
+            display.show(event)
+    return last
+
+
 def tell(plan: Plan, paths: Paths, last: dict[str, Any]) -> int:
     """The answer, the table, what stands under it, the figures' place and the UI's command."""
-    from analysis import report
+    from analysis import caveats, report
     from study import record
 
     study = record.load_study(plan.study_id, paths.record)
@@ -185,9 +202,11 @@ def tell(plan: Plan, paths: Paths, last: dict[str, Any]) -> int:
     mlflow = Path(sys.executable).with_name("mlflow")
     store = f"sqlite:///{paths.record}/mlflow.db"
     print(f"MLflow UI: {mlflow} ui --backend-store-uri {store} --workers 1 --host 127.0.0.1")
-    failures = sum(rows["state"] != "complete")
+    complete = rows[rows["state"] == "complete"]
+    failures = len(rows) - len(complete)
     if last:
-        last["index"].finish_launch(last["parent"], "FAILED" if failures else "FINISHED", page.parent)
+        status = "FAILED" if failures else "FINISHED"
+        last["index"].finish_launch(last["parent"], status, page.parent, caveats.warnings(complete, study))
     if failures:
         print(
             f"\n{failures} of {len(rows)} trials are not complete; tracebacks are in {paths.record}/trials/*.failed. "
@@ -299,7 +318,7 @@ def decoded_source(folder: Folder | None, plan: Plan, record: Path) -> Source:
         status.show(f"{progress.what}: {progress.done:,} of {progress.total:,}")
 
 
-def probe(record: Path, plan: Plan) -> None:
+def probe(record: Path, plan: Plan, needed: float) -> None:
     """ValueError when the record's disk is full or read-only; nothing of the probe stays."""
     existed = record.exists()
     path = record / "write-probe"
@@ -309,8 +328,11 @@ def probe(record: Path, plan: Plan) -> None:
         path.write_bytes(bytes(PROBE_BYTES))
         path.unlink()
         free = shutil.disk_usage(record).free
-        if free < images + HEADROOM_BYTES:
-            raise OSError(f"only {free / 2**20:,.0f} MiB are free")
+        if free < images + needed + HEADROOM_BYTES:
+            wanted = f"{(images + needed + HEADROOM_BYTES) / 2**20:,.0f} MiB"
+            raise OSError(
+                f"{free / 2**20:,.0f} MiB are free, up to {wanted} are needed: --keep-checkpoints none needs less"
+            )
     except OSError as error:
         path.unlink(missing_ok=True) if existed else shutil.rmtree(record, ignore_errors=True)
         reason = error.strerror or str(error)
@@ -322,46 +344,114 @@ def probe(record: Path, plan: Plan) -> None:
 # --- the dry run -----------------------------------------------------------------------------------------
 
 
-def dry_run(plan: Plan, cost: Any, slots: list[Any], as_json: bool) -> int:
-    """Arms, trials, distinct trainings, time; touches nothing."""
-    arms = plan.spec.arms()
-    keys = {arm: {t.config.train_key for t in plan.trials if t.arm == arm} for arm in arms}
+def dry_run(plan: Plan, cost: Cost, slots: list[Any], where: str, as_json: bool) -> int:
+    """Arms, trials, distinct trainings, FLOP, time, disk; touches nothing."""
     if as_json:
-        plain: dict[str, Any] = {
-            "study": plan.study,
-            "study_id": plan.study_id,
-            "scale": plan.scale,
-            "question": plan.spec.question,
-            "arms": arms,
-            "baseline_arm": plan.spec.baseline_arm,
-            "baseline": plan.baseline.to_dict(),
-            "seeds": list(plan.seeds),
-            "trials": len(plan.trials),
-            "trainings": len(plan.train_keys),
-            "missing_trials": cost.missing_trials,
-            "missing_trainings": cost.missing_trainings,
-            "seconds": cost.seconds,
-            "basis": cost.basis,
-            "devices": [slot.device for slot in slots],
-        }
-        print(json.dumps(plain, indent=1))
+        print(json.dumps(_dry_run_json(plan, cost, slots), indent=1))
         return 0
-    print(f"{plan.study_id}: {plan.spec.question}\n")
-    width = max(len(arm) for arm in arms) + 2
-    print(f"{'arm':<{width}}{'seeds':>6}{'trainings':>11}{'images each':>13}")
-    for arm in arms:
-        mark = "  (baseline)" if arm == plan.spec.baseline_arm else ""
-        print(f"{arm:<{width}}{len(plan.seeds):>6}{len(keys[arm]):>11}{plan.baseline.total_images:>13,}{mark}")
+    print(f"{plan.study_id}: {plan.spec.question}\n\n{_arm_table(plan)}\n")
+    print(f"{size_of(plan)}; to run: {cost.missing_trials} trials, {cost.missing_trainings} trainings")
     print(
-        f"\n{len(plan.trials)} trials, {len(plan.train_keys)} distinct trainings;"
-        f" to run: {cost.missing_trials} trials, {cost.missing_trainings} trainings"
+        f"{flop(cost.train_flop)} of training and {flop(cost.sample_flop)} of sampling: about "
+        f"{minutes(cost.seconds)} on {where} ({cost.basis})"
     )
-    print(f"about {minutes(cost.seconds)} on {describe(slots)} ({cost.basis})")
+    print(f"disk: up to {cost.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
+    for note in plan.spec.notes:
+        print(f"note: {note}")
+    for name, dimension in plan.space.items():
+        print(f"search: {name} in {dimension}")
     print("\neverything else, in every arm:")
+    varied = {name for arm in plan.design.arms.values() for name in arm} | plan.space.keys() | {"seed"}
     for name, value in plan.baseline.to_dict().items():
-        if name not in plan.spec.factors and name != "seed":
+        if name not in varied:
             print(f"  {name} = {value}")
     return 0
+
+
+def size_of(plan: Plan) -> str:
+    """Trials, arms, seeds and distinct trainings, in words."""
+    if plan.space:
+        fresh = ", ".join(map(str, plan.seeds))
+        return f"{plan.searched} trials of a search, then winner and baseline on fresh seeds ({fresh})"
+    arms, seeds = len(plan.design.arms), len(plan.seeds)
+    return f"{len(plan.trials)} trials = {arms} arms x {seeds} seeds, {len(plan.train_keys)} distinct trainings"
+
+
+def _arm_table(plan: Plan) -> str:
+    """A row an arm; an arm whose trainings another one above it has shares them and is marked so."""
+    from study import plan as planning
+
+    head = ["arm", "seeds", "new trainings", "images each", "parameters", "training", "evaluations an image"]
+    rows, seen = [head], set[str]()
+    for arm in plan.design.arms:
+        configs = [trial.config for trial in plan.trials if trial.arm == arm]
+        own = {config.train_key for config in configs} - seen
+        seen |= own
+        train = sum(planning.train_flop(config) for config in configs if config.train_key in own)
+        cells = [arm + " (baseline)" * (arm == plan.design.baseline_arm), f"{len(configs)}", f"{len(own)}"]
+        cells += [f"{configs[0].total_images:,}", f"{planning.size(configs[0]).parameters:,}"]
+        rows.append([*cells, flop(train) if own else "shared", f"{planning.evaluations(configs[0]):,}"])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return "\n".join(
+        row[0].ljust(widths[0])
+        + "".join("  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    )
+
+
+def _dry_run_json(plan: Plan, cost: Cost, slots: list[Any]) -> dict[str, Any]:
+    return {
+        "study": plan.study,
+        "study_id": plan.study_id,
+        "scale": plan.scale,
+        "question": plan.spec.question,
+        "arms": plan.design.arms,
+        "baseline_arm": plan.design.baseline_arm,
+        "against": plan.design.against,
+        "baseline": plan.baseline.to_dict(),
+        "seeds": list(plan.seeds),
+        "trials": len(plan.trials),
+        "trainings": len(plan.train_keys),
+        "search_trials": plan.searched,
+        "missing_trials": cost.missing_trials,
+        "missing_trainings": cost.missing_trainings,
+        "train_flop": cost.train_flop,
+        "sample_flop": cost.sample_flop,
+        "seconds": cost.seconds,
+        "disk_bytes": cost.disk_bytes,
+        "basis": cost.basis,
+        "devices": [slot.device for slot in slots],
+    }
+
+
+def warn(plan: Plan) -> None:
+    """Refuse what cannot run (ValueError), and say on standard error what will limit the answer."""
+    from runners.check import check  # imports torch: only when a plan stands
+    from runners.treatment import warnings
+
+    corners = [
+        plan.baseline.replace(**{name: value})
+        for name, dimension in plan.space.items()
+        for value in dimension.corners()
+    ]
+    for config in dict.fromkeys([*(trial.config.replace(seed=0) for trial in plan.trials), *corners]):
+        check(config)
+    named: dict[str, list[str]] = {}
+    for trial in plan.trials:
+        for text in warnings(trial.config):
+            if trial.arm not in named.setdefault(text, []):
+                named[text].append(trial.arm)
+    for text, arms in named.items():
+        others = f" and {len(arms) - 3} more" if len(arms) > 3 else ""
+        print(f"Warning ({', '.join(arms[:3])}{others}): {text}", file=sys.stderr)
+
+
+def flop(count: float) -> str:
+    """Floating-point operations in the unit that leaves few digits."""
+    for size, unit in ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP")):
+        if count >= size:
+            return f"{count / size:,.3g} {unit}"
+    return f"{count / 1e9:,.3g} GFLOP"
 
 
 def minutes(seconds: float) -> str:

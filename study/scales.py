@@ -18,10 +18,11 @@ class Scale:
     config: TrialConfig
     seeds: int | None  # None: the study's own number
     curve_points: int
-    images_per_second: float  # training, one device slot
-    sampling_seconds: float  # one trial's sampling and scoring
+    flop_per_second: float  # one device slot, training and sampling
+    trial_seconds: float  # what a trial takes besides: pictures, scores, the learning curve's points
     preparation_seconds: float  # data and stand-in, once a record
     measured_on: str
+    machine: str  # "cpu" or "gpu"
 
 
 REPORTS_UNET = "unet"  # its defaults are the reports' network, 113.7 M parameters
@@ -57,11 +58,13 @@ def _config(scale: str) -> TrialConfig:
     return TrialConfig().replace(**{name: row[scale] for name, row in ROWS.items()})
 
 
+# A prediction: kernel launches and memory traffic of these networks allow 15-25 % of the chip's 790 TFLOP/s.
+H200 = "assumed for one H200 (bf16 autocast, 19 % of its peak; fp32 at .7 of that), not measured"
 SCALES: dict[str, Scale] = {
-    "smoke": Scale(_config("smoke"), 1, 2, 350, 3, 20, "one core of a 2-core server"),
-    "laptop": Scale(_config("laptop"), None, 5, 325, 12, 100, "one core of a 2-core server"),
-    "gpu": Scale(_config("gpu"), None, 10, 10_000, 15, 300, "one H200, predicted from FLOPs at 30 %"),
-    "paper": Scale(_config("paper"), None, 20, 2_500, 40, 300, "one H200, predicted from FLOPs at 30 %"),
+    "smoke": Scale(_config("smoke"), 1, 2, 30e9, 3, 20, "measured on one core of a 2-core server", "cpu"),
+    "laptop": Scale(_config("laptop"), None, 5, 30e9, 9, 100, "measured on one core of a 2-core server", "cpu"),
+    "gpu": Scale(_config("gpu"), None, 10, 150e12, 15, 300, H200, "gpu"),
+    "paper": Scale(_config("paper"), None, 20, 150e12, 30, 300, H200, "gpu"),
 }
 
 

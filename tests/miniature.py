@@ -1,9 +1,9 @@
-"""A synthetic record in miniature: arms x seeds with real little PNGs, made in a second, known to the last digit."""
+"""Synthetic records in miniature: arms x seeds with real little PNGs, made in a second, known to the last digit."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from runners.config import TrialConfig
+from runners.config import Call, TrialConfig
 from runners.schedules import alpha_bars, betas, log_snr
 
 SIDE = 32
@@ -24,6 +24,12 @@ OBJECTS = {"validation": 128, "test": 72, "new_test": 84, "unseen": 120}
 CONDITIONS = [["red sphere"], ["cyan cube", "blue sphere"], ["gray cylinder"], ["red cube", "gray cube", "cyan sphere"]]
 FAILURE = "Traceback (most recent call last):\n  ...\nValueError: lost <GPU>\n"
 QUESTION = "Does the beta schedule matter?"
+BASELINE = TrialConfig(total_images=64_000, timesteps=500)
+# The runner's sentence, word for word.
+TERMINAL = (
+    "The schedule ends at sqrt(alpha_bar_T) = {value:.3f} > 0.05: sampling starts from pure noise, which the training "
+    "never saw, so schedule, T and terminal SNR are confounded."
+)
 
 
 def make(
@@ -38,73 +44,240 @@ def make(
 
     Keyword arguments replace fields of study.json.
     """
+    arms = {f"schedule={schedule}": replace(BASELINE, schedule=schedule) for schedule in SCHEDULES}
+    fields = {
+        "study": "schedules",
+        "question": QUESTION,
+        "factors": {"schedule": list(SCHEDULES)},
+        "published": {"schedule=linear": {"accuracy/test": 0.6}, "schedule=squaredcos_cap_v2": {"accuracy/test": 0.88}},
+    }
+    lacking = {"holes": {(f"schedule={name}", seed) for name, seed in holes}}
+    lacking |= {"failed": {(f"schedule={name}", seed) for name, seed in failed}}
+    return write(root, arms, _schedule_score, seeds=seeds, **lacking, **(fields | study))
+
+
+def write(
+    root: Path,
+    arms: Mapping[str, TrialConfig],
+    score: Callable[[TrialConfig], float],
+    /,
+    *,
+    seeds: Iterable[int] = (0, 1, 2),
+    holes: Collection[tuple[str, int]] = (),
+    failed: Collection[tuple[str, int]] = (),
+    **study: Any,
+) -> Path:
+    """A record of any arms, whose validation accuracy is `score`; the first arm is the baseline, seed 0 has images."""
     seeds = list(seeds)
-    baseline = TrialConfig(total_images=64_000, timesteps=500)
     trials = []
-    for schedule in SCHEDULES:
+    for arm, setting in arms.items():
         for seed in seeds:
-            config = replace(baseline, schedule=schedule, seed=seed)
+            config = replace(setting, seed=seed)
             folder = root / "trials" / config.trial_key
-            trials.append(_trial(config))
-            if (schedule, seed) in failed:
+            trials.append(_trial(config, arm))
+            if (arm, seed) in failed:
                 _write(folder.with_name(f"{folder.name}.failed") / "traceback.txt", FAILURE)
-            elif (schedule, seed) not in holes:
-                write_trial(folder, config)
-    value = _study(baseline, trials, seeds) | study
+            elif (arm, seed) not in holes:
+                write_trial(folder, config, score(config), images=seed == seeds[0])
+    name = study.get("study", "study")
+    value = {
+        "study_id": f"{name}-smoke",
+        "scale": "smoke",
+        "launched": "2026-11-21T04:00:00+00:00",
+        "metric": "accuracy/validation",
+        "baseline_arm": next(iter(arms)),
+        "arms": list(arms),
+        "seeds": seeds,
+        "published": {},
+        "baseline": next(iter(arms.values())).to_dict(),
+        "command": f"python study/run.py --study {name} --scale smoke",
+        "trials": trials,
+    } | study
     _write(root / "studies" / value["study_id"] / "study.json", json.dumps(value))
     return root
 
 
-def _trial(config: TrialConfig) -> dict[str, Any]:
-    keys = {"trial_key": config.trial_key, "train_key": config.train_key, "run_id": f"run{config.trial_key}"}
-    return {"arm": f"schedule={config.schedule}", "seed": config.seed, **keys, "config": config.to_dict()}
+# --- a small record of every kind of study -----------------------------------------------------------
 
 
-def _study(baseline: TrialConfig, trials: list[dict[str, Any]], seeds: list[int]) -> dict[str, Any]:
-    return {
-        "study_id": "schedules-smoke",
-        "study": "schedules",
-        "scale": "smoke",
-        "question": QUESTION,
-        "launched": "2026-11-21T04:00:00+00:00",
-        "metric": "accuracy/validation",
-        "factors": {"schedule": list(SCHEDULES)},
-        "baseline_arm": "schedule=linear",
-        "arms": [f"schedule={schedule}" for schedule in SCHEDULES],
-        "seeds": seeds,
-        "published": {"schedule=linear": {"accuracy/test": 0.6}, "schedule=squaredcos_cap_v2": {"accuracy/test": 0.88}},
-        "baseline": baseline.to_dict(),
-        "command": "python study/run.py --study schedules --scale smoke",
-        "trials": trials,
+def guidance(root: Path, drops: int = 3, scales: int = 4, **study: Any) -> Path:
+    """drop_probability x guidance_scale: unguided the drops are equal, and the best scale is 2.0 for every p > 0."""
+    factors = {
+        "drop_probability": [round(0.1 * index, 1) for index in range(drops)],
+        "guidance_scale": [1.0 + 0.5 * index for index in range(scales)],
+    }
+    arms = {
+        f"drop_probability={p} guidance_scale={s}": replace(BASELINE, drop_probability=p, guidance_scale=s)
+        for p in factors["drop_probability"]
+        for s in factors["guidance_scale"]
     }
 
+    def score(config: TrialConfig) -> float:
+        gain = 0.6 * config.drop_probability * (1 - abs(config.guidance_scale - 2.0))
+        return 0.60 + gain + _luck(config, 0.01)
 
-def write_trial(folder: Path, config: TrialConfig) -> None:
+    fields = {"study": "dropout", "question": "How often must the condition be dropped?", "factors": factors}
+    return write(root, arms, score, **(fields | {"nuisance": ["guidance_scale"]} | study))
+
+
+def samplers(root: Path, steps: Sequence[int] = (5, 10, 25, 50, 100), etas: int = 3, **study: Any) -> Path:
+    """ddpm and ddim with `etas` values of eta at the same numbers of steps: more steps help, noise costs at few."""
+    names = [f"ddpm(steps={n})" for n in steps]
+    for eta in (0.0, 1.0, 0.5, 0.25, 0.75)[:etas]:
+        names += [f"ddim(eta={eta}, steps={n})" if eta else f"ddim(steps={n})" for n in steps]
+    arms = {f"sampler={name}": replace(BASELINE, sampler=name) for name in names}
+
+    def score(config: TrialConfig) -> float:
+        noisy = 0.0 if "eta" not in config.sampler and "ddim" in config.sampler else 1.0
+        return 0.82 - (0.3 + 0.9 * noisy) / evaluations(config) + _luck(config, 0.01)
+
+    fields = {"study": "samplers", "question": "How few steps are enough?", "factors": {"sampler": names}}
+    return write(root, arms, score, **(fields | study))
+
+
+def ladder(root: Path, **study: Any) -> Path:
+    """Four rows, each one change more: the schedule helps, the flips do nothing, the raw weights hurt."""
+    rows = [BASELINE]
+    for change in ({"schedule": "cosine"}, {"flips": True}, {"weights": "raw"}):
+        rows.append(replace(rows[-1], **change))  # type: ignore[arg-type]
+    arms = dict(zip(("start", "+ cosine", "+ flips", "+ raw weights"), rows, strict=True))
+
+    def score(config: TrialConfig) -> float:
+        step = 0.1 * (config.schedule == "cosine") - 0.08 * (config.weights == "raw")
+        return 0.60 + step + _luck(config, 0.02) + 0.004 * config.flips * (config.seed - 1)
+
+    names = list(arms)
+    fields = {
+        "study": "ladder",
+        "question": "Which step helps?",
+        "factors": {"schedule": ["linear", "cosine"], "flips": [False, True], "weights": ["ema", "raw"]},
+        "against": dict(zip(names[1:], names, strict=False)),
+        "notes": ["Training FLOPs of all arms agree within 10 %."],
+    }
+    return write(root, arms, score, **(fields | study))
+
+
+def search(root: Path, finished: bool = True, trials: int = 24, **study: Any) -> Path:
+    """A search over lr and schedule; on fresh seeds the winner is better than the baseline and worse than it seemed."""
+    rng = np.random.default_rng(0)
+    searched = []
+    for number in range(trials):
+        lr, schedule = float(np.exp(rng.uniform(np.log(1e-5), np.log(1e-2)))), str(rng.choice(SCHEDULES))
+        config = replace(BASELINE, lr=lr, schedule=schedule)
+        state = "failed" if number == 7 else "pruned" if number % 4 == 3 else "complete"
+        state = state if finished or number < trials - 1 else "running"
+        value = 0.78 - 0.05 * abs(np.log10(lr) + 3.3) + 0.02 * SCHEDULES.index(schedule) + 0.02 * rng.standard_normal()
+        searched.append(
+            {
+                "number": number,
+                "trial_key": config.trial_key,
+                "train_key": config.train_key,
+                "state": state,
+                "params": {"lr": lr, "schedule": schedule},
+                "value": None if state in ("failed", "running") else round(value - 0.1 * (state == "pruned"), 4),
+                "pruned_at_images": 16_000 if state == "pruned" else None,
+                "config": config.to_dict(),
+            }
+        )
+    best = max((trial for trial in searched if trial["state"] == "complete"), key=lambda trial: trial["value"])
+    arms = {"baseline": BASELINE}
+    if finished:
+        arms["winner"] = TrialConfig.from_dict(best["config"])
+    fields: dict[str, Any] = {
+        "study": "search",
+        "question": "What does tuning find?",
+        "factors": {"lr": [1e-5, 1e-2], "schedule": list(SCHEDULES)},
+        "search": {
+            "trials": searched,
+            "planned": trials if finished else trials + 6,
+            "winner": best["number"],
+            "selection_score": best["value"],
+            "search_seed": 0,
+            "importance": {"schedule": 0.21, "lr": 0.79},
+            "importance_evaluator": "fANOVA (Hutter et al. 2014) over 17 complete trials",
+            "pruning": "A trial stops when its validation accuracy is below the median of the others at 16,000 images.",
+        },
+    }
+
+    def score(config: TrialConfig) -> float:
+        return 0.60 + 0.15 * (config.lr != BASELINE.lr) + _luck(config, 0.02) + 0.005 * (config.lr < 1e-3) * config.seed
+
+    return write(root, arms, score, seeds=(1, 2, 3), **(fields | study))
+
+
+def reports(root: Path, **study: Any) -> Path:
+    """Published settings: T = 1000 is the reference of a report, and its differences are smaller than its noise."""
+    arms = {f"R1 T={steps}": replace(BASELINE, timesteps=steps) for steps in (1000, 500, 2000)}
+    arms["R2"] = replace(BASELINE, lr=1e-5)
+
+    def score(config: TrialConfig) -> float:
+        return {500: 0.74, 1000: 0.76, 2000: 0.70}[config.timesteps] - 0.05 * (config.lr < 5e-5) + _luck(config, 0.02)
+
+    values = {"R1 T=1000": 0.775, "R1 T=500": 0.76, "R1 T=2000": 0.69, "R2": 0.686}
+    fields = {
+        "study": "reports",
+        "question": "Do the published settings repeat?",
+        "factors": {"timesteps": [500, 1000, 2000], "lr": [1e-4, 1e-5]},
+        "against": {"R1 T=500": "R1 T=1000", "R1 T=2000": "R1 T=1000"},
+        "published": {arm: {"accuracy/test": value} for arm, value in values.items()},
+    }
+    return write(root, arms, score, **(fields | study))
+
+
+def _luck(config: TrialConfig, size: float) -> float:
+    """What a seed brings in every arm, and a little that differs from arm to arm but not from run to run."""
+    own = np.random.default_rng([config.seed, int(config.trial_key, 16)]).standard_normal()
+    return size * ((config.seed % 3) - 1) + 0.1 * size * float(own)
+
+
+def evaluations(config: TrialConfig) -> int:
+    """Forward passes an image takes, as the runner counts them."""
+    steps = dict(Call.parse(config.sampler).arguments).get("steps", config.timesteps)
+    return int(steps) * (1 if config.guidance_scale == 1 else 2)
+
+
+# --- a trial -----------------------------------------------------------------------------------------
+
+
+def _trial(config: TrialConfig, arm: str) -> dict[str, Any]:
+    keys = {"trial_key": config.trial_key, "train_key": config.train_key, "run_id": f"run{config.trial_key}"}
+    return {"arm": arm, "seed": config.seed, **keys, "config": config.to_dict()}
+
+
+def _schedule_score(config: TrialConfig) -> float:
+    return VALIDATION[config.schedule][config.seed % 3]  # seeds beyond the three written out repeat them
+
+
+def write_trial(folder: Path, config: TrialConfig, score: float | None = None, images: bool = True) -> None:
     """A complete trial folder: configuration, result, learning curve, schedule and images."""
+    score = _schedule_score(config) if score is None else score
     rng = np.random.default_rng([config.seed, SCHEDULES.index(config.schedule)])
     _write(folder / "config.json", json.dumps(config.to_dict()))
-    _write(folder / "metrics.jsonl", "".join(f"{json.dumps(line)}\n" for line in _curve(config, rng)))
+    _write(folder / "metrics.jsonl", "".join(f"{json.dumps(line)}\n" for line in _curve(config, rng, score)))
     _write(folder / "environment.json", json.dumps({"device": "cpu", "torch": "2.13.0", "python": "3.11.2"}))
     _write(folder / "conditions.json", json.dumps(dict.fromkeys(OBJECTS, CONDITIONS * 2)))
     _write(folder / "schedule.csv", _schedule(config))
-    _images(folder, config, rng)
-    _write(folder / "result.json", json.dumps(_result(config)))
+    if images:
+        _images(folder, config, rng)
+    _write(folder / "result.json", json.dumps(_result(config, score)))
 
 
-def _result(config: TrialConfig) -> dict[str, Any]:
-    # Seeds beyond the three written out repeat them.
-    score = VALIDATION[config.schedule][config.seed % 3]
+def _result(config: TrialConfig, score: float) -> dict[str, Any]:
+    terminal = float(np.sqrt(alpha_bars(config.schedule, config.timesteps)[-1]))
     result: dict[str, Any] = {f"accuracy/{name}": round(score + shift, 4) for name, shift in SHIFT.items()}
     result |= {f"accuracy_macro/{name}": round(score + shift + 0.01, 4) for name, shift in SHIFT.items()}
     result |= {f"chance/{name}": 0.2 for name in OBJECTS} | {f"objects/{name}": n for name, n in OBJECTS.items()}
-    result |= {"seconds/train": 600.0 + config.seed, "seconds/sample": 60.0, "images": config.total_images}
+    seconds = round(0.12 * evaluations(config) * (1.1 if "ddpm" in config.sampler else 1.0) + 0.1 * config.seed, 3)
+    result |= {"seconds/train": 600.0 + config.seed, "seconds/sample": seconds, "images": config.total_images}
     result |= {"images_per_second": 106.0, "parameters": 1_000_000, "peak_memory_mb": 900.0}
-    result |= {"terminal_sqrt_alpha_bar": float(np.sqrt(alpha_bars(config.schedule, config.timesteps)[-1]))}
+    result |= {"network_evaluations": evaluations(config), "gflop_forward": 0.5, "train_pflop": 0.096}
+    result |= {"weights_sha256": f"{config.weights} of {config.train_key}", "terminal_sqrt_alpha_bar": terminal}
+    result |= {"warnings": TERMINAL.format(value=terminal) if terminal > 0.05 else ""}
     result |= {"evaluator_kind": "stand-in", "evaluator_held_out_accuracy": 0.97}
     return result | {"checkpoint_rule": "last step, EMA weights", "data_digest": "0123456789ab"}
 
 
-def _curve(config: TrialConfig, rng: np.random.Generator) -> list[dict[str, float]]:
+def _curve(config: TrialConfig, rng: np.random.Generator, final: float) -> list[dict[str, float]]:
     """Twenty reports; every fifth has a validation accuracy."""
     images = np.linspace(config.total_images / 20, config.total_images, 20)
     pace = 100 * (1 + 0.05 * config.seed)
@@ -116,7 +289,6 @@ def _curve(config: TrialConfig, rng: np.random.Generator) -> list[dict[str, floa
         line = {"images": int(seen), "seconds": seen / pace, "loss": float(loss), "gradient_norm": 0.5}
         line |= {"lr": 1e-4, "images_per_second": pace}
         if index % 4 == 3:
-            final = VALIDATION[config.schedule][config.seed % 3]
             line["accuracy/validation"] = float(0.2 + (final - 0.25) * (1 - np.exp(-seen / 25000)))
         lines.append(line)
     return lines

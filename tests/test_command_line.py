@@ -56,17 +56,46 @@ def test_dry_run_as_json_touches_nothing(tmp_path):
 def test_dry_run_prints_an_aligned_table(tmp_path):
     done = run("--study", "schedules", "--scale", "paper", "--dry-run", "--record", tmp_path / "record")
     assert done.returncode == 0
-    assert "9 trials, 9 distinct trainings" in done.stdout
+    assert "9 trials = 3 arms x 3 seeds, 9 distinct trainings" in done.stdout
     assert "schedule=linear" in done.stdout
     assert "total_images = 3600000" in done.stdout
 
 
-@pytest.mark.parametrize("name", spec.names())
-@pytest.mark.parametrize("scale", ["smoke", "laptop", "gpu", "paper"])
-def test_every_study_has_a_plan_at_every_scale(name, scale, tmp_path):
-    done = run("--study", name, "--scale", scale, "--dry-run", "--json", "--record", tmp_path / "record")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["missing_trials"] > 0
+def test_dry_run_of_the_reports_says_what_they_cost(tmp_path):
+    """Trainings, FLOP, hours and the throughput that is assumed."""
+    arguments = ["--study", "reports", "--scale", "paper", "--devices", "cpu", "--dry-run", "--record", tmp_path / "r"]
+    text = run(*arguments).stdout
+    assert "42 trials = 14 arms x 3 seeds, 24 distinct trainings" in text
+    plan = json.loads(run(*arguments, "--json").stdout)
+    assert plan["trainings"] == plan["missing_trainings"] == 24
+    # R0 107, R1 3 x 251.5, R2 140.8, R4 3 x 1005.9 PFLOP: 3 x 31.0 GFLOP x images (R0: 13.2), three seeds each.
+    assert plan["train_flop"] == pytest.approx(4.02e18, rel=0.01)
+    assert f"{plan['train_flop'] / 1e18:.3g} EFLOP of training" in text
+    # 150 TFLOP/s, fp32 settings at .7 of it; a trial's pictures and scores, and the preparation, come on top.
+    fp32 = plan["train_flop"] - 3 * 3 * 3 * 31.03e9 * 3_601_800
+    assert plan["seconds"] > (plan["train_flop"] + fp32 * (1 / 0.7 - 1)) / 150e12
+    assert plan["seconds"] < 2 * plan["train_flop"] / 150e12
+    assert f"about {plan['seconds'] / 3600:.1f} h on one machine that the scale is made for" in text
+    assert "at 150 TFLOP/s, assumed for one H200" in text
+
+
+@pytest.mark.parametrize(("keep", "weights"), [("all", 18), ("best", 2), ("none", 0)])
+def test_dry_run_prints_the_disk_that_checkpoints_take(keep, weights, tmp_path):
+    arguments = ["--scale", "paper", "--devices", "cpu", "--keep-checkpoints", keep, "--record", tmp_path / "r"]
+    plan = json.loads(run("--study", "schedules", "--dry-run", "--json", *arguments).stdout)
+    network = 113_686_019 * 4
+    # The weights that stay (average and last step of 9 trainings), one checkpoint in training, 9 trials' pictures.
+    assert plan["disk_bytes"] == pytest.approx(weights * network + 4 * network + 9 * 6 * 2**20)
+
+
+def test_guidance_without_an_unconditional_branch_is_warned_of(tmp_path):
+    arguments = ["--scale", "smoke", "--dry-run", "--record", tmp_path / "r"]
+    done = run("--study", "guidance", "--set", "drop_probability=0.0", *arguments)
+    assert done.returncode == 0
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("Warning (guidance_scale=0.0, guidance_scale=1.5, guidance_scale=2.0 and 2 more): ")
+    assert "there is no unconditional branch to guide from" in line
+    assert run("--study", "guidance", *arguments).stderr == ""
 
 
 BAD = {
@@ -79,6 +108,11 @@ BAD = {
     "negative": (["--set", "lr=-1"], "must be above 0"),
     "a factor": (["--set", "schedule=linear"], "is a factor of the study"),
     "the seed": (["--set", "seed=3"], "write --seeds N"),
+    "an unknown argument": (["--set", "model=unet(chanels=(16, 32))"], "did you mean 'channels'"),
+    "trials of a grid": (["--trials", "5"], "is for a search"),
+    "a searched field": (["--study", "search", "--set", "lr=0.1"], "is a factor of the study"),
+    "fewer steps than the samplers": (["--study", "samplers", "--set", "timesteps=3"], "--set timesteps=4 or more"),
+    "a network that is not matched": (["--study", "architectures", "--set", "image_size=32"], "leave model and image"),
     "no seeds": (["--seeds", "0"], "write --seeds 1 or more"),
     "one timestep": (["--set", "timesteps=1"], "timesteps=2 or more"),
     "unknown sampler": (["--set", "sampler=ddimm"], "did you mean 'ddim'"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,21 +15,46 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis import figures, style
-from analysis.figures import accuracy_by_arm, learning_curves, same_noise_grids, schedule_sheet
+from analysis import figures, style, tables
+from analysis.figures import (
+    accuracy_by_arm,
+    accuracy_by_cost,
+    accuracy_by_guidance,
+    learning_curves,
+    same_noise_grids,
+    schedule_sheet,
+    search_history,
+)
 from runners.config import TrialConfig
 from study import record as reader
 
 STUDY = "schedules-smoke"
 every_figure = pytest.mark.parametrize("name", figures.NAMES)
 
+# The kind of study that a figure is for, and words that must stand in it; the others are for every study.
+KINDS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
+    "accuracy_by_cost": (miniature.samplers, ("ddpm", "ddim", "ddim(eta=1.0)", "network evaluations an image")),
+    "accuracy_by_guidance": (
+        miniature.guidance,
+        ("drop_probability=0.0", "drop_probability=0.2", "best on validation"),
+    ),
+    "search_history": (miniature.search, ("complete", "pruned", "failed (no value)", "best so far", "winner")),
+}
+
+
+def record_of(name: str, root: Path, **lacking: Any) -> tuple[Path, dict[str, Any]]:
+    """A record of the figure's own kind of study, and its study.json."""
+    maker, _ = KINDS.get(name, (miniature.make, ()))
+    record = maker(root, **lacking)
+    return record, next(iter(reader.studies(record).values()))
+
 
 def drawn(name: str, record: Path, png: Path) -> str:
     """Draw the figure into a small `png`; its caption. A warning (a glyph, a layout that does not fit) is an error."""
-    module, study = figures.load(name), reader.load_study(STUDY, record)
+    module, study = figures.load(name), next(iter(reader.studies(record).values()))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = module.table(STUDY, record)
+        table = module.table(study["study_id"], record)
         module.draw(table, study).savefig(png, dpi=40)
         return module.caption(table, study)
 
@@ -45,20 +72,21 @@ def test_the_registry_is_the_folder() -> None:
 
 
 @every_figure
-def test_a_figure_of_a_whole_study(name: str, miniature_record: Path, tmp_path: Path) -> None:
+def test_a_figure_of_a_whole_study(name: str, tmp_path: Path) -> None:
     """It has a title, says n, names every arm, fills the width of the page, and is the same twice."""
     assert 3 < len(figures.title(figures.load(name))) < 60
-    module, study = figures.load(name), reader.load_study(STUDY, miniature_record)
-    table = module.table(STUDY, miniature_record)
+    module, (record, study) = figures.load(name), record_of(name, tmp_path / "record")
+    assert figures.applies(module, study)
+    table = module.table(study["study_id"], record)
     caption, figure = module.caption(table, study), module.draw(table, study)
     assert "n = " in caption or name == "schedule_sheet"  # a property of the setting has no n
     words = texts(figure).replace("\n", "")
-    assert all(schedule in words for schedule in miniature.SCHEDULES)
+    assert all(word in words for word in (KINDS[name][1] if name in KINDS else miniature.SCHEDULES))
     png = style.save(figure, tmp_path / "once")
     pixels = np.asarray(Image.open(png).convert("L"))
     assert pixels.shape[1] == style.DOUBLE * 200
     assert 0.002 < np.mean(pixels < 200) < 0.98, "the page is empty or black"
-    again = style.save(module.draw(module.table(STUDY, miniature_record), study), tmp_path / "twice")
+    again = style.save(module.draw(module.table(study["study_id"], record), study), tmp_path / "twice")
     assert png.read_bytes() == again.read_bytes()
     assert png.with_suffix(".pdf").read_bytes() == again.with_suffix(".pdf").read_bytes()
 
@@ -66,24 +94,26 @@ def test_a_figure_of_a_whole_study(name: str, miniature_record: Path, tmp_path: 
 @every_figure
 @pytest.mark.parametrize("complete", [0, 4])
 def test_a_figure_of_half_a_study(name: str, complete: int, tmp_path: Path) -> None:
-    """Nothing complete; one arm complete, one with a hole and a failure, one missing."""
-    trials = [(schedule, seed) for schedule in miniature.SCHEDULES for seed in range(3)]
-    miniature.make(tmp_path / "record", holes=trials[complete:], failed=trials[4:5])
-    caption = drawn(name, tmp_path / "record", tmp_path / "figure.png")
+    """Nothing complete; one arm complete, one with a hole and a failure, the others missing."""
+    _, study = record_of(name, tmp_path / "whole")
+    trials = [(arm.removeprefix("schedule="), seed) for arm in study["arms"] for seed in study["seeds"]]
+    record, _ = record_of(name, tmp_path / "record", holes=trials[complete:], failed=trials[4:5])
+    caption = drawn(name, record, tmp_path / "figure.png")
     assert (complete == 0) == (" yet." in caption)
 
 
 @every_figure
 def test_a_figure_survives_missing_images_and_hostile_names(name: str, tmp_path: Path) -> None:
-    record = miniature.make(tmp_path / "record")
+    module, (record, study) = figures.load(name), record_of(name, tmp_path / "record")
     for path in record.rglob("*.png"):
         path.unlink()
-    module, study = figures.load(name), reader.load_study(STUDY, record)
-    table = module.table(STUDY, record)
+    table = module.table(study["study_id"], record)
     hostile = r"_$\frac{" + "x" * 40
     renamed = {study["arms"][0]: hostile}
     study["arms"] = [renamed.get(arm, arm) for arm in study["arms"]]
-    table["arm"] = table["arm"].replace(renamed)
+    table = table.replace(renamed)
+    for column in {"family", "setting"} & set(table.columns):
+        table[column] = table[column].replace({table[column].iloc[0]: hostile})
     module.draw(table, study).savefig(tmp_path / "figure.png", dpi=40)  # an unbalanced $ raises here
 
 
@@ -98,22 +128,80 @@ def test_a_figure_of_many_arms_that_share_their_trainings(name: str, tmp_path: P
         assert "(9 arms)" in caption
 
 
+@pytest.fixture(scope="module")
+def thirty_six(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """36 arms, one seed: of one training (samplers), of a training each, and of six trainings (guidance)."""
+    root = tmp_path_factory.mktemp("many")
+    own = {f"lr={index}e-05": replace(miniature.BASELINE, lr=index * 1e-5) for index in range(1, 37)}
+    fields = {"seeds": [0], "factors": {"lr": [1e-5]}}
+    return {
+        "shared": miniature.samplers(root / "shared", steps=(5, 10, 20, 50, 100, 250), etas=5, seeds=[0]),
+        "own": miniature.write(root / "own", own, lambda config: 0.5 + 1000 * config.lr, **fields),
+        "crossed": miniature.guidance(root / "crossed", drops=6, scales=6, seeds=[0]),
+    }
+
+
+@every_figure
+@pytest.mark.parametrize("kind", ["shared", "own", "crossed"])
+def test_a_figure_of_36_arms(name: str, kind: str, thirty_six: dict[str, Path], tmp_path: Path) -> None:
+    caption = drawn(name, thirty_six[kind], tmp_path / "figure.png")
+    height = Image.open(tmp_path / "figure.png").size[1] / 40
+    assert height < 14.5, "longer than a page and a half"
+    if name in ("same_noise_grids", "denoising_strips"):
+        assert "Drawn are 12 of the 36 arms: the baseline and an even spread." in caption
+        assert "missing" not in caption
+
+
+def test_images_of_at_most_twelve_arms_are_drawn(thirty_six: dict[str, Path]) -> None:
+    study = next(iter(reader.studies(thirty_six["own"]).values()))
+    figure = same_noise_grids.draw(same_noise_grids.table(study["study_id"], thirty_six["own"]), study)
+    assert len(figure.axes) == 12 * 8
+    kept = style.spread(study | {"baseline_arm": "lr=20e-05"}, study["arms"])
+    assert len(kept) == 12
+    assert {"lr=1e-05", "lr=20e-05", "lr=36e-05"} <= set(kept)
+    assert kept == [arm for arm in study["arms"] if arm in kept]
+    assert style.spread(study, study["arms"][:12]) == study["arms"][:12]
+
+
+def test_learning_curves_of_many_trainings_have_a_legend_that_fits(thirty_six: dict[str, Path]) -> None:
+    study = next(iter(reader.studies(thirty_six["own"]).values()))
+    table = learning_curves.table(study["study_id"], thirty_six["own"])
+    figure = learning_curves.draw(table, study)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(labels) == 13
+    assert labels[-1] == "other arms"
+    grey = [line for line in figure.axes[0].lines if line.get_color() == "0.75"]
+    assert len(grey) == 24
+    assert "24 more are in grey" in learning_curves.caption(table, study)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (miniature.make, set()),
+        (miniature.guidance, {"accuracy_by_guidance"}),
+        (miniature.samplers, {"accuracy_by_cost"}),
+        (miniature.search, {"search_history"}),
+        (miniature.ladder, set()),
+        (miniature.reports, set()),
+    ],
+)
+def test_a_figure_applies_to_its_kind_of_study(kind: Any, expected: set[str], tmp_path: Path) -> None:
+    study = next(iter(reader.studies(kind(tmp_path)).values()))
+    assert {name for name in KINDS if figures.applies(figures.load(name), study)} == expected
+    assert all(figures.applies(figures.load(name), study) for name in set(figures.NAMES) - set(KINDS))
+
+
 def sampling_study(record: Path) -> Path:
-    configs = {
-        f"guidance_scale={scale}, sampler=ddim(steps={steps})": TrialConfig(
-            guidance_scale=scale, sampler=f"ddim(steps={steps})", total_images=64_000, timesteps=500
+    arms = {
+        f"guidance_scale={scale}, sampler=ddim(steps={steps})": replace(
+            miniature.BASELINE, guidance_scale=scale, sampler=f"ddim(steps={steps})"
         )
         for scale in (1.0, 1.5, 2.0)
         for steps in (10, 20, 50)
     }
-    trials = []
-    for arm, config in configs.items():
-        miniature.write_trial(record / "trials" / config.trial_key, config)
-        keys: dict[str, Any] = {"trial_key": config.trial_key, "train_key": config.train_key, "run_id": ""}
-        trials.append({"arm": arm, "seed": 0, **keys, "config": config.to_dict()})
     factors = {"guidance_scale": [1.0, 1.5, 2.0], "sampler": ["..."]}
-    fields = {"arms": list(configs), "baseline_arm": trials[0]["arm"], "factors": factors, "published": {}}
-    return miniature.make(record, seeds=[0], trials=trials, **fields)
+    return miniature.write(record, arms, lambda config: 0.6, seeds=[0], factors=factors)
 
 
 # --- what single figures promise ---------------------------------------------------------------------
@@ -168,6 +256,62 @@ def test_schedule_sheet_of_one_trial_folder(tmp_path: Path) -> None:
     assert style.save(figure, tmp_path / "schedule_sheet").is_file()
 
 
+def test_schedule_sheet_shows_each_schedule_and_T(tmp_path: Path) -> None:
+    record = miniature.reports(tmp_path)
+    study = reader.load_study("reports", record)
+    table = schedule_sheet.table("reports-smoke", record)
+    words = texts(schedule_sheet.draw(table, study))
+    assert all(f"linear, T = {name}" in words for name in ("1000", "500 (2 arms)", "2000"))
+    assert "linear, T = 1000 0.0064; linear, T = 500 (2 arms) 0.08;" in schedule_sheet.caption(table, study)
+
+
+def test_accuracy_by_cost_draws_a_line_a_family(tmp_path: Path) -> None:
+    record, study = record_of("accuracy_by_cost", tmp_path)
+    table = accuracy_by_cost.table(study["study_id"], record)
+    assert table["family"].value_counts().to_dict() == {"ddpm": 5, "ddim": 5, "ddim(eta=1.0)": 5, "ddim(eta=0.5)": 5}
+    assert table.loc[table["family"] == "ddim", "evaluations"].tolist() == [5, 10, 25, 50, 100]
+    panels = accuracy_by_cost.draw(table, study).axes
+    assert [axes.get_xscale() for axes in panels] == ["log", "log"]
+    assert [axes.get_xlabel() for axes in panels] == ["network evaluations an image", "seconds of sampling"]
+    # ddim(steps=25): seconds 3.0, 3.1, 3.2
+    assert table.loc[table["arm"] == "sampler=ddim(steps=25)", "seconds"].tolist() == pytest.approx([3.1])
+    ddim = table[table["arm"] == "sampler=ddim(steps=25)"].iloc[0]
+    spans = [segment[:, 1] for bars in panels[0].collections for segment in bars.get_segments()]  # type: ignore[attr-defined]
+    assert any(span == pytest.approx([ddim["low"], ddim["high"]]) for span in spans)
+
+
+def test_accuracy_by_guidance_marks_what_validation_chose(tmp_path: Path) -> None:
+    record, study = record_of("accuracy_by_guidance", tmp_path)
+    table = accuracy_by_guidance.table(study["study_id"], record)
+    chosen = table[table["chosen"] & (table["setting"] != "drop_probability=0.0")]
+    assert chosen["guidance_scale"].unique().tolist() == [2.0]
+    assert sorted(chosen["list"].unique()) == ["new_test", "test", "unseen", "validation"]
+    assert table.groupby("list")["chosen"].sum().unique().tolist() == [3]
+    figure = accuracy_by_guidance.draw(table, study)
+    assert [axes.get_title() for axes in figure.axes] == ["validation", "test", "new_test", "unseen"]
+    rings = [line for line in figure.axes[1].lines if line.get_markerfacecolor() == "none" and len(line.get_xdata())]  # type: ignore[arg-type]
+    assert len(rings) == 3
+
+
+def test_search_history_tells_the_states_apart_by_shape(tmp_path: Path) -> None:
+    record, study = record_of("search_history", tmp_path)
+    study["search"]["trials"][3]["value"] = 0.99  # pruned: a lucky intermediate value is no best
+    (record / "studies" / "search-smoke" / "study.json").write_text(json.dumps(study))
+    table = search_history.table(study["study_id"], record)
+    assert len({look["marker"] for look in search_history.STATES.values()}) == len(search_history.STATES)
+    trials = table[table["kind"] == "search"]
+    complete = trials["value"].where(trials["state"] == "complete")
+    assert trials["best"].tolist() == [np.nanmax(complete[: index + 1]) for index in range(len(trials))]
+    history, fresh = search_history.draw(table, study).axes
+    step = next(line for line in history.lines if line.get_label() == "best so far")
+    assert step.get_drawstyle() == "steps-post"
+    means = tables.summary(reader.load("search", record), study, "accuracy/validation")
+    assert [line.get_ydata()[0] for line in fresh.lines[1::2]] == pytest.approx(means["mean"].tolist())  # type: ignore[index]
+    assert [list(line.get_ydata()) for line in fresh.lines[::2]] == [  # type: ignore[arg-type]
+        pytest.approx([row["ci low"], row["ci high"]]) for _, row in means.iterrows()
+    ]
+
+
 def test_same_noise_grids_label_their_columns(miniature_record: Path) -> None:
     table = same_noise_grids.table(STUDY, miniature_record)
     assert len(table) == 3 * 8
@@ -176,9 +320,9 @@ def test_same_noise_grids_label_their_columns(miniature_record: Path) -> None:
 
 
 def test_one_colour_an_arm_everywhere() -> None:
-    arms = [f"lr={index}" for index in range(28)]
+    arms = [f"lr={index}" for index in range(42)]
     looks = style.arm_style({"arms": arms}).values()
-    assert len({(look["color"], look["linestyle"]) for look in looks}) == 28
+    assert len({(look["color"], look["linestyle"]) for look in looks}) == 42
     assert style.line_style({"arms": arms}, "lr=1") == {"color": style.COLOURS[1], "linestyle": "-"}
 
 

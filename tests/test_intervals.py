@@ -56,9 +56,38 @@ def test_an_arm_with_a_hole_is_compared_with_nothing_but_still_counts_in_the_fam
 
 
 def test_another_column_may_be_the_baseline() -> None:
-    found = intervals.differences(VALUES, baseline=1)
+    found = intervals.differences(VALUES, 1)
     assert found.difference[0] == pytest.approx(-0.106667, abs=1e-6)
     assert np.isnan(found.difference[1])
+
+
+def test_every_column_may_have_its_own_reference() -> None:
+    """A ladder: the third against the second, the second against the first, the first and the fourth against none."""
+    fourth = [[*line, value] for line, value in zip(VALUES, (0.1, 0.2, 0.3), strict=True)]
+    found = intervals.differences(fourth, [-1, 0, 1, -1])
+    # third minus second: -.15 -.13 -.10: mean -.126667, sd .0251661, t = -8.717798
+    assert found.difference == pytest.approx([math.nan, 0.106667, -0.126667, math.nan], abs=1e-6, nan_ok=True)
+    assert found.sd[2] == pytest.approx(0.0251661, abs=1e-7)
+    # p = 1 - 8.717798 / sqrt(2 + 76) = .012904
+    assert found.p_t[2] == pytest.approx(0.012904, abs=1e-6)
+    # Holm over two comparisons, not three: the smaller p twice, the larger once
+    assert found.p_holm[1:3] == pytest.approx([2 * 0.00097513, 0.012904], abs=1e-6)
+    # rho with the reference, not with the first column
+    assert found.rho[2] == pytest.approx(np.corrcoef([0.55, 0.60, 0.59], [0.70, 0.73, 0.69])[0, 1])
+
+
+def test_a_hole_in_a_reference_stops_its_comparisons_alone() -> None:
+    values = [[0.60, 0.70, 0.55, 0.6], [0.62, math.nan, 0.60, 0.7], [0.58, 0.69, 0.59, 0.7]]
+    found = intervals.differences(values, [-1, 0, 1, 0])
+    assert np.isfinite(found.difference).tolist() == [False, False, False, True]
+    # differences 0, .08, .12: mean .066667, sd .0611010, t = 1.889822, p = 1 - 1.889822 / sqrt(5.571429) = .199356
+    assert found.p_holm[3] == pytest.approx(3 * 0.199356, abs=1e-5)
+
+
+def test_unpaired_noise_by_hand() -> None:
+    # .76 and .775 of 72 objects: sqrt((.1824 + .174375) / 72) = .0703931, times 1.959964
+    assert intervals.unpaired_noise(0.76, 0.775, 72) == pytest.approx(0.137968, abs=1e-6)
+    assert math.isnan(intervals.unpaired_noise(0.76, 0.775, 0))
 
 
 def test_one_seed_gives_no_interval_and_no_exception() -> None:

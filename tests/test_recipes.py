@@ -53,7 +53,7 @@ def test_a_schedule_and_a_study(tree):
     assert "warmup          How long should the warm-up be?" in run(tree, "study/run.py", "--list")
     plan = run(tree, "study/run.py", "--study", "warmup", "--scale", "smoke", "--dry-run", "--record", tree / "record")
     assert "warmup_images=320 schedule=constant_beta(beta=0.02)" in plan
-    assert "4 trials, 4 distinct trainings" in plan
+    assert "4 trials = 4 arms x 1 seeds, 4 distinct trainings" in plan
 
 
 MODEL = '''"""One convolution that adds the condition: the smallest architecture there is."""
@@ -73,12 +73,10 @@ class Tiny(nn.Module):
 
 
 def build(image_size: int, labels: int, width: int = 8) -> nn.Module:
-    return Tiny(labels, width)
-
-
-def check(image_size: int, width: int = 8) -> None:
     if width < 1:
         raise ValueError("tiny needs a width of 1 or more.")
+    return Tiny(labels, width)
+
 '''
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import miniature
 import pytest
@@ -16,6 +18,8 @@ from analysis import figures, report
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "analysis" / "report.py"
+# The figures that apply to every study, and so to a plain one.
+GENERAL = set(figures.NAMES) - {"accuracy_by_cost", "accuracy_by_guidance", "search_history"}
 HOSTILE = '<script>alert("x")</script><img src=http://example.org/x.png onerror=alert(1)>'
 
 # Runs the report while every import of what analysis must not know fails.
@@ -83,7 +87,7 @@ def test_every_table_and_figure_is_written(out: Path) -> None:
         for kind in ("csv", "md", "tex")
     }
     assert {path.name for path in (out / "figures").iterdir()} == {
-        f"{name}.{kind}" for name in figures.NAMES for kind in ("png", "pdf", "csv")
+        f"{name}.{kind}" for name in GENERAL for kind in ("png", "pdf", "csv")
     }
     assert "hole: 1 of 3 seeds" in (out / "tables" / "accuracy_test.csv").read_text()
     assert "- n = 3 training seeds" in (out / "tables" / "accuracy_test.md").read_text()
@@ -92,8 +96,8 @@ def test_every_table_and_figure_is_written(out: Path) -> None:
 def test_the_page_has_every_part(page: Page) -> None:
     for words in ("Results", "Figures", "Protocol", "Setting", "Environment", "Trials", "accuracy/unseen", "2.13.0"):
         assert words in page.text
-    assert page.text.count("Parsing the plot above:") == len(figures.NAMES)
-    assert page.tags.count("img") == len(figures.NAMES)
+    assert page.text.count("Parsing the plot above:") == len(GENERAL)
+    assert page.tags.count("img") == len(GENERAL)
     assert "Half finished. 2 of 9 trials are not complete (1 failed and 1 missing)" in page.text
     assert "ValueError: lost <GPU>" in page.text
     assert len(re.findall(r"trials/[0-9a-f]{12}", page.text)) == 9
@@ -137,6 +141,90 @@ def test_a_figure_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.
     page = Page(report.build("schedules", record).read_text())
     assert page.tags.count("img") == 1
     assert "Denoising, arm by armParsing the plot above: not drawn (" in page.text.replace("\n", "")
+
+
+# Study -> its own figure, its own tables, and what its page must say.
+PAGES: dict[str, tuple[Any, str, set[str], tuple[str, ...]]] = {
+    "guidance": (
+        miniature.guidance,
+        "accuracy_by_guidance",
+        {f"accuracy_{name}_best" for name in ("validation", "test", "new_test", "unseen")},
+        (
+            "accuracy/test, each setting at its best guidance_scale",
+            "Each drop_probability at its best guidance_scale of 4, chosen on accuracy/validation",
+            "Unequal compute across the arms: network evaluations an image from 500 (",
+            "with each drop_probability at its best guidance_scale",
+        ),
+    ),
+    "samplers": (
+        miniature.samplers,
+        "accuracy_by_cost",
+        set(),
+        ("evaluations an image", "sampling s", "network evaluations an image from 5 (sampler=ddpm(steps=5)) to 100 ("),
+    ),
+    "ladder": (
+        miniature.ladder,
+        "",
+        set(),
+        (
+            "1 of 3 steps helped: + cosine by 0.099",
+            "Training FLOPs of all arms agree within 10 %.",
+            "start: The schedule ends at sqrt(alpha_bar_T) = 0.080 > 0.05",
+            "signal at T",
+            "after Holm over the 3 comparisons of a list; each arm against its own reference",
+        ),
+    ),
+    "search": (
+        miniature.search,
+        "search_history",
+        {"search"},
+        ("24 of 24 search trials are done", "pruned at images", "lr 0.79, schedule 0.21", "A trial stops when its"),
+    ),
+    "reports": (
+        miniature.reports,
+        "",
+        set(),
+        (
+            "-0.015, inside the noise of one evaluation (±0.138)",
+            "in our CI",
+            "R1 T=500, R2: The schedule ends at",
+            "with m the objects of the list",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_report_of_each_kind_of_study(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maker, own_figure, own_tables, words = PAGES[name]
+    special = tuple(sorted(set(figures.NAMES) - GENERAL))
+    monkeypatch.setattr(figures, "NAMES", special)  # the others are drawn for every kind in test_figures
+    record = maker(tmp_path)
+    study = report.load_study(None, record)
+    index = report.build(study["study_id"], record)
+    page = Page(index.read_text(encoding="utf-8"))
+    assert "not drawn" not in page.text
+    assert {path.stem for path in (index.parent / "figures").glob("*")} == ({own_figure} - {""})
+    assert page.tags.count("img") == bool(own_figure)
+    lists = {f"accuracy_{name}" for name in ("validation", "test", "new_test", "unseen")}
+    assert {path.stem for path in (index.parent / "tables").iterdir()} == lists | own_tables
+    for word in words:
+        assert word in page.text
+    assert ("Search" in page.text.split("\n")) == (name == "search")
+
+
+def test_a_pruned_trial_of_a_search_cannot_inject(tmp_path: Path) -> None:
+    """Parameters are strings of whoever wrote the search space."""
+    record = miniature.search(tmp_path, trials=9)
+    path = record / "studies" / "search-smoke" / "study.json"
+    value = json.loads(path.read_text())
+    value["search"]["trials"][0]["params"] = {HOSTILE: HOSTILE}
+    value["notes"] = [HOSTILE]
+    path.write_text(json.dumps(value))
+    page = Page(report.build("search", record).read_text())
+    assert not page.events
+    assert "script" not in page.tags
+    assert page.text.count(HOSTILE) >= 3
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import tables
+from analysis import caveats, tables
 from study import record as reader
 
 METRIC = "accuracy/validation"
@@ -85,29 +85,31 @@ def test_holm_takes_a_verdict_back() -> None:
 
 def test_a_hole_is_never_averaged_silently() -> None:
     table = tables.summary(rows_of([[0.6, 0.7], [0.6, 0.7], [0.6, None]]), study_of(), METRIC)
-    assert table["verdict"].tolist() == ["baseline", "hole: 2 of 3 seeds"]
+    assert table["verdict"].tolist() == ["baseline", "hole: 2 of 3 seeds (1 missing)"]
     assert table["n"].tolist() == [3, 2]
     assert np.isnan(table.loc[1, ["difference", "difference low", "p", "p Holm"]].astype(float)).all()
     assert tables.readable(table)["n"].tolist() == ["3", "2/3"]
 
 
 def test_a_complete_trial_without_a_number_is_a_hole_too() -> None:
-    assert verdicts([[0.6, 0.7], [0.6, float("nan")], [0.6, 0.7]])[1] == "hole: 2 of 3 seeds"
-    assert verdicts([[0.6, 0.7], [0.6, float("inf")], [0.6, 0.7]])[1] == "hole: 2 of 3 seeds"
+    assert verdicts([[0.6, 0.7], [0.6, float("nan")], [0.6, 0.7]])[1] == "hole: 2 of 3 seeds (1 without a number)"
+    assert verdicts([[0.6, 0.7], [0.6, float("inf")], [0.6, 0.7]])[1] == "hole: 2 of 3 seeds (1 without a number)"
 
 
 def test_a_hole_in_the_baseline_stops_every_comparison() -> None:
     found = verdicts([[0.6, 0.7], [None, 0.7], [0.6, 0.7]])
-    assert found == ["hole: 2 of 3 seeds", "not compared: the baseline has 2 of 3 seeds"]
+    assert found == ["hole: 2 of 3 seeds (1 missing)", "not compared: the baseline has 2 of 3 seeds"]
 
 
-def test_failed_scores_are_not_read() -> None:
-    """A number left in the row of a failed trial must not enter a mean."""
+@pytest.mark.parametrize("state", ["failed", "pruned", "missing"])
+def test_scores_of_trials_that_are_not_complete_are_not_read(state: str) -> None:
+    """A number left in the row of a failed or pruned trial must not enter a mean."""
     rows = rows_of([[0.6, 0.7], [0.6, 0.7], [0.6, 99.0]])
-    rows.loc[rows["arm"].eq("lr=1") & rows["seed"].eq(2), "state"] = "failed"
+    rows.loc[rows["arm"].eq("lr=1") & rows["seed"].eq(2), "state"] = state
     table = tables.summary(rows, study_of(), METRIC)
     assert table.loc[1, "mean"] == pytest.approx(0.7)
-    assert table.loc[1, "verdict"] == "hole: 2 of 3 seeds"
+    assert table.loc[1, "verdict"] == f"hole: 2 of 3 seeds (1 {state})"
+    assert f"(1 {state}): lr=1 seed 2." in tables.missing(rows, study_of())
 
 
 def answer(values: list[list[float | None]], **fields: Any) -> str:
@@ -152,30 +154,289 @@ def test_protocol_of_the_miniature(miniature_record: Path) -> None:
         "test: 72 objects, chance 0.200",
         # mean .688889 of 72 objects: sqrt(.688889 x .311111 / 72) = .0546
         "one evaluation at 0.689 has a standard error of 0.055",
-        "Warning: schedule=linear ends at sqrt(alpha_bar_T) = 0.080",
+        "Warning: schedule=linear: The schedule ends at sqrt(alpha_bar_T) = 0.080 > 0.05: sampling",
     ):
         assert words in protocol
     assert "Warning: schedule=cosine" not in protocol
     assert "Unequal compute" not in protocol
 
 
-def test_unequal_compute_and_mixed_evaluators_are_warned_of(tmp_path: Path) -> None:
+def test_mixed_evaluators_are_warned_of(tmp_path: Path) -> None:
     miniature.make(tmp_path)
-    paths = sorted(tmp_path.glob("trials/*/result.json"))
-    for path in paths[:2]:
-        changed = {"parameters": 2_000_000, "evaluator_kind": "official"}
-        path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    for path in sorted(tmp_path.glob("trials/*/result.json"))[:2]:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"evaluator_kind": "official"}))
     protocol = tables.protocol(reader.load("schedules", tmp_path), reader.load_study("schedules", tmp_path))
-    assert "Warning: Unequal compute: parameters range from 1,000,000 to 2,000,000 across the trials." in protocol
     assert any("different evaluators (" in line for line in protocol)
+
+
+# --- references, compute and warnings ----------------------------------------------------------------
+
+
+def test_each_arm_against_its_own_reference() -> None:
+    values = [[0.60, 0.70, 0.55, 0.9], [0.62, 0.73, 0.60, 0.9], [0.58, 0.69, 0.59, 0.9]]
+    study = study_of(arms=4, against={"lr=1": "lr=0", "lr=2": "lr=1"})
+    table = tables.summary(rows_of(values), study, METRIC)
+    # lr=2 minus lr=1: -.15 -.13 -.10, p = .012904 (test_intervals), the larger of two under Holm
+    assert table["difference"].tolist() == pytest.approx([np.nan, 0.106667, -0.126667, np.nan], abs=1e-6, nan_ok=True)
+    assert table.loc[2, "p Holm"] == pytest.approx(0.012904, abs=1e-6)
+    assert table["verdict"].tolist() == ["baseline", "better", "worse", "not compared"]
+    assert tables.readable(table)["against"].tolist() == ["-", "lr=0", "lr=1", "-"]
+    assert "against" not in tables.readable(tables.summary(rows_of(values), study_of(arms=4), METRIC))
+
+
+def test_a_reference_that_is_not_the_baseline_is_called_so() -> None:
+    values = [[0.60, 0.70, 0.55], [0.62, 0.73, 0.60], [0.58, None, 0.59]]
+    study = study_of(arms=3, against={"lr=2": "lr=1"})
+    found = tables.summary(rows_of(values), study, METRIC)["verdict"].tolist()
+    assert found == ["baseline", "hole: 2 of 3 seeds (1 missing)", "not compared: lr=1 has 2 of 3 seeds"]
+    whole = [[0.60, 0.70, 0.55], [0.62, 0.73, 0.60], [0.58, 0.69, 0.59]]
+    assert tables.summary(rows_of(whole), study, METRIC)["verdict"].tolist() == ["baseline", "reference", "worse"]
+
+
+def test_the_answer_of_a_ladder_says_which_steps_helped() -> None:
+    values = [[0.60, 0.70, 0.55, 0.56], [0.62, 0.73, 0.60, 0.60], [0.58, 0.69, 0.59, 0.585]]
+    steps = {"lr=1": "lr=0", "lr=2": "lr=1", "lr=3": "lr=2"}
+    assert answer(values, against=steps) == (
+        "In accuracy/validation, each row against the row before it, 1 of 3 steps helped: lr=1 by 0.107 [0.092, "
+        "0.121]; 1 hurt: lr=2 by 0.127 [0.064, 0.189]; 1 is not separated "
+        "(n = 3 training seeds an arm, 95 % paired t intervals, verdicts after Holm)."
+    )
+    own = answer(values, against={"lr=1": "lr=0", "lr=2": "lr=1"} | {"lr=3": "lr=0"})
+    assert "each arm against its own reference" in own
+    assert "lr=2 is worse than lr=1 by 0.127 [0.064, 0.189]" in own
+
+
+def test_thirty_arms_are_answered_in_one_short_sentence() -> None:
+    values = [[0.5 + 0.01 * arm + 0.001 * ((arm * seed) % 3) for arm in range(30)] for seed in range(3)]
+    found = answer(values)
+    assert len(found) < 420
+    assert found.count(" is better by ") == 3
+    assert "more arms are separated too" in found
+
+
+def compute_of(**columns: list[float]) -> pd.DataFrame:
+    rows = rows_of([[0.60, 0.70], [0.62, 0.73], [0.58, 0.69]])
+    return rows.assign(**{name.replace("__", "/"): values * 3 for name, values in columns.items()})
+
+
+def test_compute_has_a_column_where_the_arms_differ() -> None:
+    rows = compute_of(parameters=[1e6, 2e6], network_evaluations=[50, 50], seconds__sample=[60.0, 61.0])
+    shown = tables.readable(tables.summary(rows, study_of(), METRIC))
+    assert shown["parameters"].tolist() == ["1,000,000", "2,000,000"]
+    assert not {"evaluations an image", "sampling s", "GFLOP forward", "signal at T"} & set(shown.columns)
+    rows = compute_of(gflop_forward=[0.5, 0.75], network_evaluations=[50, 100], seconds__sample=[60.0, 118.5])
+    shown = tables.readable(tables.summary(rows, study_of(), METRIC))
+    assert shown["GFLOP forward"].tolist() == ["0.5", "0.75"]
+    assert shown["evaluations an image"].tolist() == ["50", "100"]
+    assert shown["sampling s"].tolist() == ["60", "118.5"]
+
+
+@pytest.mark.parametrize(("signal", "shown"), [([0.08, 0.006], True), ([0.04, 0.006], False), ([0.08, 0.08], False)])
+def test_the_signal_that_is_left_stands_in_the_table_where_it_confounds(signal: list[float], shown: bool) -> None:
+    table = tables.readable(tables.summary(compute_of(terminal_sqrt_alpha_bar=signal), study_of(), METRIC))
+    assert ("signal at T" in table) == shown
+    if shown:
+        assert table["signal at T"].tolist() == ["0.080 !", "0.006"]
+
+
+def warned(rows: pd.DataFrame, arms: int = 2) -> list[str]:
+    return caveats.warnings(rows[rows["state"] == "complete"], study_of(arms=arms))
+
+
+def test_unequal_compute_is_told_by_arm() -> None:
+    rows = compute_of(total_images=[64_000, 64_000], train_pflop=[0.5, 0.625], network_evaluations=[50, 1000])
+    assert warned(rows) == [
+        "Unequal compute across the arms: training PFLOP from 0.5 (lr=0) to 0.625 (lr=1); "
+        "network evaluations an image from 50 (lr=0) to 1,000 (lr=1)."
+    ]
+
+
+def test_sentences_of_the_runner_name_their_arms_once() -> None:
+    rows = rows_of([[0.6] * 6] * 2).assign(warnings="")
+    rows.loc[rows["arm"] != "lr=3", "warnings"] = "No branch.\nToo few steps."
+    rows.loc[rows["arm"] == "lr=3", "warnings"] = "Too few steps."
+    assert warned(rows, arms=6) == [
+        "lr=0, lr=1, lr=2, lr=4 and 1 more arms: No branch.",
+        "lr=0, lr=1, lr=2, lr=3 and 2 more arms: Too few steps.",
+    ]
+
+
+def test_many_sentences_that_differ_in_numbers_become_one() -> None:
+    rows = rows_of([[0.6] * 5]).assign(warnings=[f"{index} of 50 timesteps were never drawn." for index in range(5)])
+    assert warned(rows.iloc[:3], arms=5) == [f"lr={i}: {i} of 50 timesteps were never drawn." for i in range(3)]
+    assert warned(rows, arms=5) == [
+        "lr=0, lr=1, lr=2, lr=3 and 1 more arms: 0 of 50 timesteps were never drawn. "
+        "(so for lr=0; 4 more sentences with other numbers)"
+    ]
+
+
+def test_a_factor_that_did_not_reach_the_training_is_found() -> None:
+    rows = rows_of([[0.6, 0.7, 0.8], [0.6, 0.7, 0.8]])
+    rows["train_key"] = rows["arm"] + rows["seed"].astype(str)
+    rows["weights_sha256"] = rows["arm"].replace("lr=2", "lr=1") + rows["seed"].astype(str)
+    dead = "lr=1 and lr=2 have different settings but the same weights: the factor did not reach the training."
+    assert warned(rows, arms=3) == [dead]
+    shared = rows.assign(train_key=rows["weights_sha256"])  # arms that differ in sampling share a training by right
+    assert warned(shared, arms=3) == []
+
+
+# --- published ---------------------------------------------------------------------------------------
 
 
 def test_published_values_stand_beside_the_arm(miniature_record: Path) -> None:
     study, rows = reader.load_study("schedules", miniature_record), reader.load("schedules", miniature_record)
     shown = tables.readable(tables.summary(rows, study, "accuracy/test"), study, "accuracy/test")
     assert shown["published"].tolist() == ["0.600", "-", "0.880"]
+    # test of linear: .58 -+ .0497; of squaredcos_cap_v2: .78 .79 .83: mean .80, sd .026458, half width .0657
+    assert shown["in our CI"].tolist() == ["yes", "-", "no"]
+    # .88 - .60 against 1.96 sqrt((.1056 + .24) / 72) = .1358
+    assert shown["published difference"].tolist() == ["-", "-", "+0.280, outside the noise of one evaluation (±0.136)"]
     assert "published" not in tables.readable(tables.summary(rows, study, METRIC), study, METRIC)
+    assert any("1.96 sqrt(p1 (1 - p1) / m" in line for line in tables.table_notes(rows, study, "accuracy/test"))
+    assert not any("1.96 sqrt" in line for line in tables.table_notes(rows, study, METRIC))
 
+
+def test_a_published_difference_inside_the_noise() -> None:
+    rows = compute_of(objects__validation=[72, 72])
+    study = study_of(published={"lr=0": {METRIC: 0.775}, "lr=1": {METRIC: 0.76}})
+    shown = tables.readable(tables.summary(rows, study, METRIC), study, METRIC)
+    assert shown["published difference"].tolist() == ["-", "-0.015, inside the noise of one evaluation (±0.138)"]
+    alone = tables.readable(tables.summary(rows, study | {"against": {}}, METRIC), study, METRIC)
+    assert "published difference" not in alone  # without a reference there is no difference
+
+
+# --- nuisance factors --------------------------------------------------------------------------------
+
+# (p, s) -> validation of seeds 0, 1; test is another order, so that choosing on it would take other cells.
+CELLS = {
+    (0.0, 1.0): ((0.60, 0.62), (0.50, 0.52)),
+    (0.0, 2.0): ((0.58, 0.60), (0.70, 0.70)),
+    (0.1, 1.0): ((0.55, 0.57), (0.80, 0.80)),
+    (0.1, 2.0): ((0.70, 0.74), (0.60, 0.63)),
+}
+
+
+def crossed(cells: dict[tuple[float, float], Any] = CELLS, **changed: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
+    arms = {f"p={p} s={s}": (p, s) for p, s in cells}
+    rows = [
+        {
+            "arm": arm,
+            "seed": seed,
+            "state": "complete",
+            METRIC: cells[cell][0][seed],
+            "accuracy/test": cells[cell][1][seed],
+        }
+        | {"drop_probability": cell[0], "guidance_scale": cell[1], "objects/test": 72, "objects/validation": 128}
+        for arm, cell in arms.items()
+        for seed in (0, 1)
+    ]
+    study = {"arms": list(arms), "seeds": [0, 1], "baseline_arm": "p=0.0 s=1.0", "metric": METRIC, "command": "-"}
+    study |= {"factors": {"drop_probability": [0.0, 0.1], "guidance_scale": [1.0, 2.0]}}
+    return pd.DataFrame(rows), study | {"nuisance": ["guidance_scale"]} | changed
+
+
+def test_each_setting_at_its_best_nuisance_value_by_hand() -> None:
+    rows, study = crossed()
+    table = tables.best_of_nuisance(rows, study, "accuracy/test")
+    assert table["arm"].tolist() == ["drop_probability=0.0", "drop_probability=0.1"]
+    # on validation p = 0 takes s = 1 (.61 > .59) and p = .1 takes s = 2 (.72 > .56); on test both would take the other
+    assert table["chosen"].tolist() == ["guidance_scale=1.0", "guidance_scale=2.0"]
+    assert table["candidates"].tolist() == [2, 2]
+    assert table["mean"].tolist() == pytest.approx([0.51, 0.615])
+    # .60 - .50 and .63 - .52: mean .105, sd .0070711, t = 21 with 1 df: p = 1 - 2 atan(21) / pi = .030292
+    assert table.loc[1, "difference"] == pytest.approx(0.105)
+    assert table.loc[1, "p Holm"] == pytest.approx(0.030292, abs=1e-6)
+    assert table["verdict"].tolist() == ["baseline", "better"]
+    line = tables.nuisance_line(rows, study)
+    assert line.startswith("Each drop_probability at its best guidance_scale of 2, chosen on accuracy/validation")
+    assert "flatters validation itself" in line
+    assert tables.readable(table)["chosen"].tolist() == table["chosen"].tolist()
+
+
+def test_the_answer_of_a_crossed_study_is_read_where_nothing_was_chosen() -> None:
+    rows, study = crossed()
+    assert tables.answer(rows, study).startswith(
+        "In accuracy/test, with each drop_probability at its best guidance_scale (chosen on accuracy/validation), "
+        "against drop_probability=0.0 (0.510), drop_probability=0.1 is better by 0.105 ["
+    )
+    without = study | {"nuisance": []}
+    assert tables.best_of_nuisance(rows, without, METRIC).empty
+    assert "p=0.1 s=2.0" in tables.answer(rows, without)
+
+
+def test_a_setting_with_a_hole_among_its_candidates_is_not_compared() -> None:
+    rows, study = crossed()
+    holed = rows.assign(state=rows["state"].mask((rows["arm"] == "p=0.1 s=1.0") & (rows["seed"] == 1), "failed"))
+    table = tables.best_of_nuisance(holed, study, METRIC)
+    assert table["verdict"].tolist() == ["baseline", "hole: 1 of 2 candidates are complete"]
+    assert table["chosen"].tolist() == ["guidance_scale=1.0", "-"]
+    assert np.isnan(table.loc[1, ["mean", "difference"]].astype(float)).all()
+    holed = rows.assign(state=rows["state"].mask(rows["arm"] == "p=0.0 s=2.0", "missing"))
+    table = tables.best_of_nuisance(holed, study, METRIC)
+    assert table["verdict"].tolist() == [
+        "hole: 1 of 2 candidates are complete",
+        "not compared: the baseline's candidates have holes",
+    ]
+
+
+def test_a_setting_with_fewer_candidates_is_not_compared() -> None:
+    rows, study = crossed({cell: values for cell, values in CELLS.items() if cell != (0.1, 1.0)})
+    found = tables.best_of_nuisance(rows, study, METRIC)["verdict"].tolist()
+    assert found == ["baseline", "not compared: 1 of the 2 candidates that others choose among"]
+
+
+def test_a_factor_varies_alone_where_two_arms_differ_in_nothing_else() -> None:
+    def trials(*settings: tuple[float, float]) -> list[dict[str, Any]]:
+        return [{"config": {"drop_probability": p, "guidance_scale": s}} for p, s in settings]
+
+    factors = {"factors": {"drop_probability": [0.0, 0.1], "guidance_scale": [1.0, 2.0]}}
+    assert tables.varies_alone(factors | {"trials": trials((0.0, 1.0), (0.0, 2.0))}, "guidance_scale")
+    assert not tables.varies_alone(factors | {"trials": trials((0.0, 1.0), (0.1, 2.0))}, "guidance_scale")
+    searched = factors | {"trials": trials((0.0, 1.0), (0.0, 2.0)), "search": {"trials": []}}
+    assert not tables.varies_alone(searched, "guidance_scale")
+
+
+# --- search ------------------------------------------------------------------------------------------
+
+
+def test_a_search_is_told_with_its_selection_score(tmp_path: Path) -> None:
+    record = miniature.search(tmp_path)
+    study, rows = reader.load_study("search", record), reader.load("search", record)
+    searched = tables.search_table(study)
+    assert list(searched.columns) == ["trial", "state", "lr", "schedule", METRIC, "pruned at images", "chosen"]
+    assert searched["state"].value_counts().to_dict() == {"complete": 18, "pruned": 5, "failed": 1}
+    best = searched[searched["state"] == "complete"][METRIC].max()
+    assert searched.loc[searched["chosen"] == "winner", METRIC].tolist() == [best]
+    shown = tables.readable_search(searched, study)
+    assert shown.loc[7, [METRIC, "pruned at images"]].tolist() == ["-", "-"]
+    assert shown.loc[3, "pruned at images"] == "16,000"
+    mean = tables.summary(rows, study, METRIC).set_index("arm").loc["winner", "mean"]
+    protocol = "\n".join(tables.protocol(rows, study))
+    for words in (
+        "Search: 24 of 24 search trials are done (18 complete, 5 pruned, 1 failed). A trial stops when",
+        f"scored {best:.3f} in accuracy/validation on seed 0, the best of 18 complete trials chosen on that score, so",
+        f"it has {mean:.3f} [",
+        "on fresh seeds (n = 3).",
+        "Importance by fANOVA (Hutter et al. 2014) over 17 complete trials: lr 0.79, schedule 0.21 (shares of variance",
+        "in 18 trials, no test).",
+    ):
+        assert words in protocol
+    found = tables.answer(rows, study)
+    assert "winner is better by 0.1" in found
+    assert f"on fresh seeds; its selection score, the best of 18 and so flattered, was {best:.3f} (n = 3" in found
+
+
+def test_a_search_that_is_not_finished_has_no_answer(tmp_path: Path) -> None:
+    record = miniature.search(tmp_path, finished=False)
+    study, rows = reader.load_study("search", record), reader.load("search", record)
+    assert tables.answer(rows, study) == (
+        "No answer yet: 23 of 30 search trials are done (18 complete, 4 pruned, 1 failed); the best so far, trial 16, "
+        "has not been trained on fresh seeds."
+    )
+    assert tables.search_table(study_of()).empty
+
+
+# --- writing -----------------------------------------------------------------------------------------
 
 HOSTILE = pd.DataFrame({"arm": ["a|b<i>_x_ 50% & $y$ {z} \\ \x1b[31m"], "verdict": ["x"]})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -70,8 +72,7 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit():
         if progress.images == 24:
             break
     second = Training(config, build_model(config.replace(seed=5)), torch.device("cpu"))
-    state = {key: value if isinstance(value, int) else dict(value) for key, value in first.state_dict().items()}
-    second.load_state_dict(state)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
     for _ in train(second, *images_and_labels(24), 8):
         pass
     for which in ("raw", "ema"):

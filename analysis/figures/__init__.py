@@ -1,5 +1,6 @@
 """One figure a file: `table(study_id, record)` gathers a plain DataFrame from the record, `draw(table, study)`
-draws it, `caption(table, study)` says in numbers what is seen. The file name is the registry."""
+draws it, `caption(table, study)` says in numbers what is seen. The file name is the registry. A figure that makes
+sense for some studies only has `applies(study)`."""
 
 from __future__ import annotations
 
@@ -38,3 +39,9 @@ def load(name: str) -> FigureModule:
 def title(figure: FigureModule) -> str:
     """The first line of the figure's docstring, without its full stop."""
     return (figure.__doc__ or "").strip().splitlines()[0].rstrip(".")
+
+
+def applies(figure: FigureModule, study: Mapping[str, Any]) -> bool:
+    """Whether the figure has something to say about the study; true for one that does not ask."""
+    asks = getattr(figure, "applies", None)
+    return asks is None or bool(asks(study))

@@ -26,6 +26,7 @@ STAR: dict[str, Any] = {
     "markersize": 6,
     "markeredgewidth": 0.8,
 }
+LABEL = 28  # letters of an arm on one line; more leave too little for the panels
 COLUMNS = ["list", "arm", "seed", "accuracy", "n", "mean", "low", "high", "published", "chance"]
 
 
@@ -50,12 +51,14 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     if table.empty:
         return style.blank("no trial is complete yet")
     lists = [name for name in tables.LISTS if (table["list"] == name).any()]
-    figure = style.figure(style.DOUBLE, 1.15 + 0.3 * len(study["arms"]))
+    labels = [style.wrapped(style.arm_label(study, arm), LABEL) for arm in study["arms"]]
+    row = 0.3 if all("\n" not in label for label in labels) else 0.34
+    figure = style.figure(style.DOUBLE, 1.15 + row * len(labels))
     panels = figure.subplots(1, len(lists), sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, lists, strict=True):
         _panel(axes, table[table["list"] == name], study)
         axes.set_title(name)
-    panels[0].set_yticks(range(len(study["arms"])), [style.arm_label(study, arm) for arm in study["arms"]])
+    panels[0].set_yticks(range(len(labels)), labels, linespacing=1.05)
     panels[0].set_ylim(len(study["arms"]) - 0.4, -0.7)
     panels[0].set_ylabel(style.arm_title(study))
     figure.supxlabel("accuracy (share of the objects asked for that the evaluator finds)", fontsize=8)

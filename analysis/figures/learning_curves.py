@@ -38,9 +38,21 @@ def table(study_id: str, record: Path) -> pd.DataFrame:
 def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     if table.empty:
         return style.blank("no training has reported yet")
-    figure = style.figure(style.DOUBLE, 2.5)
+    sharing = trainings(table, study)
+    named = style.spread(study, [arms[0] for arms in sharing])
+    labels = [_label(arms, study) for arms in sharing if arms[0] in named]
+    labels += ["other arms"] if len(named) < len(sharing) else []
+    columns = style.legend_columns(labels)
+    figure = style.figure(style.DOUBLE, 2.35 + 0.15 * -(-len(labels) // columns))
     loss, images, clock = figure.subplots(1, 3)
-    for arms, curves in trainings(table, study).items():
+    others = {arms: curves for arms, curves in sharing.items() if arms[0] not in named}
+    for index, curves in enumerate(others.values()):
+        _faint(loss, curves, "images", "loss", "other arms" if index == len(others) - 1 else None)
+        _faint(images, curves, "images", ACCURACY)
+        _faint(clock, curves.assign(minutes=curves["seconds"] / 60), "minutes", ACCURACY)
+    for arms, curves in sharing.items():
+        if arms in others:
+            continue
         look = style.line_style(study, arms[0])
         _band(loss, curves, "images", "loss", look, _label(arms, study))
         _band(images, curves, "images", ACCURACY, look)
@@ -62,8 +74,11 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     for axes in (images, clock):
         _chance(axes, table)
-    lines, labels = loss.get_legend_handles_labels()
-    figure.legend(lines, labels, title=style.arm_title(study), loc="outside upper center", ncols=_columns(labels))
+    handles = dict(zip(*reversed(loss.get_legend_handles_labels()), strict=True))
+    lines = [handles[label] for label in labels]
+    figure.legend(
+        lines, labels, title=style.arm_title(study), loc="outside upper center", ncols=style.legend_columns(labels)
+    )
     return figure
 
 
@@ -78,13 +93,14 @@ def trainings(table: pd.DataFrame, study: Mapping[str, Any]) -> dict[tuple[str, 
 
 
 def _label(arms: tuple[str, ...], study: Mapping[str, Any]) -> str:
+    """The arm; for arms that share a training what their names share, or the first and how many more."""
     first = style.arm_label(study, arms[0])
-    return first if len(arms) == 1 else f"{first} and {len(arms) - 1} more (one training)"
-
-
-def _columns(labels: list[str]) -> int:
-    """Legend columns that fit the page."""
-    return max(1, min(len(labels), 110 // (max(map(len, labels), default=0) + 8)))
+    if len(arms) == 1:
+        return first
+    shared = [word for word in arms[0].split() if all(word in arm.split() for arm in arms)]
+    if shared:
+        return style.plain(f"{' '.join(shared)} ({len(arms)} arms)")
+    return f"{first} and {len(arms) - 1} more (one training)"
 
 
 def _axes(axes: Axes, x: str, y: str) -> None:
@@ -117,11 +133,21 @@ def _band(axes: Axes, curves: pd.DataFrame, x: str, y: str, look: dict[str, Any]
     axes.fill_between(grid, lines.min(axis=0), lines.max(axis=0), color=look["color"], alpha=0.18, linewidth=0)
 
 
+def _faint(axes: Axes, curves: pd.DataFrame, x: str, y: str, label: str | None = None) -> None:
+    """A training that the legend has no room for: its first seed, in grey."""
+    first = curves[curves["seed"] == curves["seed"].min()].dropna(subset=[x, y]).sort_values(x)
+    axes.plot(first[x], first[y], color="0.75", linewidth=0.6, zorder=1, label=label)
+
+
 def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
     if table.empty:
         return "No training has reported yet."
     ends = []
-    for arms, curves in trainings(table, study).items():
+    sharing = trainings(table, study)
+    named = style.spread(study, [arms[0] for arms in sharing])
+    for arms, curves in sharing.items():
+        if arms[0] not in named:
+            continue
         last = curves.sort_values("images").groupby("seed").last()
         end = f"{_label(arms, study)}: loss {last['loss'].mean():.4f}"
         if last[ACCURACY].notna().any():
@@ -132,4 +158,5 @@ def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
         "seed. Left: losses of different schedules, T, targets or weightings are not on one scale; compare the shape, "
         "not the height. Middle and right: accuracy in training is measured with few-step DDIM on the validation list, "
         f"and is no final score. At the last report, {'; '.join(ends)}."
+        + (f" {len(sharing) - len(named)} more are in grey, one seed each." if len(named) < len(sharing) else "")
     )

@@ -47,7 +47,7 @@ def _labels(folder: Path) -> dict[int, str]:
 def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     if not (table["image"] != "").any():
         return style.blank("no trial of the first seed is complete yet")
-    arms = list(table["arm"].unique())
+    arms = style.spread(study, list(table["arm"].unique()))
     figure = style.figure(style.DOUBLE, 0.35 + 1.03 * len(arms))
     figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.02, wspace=0.0, hspace=0.0)
     panels = figure.subplots(len(arms), CONDITIONS, squeeze=False)
@@ -65,6 +65,8 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
 
 
 def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
+    all_arms = list(table["arm"].unique())
+    table = table[table["arm"].isin(style.spread(study, all_arms))]
     drawn = table[table["image"] != ""]
     if drawn.empty:
         return "No trial of the first seed is complete yet."
@@ -73,5 +75,6 @@ def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
         f"Rows are the {table['arm'].nunique()} arms, columns the first {CONDITIONS} conditions of the {LIST} list. "
         f"All images of a column began with the same noise (training seed {drawn['seed'].iloc[0]}, n = 1 training an "
         "arm): look down a column. Eight images illustrate; they measure nothing."
+        + style.spread_words(study, all_arms)
         + (f" {lacking} arms are missing." if lacking else "")
     )

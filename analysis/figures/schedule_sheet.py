@@ -54,8 +54,9 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
         return style.blank("no trial has recorded a schedule yet")
     sheets = schedules(table)
     strip = style.strip_height([str(steps["noised"].iloc[0]) for steps in sheets.values()])
-    figure = style.figure(style.DOUBLE, 2.5 + strip * len(sheets))
-    curves, strips = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.5, strip * len(sheets)])[:, 0]
+    top, one_T = 2.35 + 0.15 * -(-len(sheets) // 3), table["timesteps"].nunique() == 1
+    figure = style.figure(style.DOUBLE, top + strip * len(sheets))
+    curves, strips = figure.subfigures(2, 1, squeeze=False, height_ratios=[top, strip * len(sheets)])[:, 0]
     signal, snr = curves.subplots(1, 2)
     for arms, steps in sheets.items():
         look, label = style.line_style(study, arms[0]), _label(arms, table, study)
@@ -68,7 +69,7 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     snr.set(xlabel="t / T", ylabel=r"$\log\,\mathrm{SNR}_t$ (nats)", xlim=(0, 1))
     curves.legend(
         loc="outside upper center",
-        title=style.arm_title(study) if len(sheets) == table["arm"].nunique() else "schedule",
+        title=style.arm_title(study) if one_T and len(sheets) == table["arm"].nunique() else "schedule",
         ncols=min(3, len(sheets)),
     )
     panels = strips.subplots(len(sheets), 1, squeeze=False)[:, 0]
@@ -88,17 +89,21 @@ def schedules(table: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
 
 
 def _label(arms: tuple[str, ...], table: pd.DataFrame, study: Mapping[str, Any]) -> str:
-    if len(arms) == 1:
+    """The arm; for arms that share a schedule, and in a study of several T, the schedule and its T."""
+    if len(arms) == 1 and table["timesteps"].nunique() == 1:
         return style.arm_label(study, arms[0])
     first = table[table["arm"] == arms[0]].iloc[0]
-    return style.plain(f"{first['schedule']}, T = {first['timesteps']} ({len(arms)} arms)")
+    shared = f" ({len(arms)} arms)" if len(arms) > 1 else ""
+    return style.plain(f"{first['schedule']}, T = {first['timesteps']}{shared}")
 
 
 def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
     if table.empty:
         return "No trial has recorded a schedule yet."
+    one_T = table["timesteps"].nunique() == 1
     ends = "; ".join(
-        f"{_label(arms, table, study)} {steps['sqrt_alpha_bar'].iloc[-1]:.2g} (T = {steps['timesteps'].iloc[0]})"
+        f"{_label(arms, table, study)} {steps['sqrt_alpha_bar'].iloc[-1]:.2g}"
+        + (f" (T = {steps['timesteps'].iloc[0]})" if one_T else "")
         for arms, steps in schedules(table).items()
     )
     return (

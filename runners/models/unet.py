@@ -1,17 +1,21 @@
 """diffusers' UNet2DModel with a label encoder: the network of three of the reports, at any width.
 
-Shapes: B batch, K = 24 labels, C channels, H W pixels.
+Shapes: B batch, K labels, C channels, H W pixels. `check`, `unet2d` and `labelled` also serve the other UNets.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from runners.models import require_positive
+
 ENCODERS = ("linear", "mlp", "embedding")
+CHANNELS = (128, 128, 256, 256, 512, 512)  # the reports' network
 
 
 class LabelUNet(nn.Module):
@@ -33,7 +37,7 @@ class LabelUNet(nn.Module):
 def build(
     image_size: int,
     labels: int,
-    channels: tuple[int, ...] = (128, 128, 256, 256, 512, 512),
+    channels: tuple[int, ...] = CHANNELS,
     layers: int = 2,
     attention: tuple[int, ...] = (-2,),
     groups: int = 32,
@@ -48,23 +52,29 @@ def build(
     the timestep from the first step on, which short trainings need).
     Raises ValueError when the levels do not divide the image or the groups do not divide the channels.
     """
-    from diffusers import UNet2DModel  # 2 s to import: only when a network is built
+    return labelled(image_size, labels, channels, layers, attention, groups, encoder, patch, "default")
 
-    check(image_size, channels, layers, attention, groups, encoder, patch)
-    levels = {level % len(channels) for level in attention}
-    down = ["AttnDownBlock2D" if level in levels else "DownBlock2D" for level in range(len(channels))]
-    up = [name.replace("Down", "Up") for name in reversed(down)]
-    unet: Any = UNet2DModel(  # type: ignore[no-untyped-call]
-        sample_size=image_size // patch,
-        in_channels=3 * patch**2,
-        out_channels=3 * patch**2,
-        layers_per_block=layers,
-        block_out_channels=channels,
-        down_block_types=tuple(down),
-        up_block_types=tuple(up),
-        norm_num_groups=groups,
-        class_embed_type="identity",
-    )
+
+def labelled(
+    image_size: int,
+    labels: int,
+    channels: tuple[int, ...],
+    layers: int,
+    attention: tuple[int, ...],
+    groups: int,
+    encoder: str,
+    patch: int,
+    time: str,
+) -> LabelUNet:
+    """The network whose label vector is added to its time embedding, which the residual blocks read as `time`:
+    "default" (added to the features) or "scale_shift". ValueError as in `check`.
+    """
+    if encoder not in ENCODERS:
+        raise ValueError(f"encoder={encoder!r} is unknown: write one of {', '.join(ENCODERS)}.")
+    unet = unet2d(
+        image_size, channels, layers, attention, groups, patch,
+        class_embed_type="identity", resnet_time_scale_shift=time,
+    )  # fmt: skip
     width = 4 * channels[0]  # width of UNet2DModel's time embedding
     if encoder == "mlp":
         return LabelUNet(unet, nn.Sequential(nn.Linear(labels, 64), nn.SiLU(), nn.Linear(64, width)), patch)
@@ -74,18 +84,54 @@ def build(
     return LabelUNet(unet, linear, patch)
 
 
-def check(
+def unet2d(
     image_size: int,
-    channels: tuple[int, ...] = (128, 128, 256, 256, 512, 512),
-    layers: int = 2,
-    attention: tuple[int, ...] = (-2,),
-    groups: int = 32,
-    encoder: str = "linear",
-    patch: int = 1,
+    channels: tuple[int, ...],
+    layers: int,
+    attention: tuple[int, ...],
+    groups: int,
+    patch: int,
+    planes: int = 0,
+    **options: Any,
+) -> nn.Module:
+    """A UNet2DModel that maps (B, 3 patch^2 + planes, H / patch, W / patch) to (B, 3 patch^2, H / patch, W / patch).
+
+    `options` go to diffusers. ValueError as in `check`.
+    """
+    check(image_size, channels, layers, attention, groups, patch)
+    from diffusers import UNet2DModel  # 2 s to import: only when a network is built
+
+    down, up = blocks(channels, attention, "Attn")
+    unet: nn.Module = UNet2DModel(  # type: ignore[no-untyped-call,assignment]
+        sample_size=image_size // patch,
+        in_channels=3 * patch**2 + planes,
+        out_channels=3 * patch**2,
+        layers_per_block=layers,
+        block_out_channels=channels,
+        down_block_types=down,
+        up_block_types=up,
+        norm_num_groups=groups,
+        attn_norm_num_groups=groups,  # else "scale_shift" takes the norm of the middle's attention away
+        **options,
+    )
+    return unet
+
+
+def blocks(channels: tuple[int, ...], attention: tuple[int, ...], kind: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """diffusers' names of the blocks down and up, with the prefix `kind` at the levels of `attention`."""
+    levels = {level % len(channels) for level in attention}
+    down = [f"{kind if level in levels else ''}DownBlock2D" for level in range(len(channels))]
+    return tuple(down), tuple(name.replace("Down", "Up") for name in reversed(down))
+
+
+def check(
+    image_size: int, channels: tuple[int, ...], layers: int, attention: tuple[int, ...], groups: int, patch: int
 ) -> None:
-    """ValueError, before anything is built, for a network that cannot be."""
-    if not isinstance(channels, tuple) or not channels or min(channels) < 1 or layers < 1 or patch < 1:
-        raise ValueError("unet needs channels=(64, 128, ...), layers of at least 1 and patch of at least 1.")
+    """ValueError, before anything is built, for levels, widths or groups that do not fit each other or the image."""
+    # Eight is the width of one attention head, and the middle always has attention.
+    if not isinstance(channels, tuple) or not channels or any(type(c) is not int or c < 8 for c in channels):
+        raise ValueError(f"channels={channels!r} must be one width of at least 8 a level: write channels=(64, 128).")
+    require_positive(layers=layers, groups=groups, patch=patch)
     stride = patch * 2 ** (len(channels) - 1)
     if image_size % stride:
         raise ValueError(
@@ -93,8 +139,13 @@ def check(
             f"not {image_size}: write fewer channels or image_size={max(1, round(image_size / stride)) * stride}."
         )
     if any(width % groups for width in channels):
-        raise ValueError(f"groups={groups} must divide every width of channels={channels}.")
-    if encoder not in ENCODERS:
-        raise ValueError(f"encoder={encoder!r} is unknown: write one of {', '.join(ENCODERS)}.")
+        raise ValueError(
+            f"groups={groups} must divide every width of channels={channels}: write groups={math.gcd(*channels)}."
+        )
+    if not isinstance(attention, tuple) or any(type(level) is not int for level in attention):
+        raise ValueError(f"attention={attention!r} must name levels: write attention=(-1,), or attention=() for none.")
     if any(not -len(channels) <= level < len(channels) for level in attention):
-        raise ValueError(f"attention={attention} names a level that channels={channels} do not have.")
+        raise ValueError(
+            f"attention={attention} names a level that channels={channels} do not have: "
+            f"write levels from {-len(channels)} to {len(channels) - 1}."
+        )

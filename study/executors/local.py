@@ -49,15 +49,24 @@ class LocalExecutor:
         self.events: queue.Queue[tuple[Slot, subprocess.Popen[str], Event | None]] = queue.Queue()
         self.workers: dict[int, subprocess.Popen[str]] = {}
         self.stopping = False
+        self.jobs: dict[int, int] = {}  # slot -> number of its job
 
     def submit(self, slot: Slot, job: dict[str, Any]) -> None:
         """Give a job to the slot's worker."""
         worker = self.workers.get(slot.number)
         if worker is None or worker.poll() is not None:
             worker = self._start(slot)
+        self.jobs[slot.number] = number = self.jobs.get(slot.number, 0) + 1
+        self._write(worker, job | {"number": number})
+
+    def stop(self, slot: Slot) -> None:
+        """End the slot's job, not its worker: the event `stopped` follows, or `done` if it came first."""
+        self._write(self.workers[slot.number], {"kind": "stop", "number": self.jobs[slot.number]})
+
+    def _write(self, worker: subprocess.Popen[str], line: dict[str, Any]) -> None:
         assert worker.stdin is not None
         try:
-            worker.stdin.write(json.dumps(job) + "\n")
+            worker.stdin.write(json.dumps(line) + "\n")
             worker.stdin.flush()
         except BrokenPipeError:
             pass  # the worker died this moment: its reader thread reports it

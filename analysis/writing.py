@@ -1,0 +1,51 @@
+"""A frame of short strings as text, Markdown or LaTeX; names in a record are untrusted, so everything is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+
+def text(shown: pd.DataFrame) -> str:
+    """Aligned columns for a terminal; control characters of untrusted names become question marks."""
+    cells = [list(map(str, shown.columns)), *([_printable(cell) for cell in row] for row in shown.to_numpy())]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(shown.columns))]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def markdown(shown: pd.DataFrame, notes: Sequence[str] = ()) -> str:
+    """A GitHub table, and the notes as a list under it."""
+    escaped = [[_markdown(cell) for cell in row] for row in shown.to_numpy()]
+    lines = [list(shown.columns), ["---"] * len(shown.columns), *escaped]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return table + ("\n" if notes else "") + "".join(f"- {_markdown(note)}\n" for note in notes)
+
+
+def _markdown(cell: object) -> str:
+    """No cell boundary, HTML, link or emphasis out of an untrusted name."""
+    escaped = _printable(cell).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{letter}" if letter in "\\|*_`[" else letter for letter in escaped)
+
+
+def latex(shown: pd.DataFrame, notes: Sequence[str] = ()) -> str:
+    """A booktabs tabular, escaped, with the notes as comments over it; needs \\usepackage{booktabs}."""
+    comments = [f"% {_printable(note)}" for note in notes]
+    body = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in shown.to_numpy()]
+    head = " & ".join(_latex(name) for name in shown.columns) + r" \\"
+    lines = [*comments, rf"\begin{{tabular}}{{{'l' * len(shown.columns)}}}", r"\toprule", head, r"\midrule", *body]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
+    letter: f"\\{letter}" for letter in "&%$#_{}"
+}
+
+
+def _latex(cell: object) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in _printable(cell))
+
+
+def _printable(cell: object) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in str(cell))

@@ -1,0 +1,99 @@
+"""The "ContextUnet" of minimal diffusion (Pearce 2022, Conditional_Diffusion_MNIST), at any depth.
+
+Shapes: B batch, K labels, C channels, H W pixels; N = `features` channels at the full size, N 2^(i-1) at level i.
+The original multiplies the condition by -(1 - mask), which feeds -c; here the condition comes already dropped.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from runners.models import require_positive
+
+GROUPS = 8  # of every GroupNorm of the original
+
+
+class ConvBlock(nn.Module):
+    """Twice Conv3x3-BatchNorm-GELU: (B, inputs, H, W) -> (B, outputs, H, W); with `residual` (h1 + h2) / 1.414."""
+
+    def __init__(self, inputs: int, outputs: int, residual: bool = False) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.GELU())
+        self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.GELU())
+        self.residual = residual
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        h_BCHW: torch.Tensor = self.first(x_BCHW)
+        out_BCHW: torch.Tensor = self.second(h_BCHW)
+        return (h_BCHW + out_BCHW) / 1.414 if self.residual else out_BCHW
+
+
+class ContextUNet(nn.Module):
+    """eps, v or x0 of (x_BCHW, t_B, c_BK). A condition of zeros means "unconditional"."""
+
+    def __init__(self, image_size: int, labels: int, timesteps: int, features: int, levels: int) -> None:
+        super().__init__()
+        self.timesteps = timesteps
+        widths = [features * 2**level for level in range(levels)]
+        self.start = ConvBlock(3, features, residual=True)
+        self.down = nn.ModuleList(
+            nn.Sequential(ConvBlock(inputs, outputs), nn.MaxPool2d(2))
+            for inputs, outputs in zip([features, *widths], widths, strict=False)
+        )
+        bottom, widest = image_size // 2**levels, widths[-1]
+        self.to_vector = nn.Sequential(nn.AvgPool2d(bottom), nn.GELU())
+        self.from_vector = nn.Sequential(
+            nn.ConvTranspose2d(widest, widest, bottom, bottom), nn.GroupNorm(GROUPS, widest), nn.ReLU()
+        )
+        # From the deepest level to the first, as the forward pass meets them.
+        widths.reverse()
+        self.labels = nn.ModuleList(embed(labels, width) for width in widths)
+        self.time = nn.ModuleList(embed(1, width) for width in widths)
+        self.up = nn.ModuleList(
+            nn.Sequential(
+                nn.ConvTranspose2d(2 * width, outputs, 2, 2), ConvBlock(outputs, outputs), ConvBlock(outputs, outputs)
+            )
+            for width, outputs in zip(widths, [*widths[1:], features], strict=True)
+        )
+        self.head = nn.Sequential(
+            nn.Conv2d(2 * features, features, 3, padding=1),
+            nn.GroupNorm(GROUPS, features),
+            nn.ReLU(),
+            nn.Conv2d(features, 3, 3, padding=1),
+        )
+
+    def forward(self, x_BCHW: torch.Tensor, t_B: torch.Tensor, c_BK: torch.Tensor) -> torch.Tensor:
+        t_B1 = ((t_B + 1) / self.timesteps).to(x_BCHW.dtype)[:, None]
+        start_BCHW = self.start(x_BCHW)
+        skips = [start_BCHW]
+        for down in self.down:
+            skips.append(down(skips[-1]))
+        h_BCHW = self.from_vector(self.to_vector(skips[-1]))
+        for labels, time, up, skip_BCHW in zip(self.labels, self.time, self.up, reversed(skips), strict=False):
+            h_BCHW = labels(c_BK)[:, :, None, None] * h_BCHW + time(t_B1)[:, :, None, None]
+            h_BCHW = up(torch.cat([h_BCHW, skip_BCHW], dim=1))
+        out_BCHW: torch.Tensor = self.head(torch.cat([h_BCHW, start_BCHW], dim=1))
+        return out_BCHW
+
+
+def embed(inputs: int, width: int) -> nn.Sequential:
+    """The original's EmbedFC: (B, inputs) -> (B, width)."""
+    return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))
+
+
+def build(image_size: int, labels: int, timesteps: int, features: int = 64, levels: int = 3) -> ContextUNet:
+    """`features` channels at the full size, doubled from the second level on; `levels` halvings of the image, then one
+    average over what is left. Two levels are the original for 28 pixels, three one report's for 64.
+    Raises ValueError when 2^levels does not divide the image or 8 does not divide the features.
+    """
+    require_positive(features=features, levels=levels)
+    if features % GROUPS:
+        raise ValueError(
+            f"features={features} must be a multiple of {GROUPS}: write features={-(-features // GROUPS) * GROUPS}."
+        )
+    if image_size % 2**levels:
+        deepest = (image_size & -image_size).bit_length() - 1  # the greatest power of two that divides the image
+        instead = f"write levels={deepest} or another image_size" if deepest else "write an even image_size"
+        raise ValueError(f"levels={levels} need an image_size that {2**levels} divides, not {image_size}: {instead}.")
+    return ContextUNet(image_size, labels, timesteps, features, levels)

@@ -1,0 +1,18 @@
+"""How much classifier-free guidance?
+
+    python study/run.py --study guidance
+
+s of eps_u + s (eps_c - eps_u): 0 ignores the condition, 1 is unguided. s is chosen when sampling, so the six arms share
+one training a seed.
+DURATION
+"""
+
+from study.spec import StudySpec
+
+SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
+
+STUDY = StudySpec(
+    question="How much classifier-free guidance gives the best conditional accuracy?",
+    factors={"guidance_scale": SCALES},
+    baseline={"guidance_scale": 1.0},
+)

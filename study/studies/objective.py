@@ -1,0 +1,15 @@
+"""What should the network predict (eps, v or x0), and does min-SNR weighting help it?
+
+    python study/run.py --study objective
+
+Losses of different targets and weightings are not on one scale: only scores are compared.
+DURATION
+"""
+
+from study.spec import StudySpec
+
+STUDY = StudySpec(
+    question="What should the network predict, and does min-SNR weighting help?",
+    factors={"prediction": ("eps", "v", "x0"), "weighting": ("uniform", "min_snr")},
+    baseline={"prediction": "eps", "weighting": "uniform"},
+)

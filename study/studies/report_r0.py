@@ -1,0 +1,19 @@
+"""The first report: a ContextUnet, T = 400.
+
+    python study/run.py --study report_r0 --scale paper
+
+Three levels, 64 features, linear betas counted over T + 1 points, 150 epochs at batch 64 and 1e-4, no guidance. It
+reports .643 on new_test. Expected on one H200: see --dry-run.
+"""
+
+from study import reports
+from study.spec import StudySpec
+
+SETTINGS = {"R0": reports.Setting("context_unet", 150, 64, 1e-4, 400, "linear_from_zero")}
+
+STUDY = StudySpec(
+    question="Does the first report's setting (ContextUnet, T = 400) reach its .643 on new_test?",
+    arms=reports.arms(SETTINGS),
+    published={"R0": {"accuracy/new_test": 0.643}},
+    notes=reports.NOTES,
+)

@@ -1,0 +1,46 @@
+"""Which sampler, how many steps, how much noise: what does a score cost?
+
+    python study/run.py --study samplers
+
+Ancestral DDPM (respaced) and DDIM with eta 0 to 1 over 10 to 1000 steps, scored against network evaluations and
+seconds. All arms sample from one training a seed. The CPU scales stop earlier: 1000 guided steps of the four lists are
+ten core-minutes a trial at 16x16.
+DURATION
+"""
+
+from runners.config import Scalar, TrialConfig
+from study.spec import StudySpec
+
+STEPS = {
+    "smoke": (2, 4),
+    "laptop": (10, 20, 50, 100),
+    "gpu": (10, 20, 50, 100, 250, 1000),
+    "paper": (10, 20, 50, 100, 250, 1000),
+}
+ETAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def ddim(steps: int, eta: float) -> str:
+    """The one permitted spelling: defaults (eta=0.0, steps=50) are not written."""
+    written = [f"eta={eta}"] * (eta != 0) + [f"steps={steps}"] * (steps != 50)
+    return f"ddim({', '.join(written)})" if written else "ddim"
+
+
+def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
+    """Arm name -> its sampler; ValueError when T has fewer steps than an arm."""
+    steps = STEPS[scale]
+    if baseline.timesteps < max(steps):
+        raise ValueError(f"The samplers go to {max(steps)} steps: write --set timesteps={max(steps)} or more.")
+    found: dict[str, dict[str, Scalar]] = {}
+    for count in steps:
+        # All T steps are spelt "ddpm".
+        ancestral = "ddpm" if count == baseline.timesteps else f"ddpm(steps={count})"
+        found[f"ddpm {count}"] = {"sampler": ancestral}
+        found |= {f"ddim {count} eta={eta}": {"sampler": ddim(count, eta)} for eta in ETAS}
+    return found
+
+
+STUDY = StudySpec(
+    question="Which sampler, how many steps, how much noise: what does a score cost?",
+    arms=arms,
+)

@@ -1,0 +1,34 @@
+"""Which setting of timesteps, schedule, guidance, dropout, architecture and learning rate together is best?
+
+    python study/run.py --study search
+
+Optuna's TPE over all five factors and the learning rate. Every trial trains on seed 0; hopeless ones are stopped by
+their validation accuracy, never by a loss. The winner of many noisy scores looks better than it is, so it and the
+baseline are then trained on fresh seeds, and both numbers are printed. --trials N sets the number of suggestions.
+DURATION
+"""
+
+from runners.config import TrialConfig
+from study.space import Choice, Dimension, Range
+from study.spec import StudySpec
+from study.studies import architectures
+
+
+def space(scale: str, baseline: TrialConfig) -> dict[str, Dimension]:
+    """Field -> range; the learning rate spans a decade around the scale's."""
+    models = [arm["model"] for arm in architectures.arms(scale, baseline).values()]
+    return {
+        "timesteps": Choice((500, 1000, 2000)),
+        "schedule": Choice(("linear", "cosine", "squaredcos_cap_v2")),
+        "guidance_scale": Range(1.0, 5.0, step=0.5),
+        "drop_probability": Choice((0.0, 0.05, 0.1, 0.2, 0.5)),
+        "model": Choice(tuple(models)),
+        "lr": Range(baseline.lr / 5, baseline.lr * 2, log=True),
+    }
+
+
+STUDY = StudySpec(
+    question="Which timesteps, schedule, guidance, dropout, architecture and learning rate together are best?",
+    space=space,
+    trials=30,
+)

@@ -1,0 +1,148 @@
+"""A training's folder: trained once, whoever asks; read only if it is what was written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_train import TINY, images_and_labels
+
+from runners import trainings
+from runners.data import SceneData
+from runners.evaluator import ResNet18
+from runners.files import read_lines
+from runners.trial import build_model
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def scenes() -> SceneData:
+    images, labels = images_and_labels(24)
+    return SceneData(images, labels, np.arange(24), np.arange(24), {"validation": [("red cube",)]}, "digest")
+
+
+def start(folder: Path, config=TINY) -> list:
+    judge = ResNet18(width=8, stem="small").eval()
+    model = build_model(config)
+    return list(trainings.run(config, folder, model, torch.device("cpu"), scenes(), lambda: judge, 1))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    start(tmp_path / TINY.train_key)
+    return tmp_path / TINY.train_key
+
+
+def starts(folder: Path) -> int:
+    return len(read_lines(folder / trainings.STARTS))
+
+
+def test_it_is_trained_once(folder):
+    curve = read_lines(folder / trainings.CURVE)
+    assert start(folder) == [curve]
+    assert starts(folder) == 1
+    assert trainings.damage(folder) == ""
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def other_weights(path: Path) -> None:
+    save_file({name: value + 1 for name, value in load_file(path).items()}, path)
+
+
+@pytest.mark.parametrize("which", trainings.WEIGHTS)
+@pytest.mark.parametrize("harm", [flip_a_byte, other_weights, lambda path: path.write_bytes(b"")])
+def test_damaged_weights_are_put_aside_and_trained_again(folder, which, harm):
+    good = (folder / f"{which}.safetensors").read_bytes()
+    harm(folder / f"{which}.safetensors")
+    with pytest.raises(ValueError, match="is not the file that the training wrote"):
+        trainings.load_weights(folder, which, "cpu")
+    notes = [note for note in start(folder) if isinstance(note, str)]
+    assert len(notes) == 1
+    assert f"{which}.safetensors is not the file that was written" in notes[0]
+    assert (folder / f"{which}.safetensors").read_bytes() == good
+    assert (folder / f"damaged-{which}.safetensors").exists()
+    assert starts(folder) == 2
+
+
+def test_the_folder_of_another_training_is_not_taken(folder):
+    other = folder.with_name(TINY.replace(seed=7).train_key)
+    folder.rename(other)
+    assert "belongs to the training" in trainings.damage(other)
+
+
+def test_equal_weights_of_different_settings_are_found(folder):
+    """Two gradient-norm limits that are never reached are one setting: weights, and so digests, are the same."""
+    assert trainings.same_weights(folder) == ""
+    idle = TINY.replace(clip_norm=1e6)
+    never = TINY.replace(clip_norm=2e6)
+    for config in (idle, never):
+        start(folder.with_name(config.train_key), config)
+    assert trainings.same_weights(folder.with_name(idle.train_key)) == never.train_key
+    assert trainings.same_weights(folder.with_name(never.train_key)) == idle.train_key
+
+
+CODE = """
+import json, sys
+sys.path[:0] = [{root!r}, {tests!r}]
+import torch; torch.set_num_threads(1)
+from test_trainings import start
+from pathlib import Path
+notes = start(Path(sys.argv[1]))
+print(json.dumps([note for note in notes if isinstance(note, str)]))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_never_train_one_key_twice(tmp_path):
+    """Both start at once; one trains, the other waits, says so and reads."""
+    code = CODE.format(root=str(ROOT), tests=str(ROOT / "tests"))
+    line = [sys.executable, "-c", code, str(tmp_path / TINY.train_key)]
+    both = [subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        json.loads(output.splitlines()[-1])
+    assert starts(tmp_path / TINY.train_key) == 1
+
+
+def test_the_one_that_waits_says_so(tmp_path):
+    from runners.locks import lock
+
+    folder = tmp_path / TINY.train_key
+    folder.mkdir()
+    run = trainings.run(TINY, folder, build_model(TINY), torch.device("cpu"), scenes(), lambda: None, curve_points=1)
+    with lock(folder / "lock"):
+        assert "waiting for it" in next(run)
+
+
+def test_a_trial_refuses_a_factor_without_effect(tmp_path, monkeypatch):
+    """The front door: the second of two settings with the same weights fails, naming both trainings."""
+    from runners import trial
+    from runners.treatment import TreatmentError
+
+    place = trial.Place(record=str(tmp_path), data=str(tmp_path / "data"), evaluator=str(tmp_path / "e"), device="cpu")
+    keys = []
+    for clip in (1e6, 2e6):
+        config = TINY.replace(clip_norm=clip)
+        start(tmp_path / "cache" / "trainings" / config.train_key, config)
+        keys.append(config.train_key)
+    monkeypatch.setattr("runners.data.open_prepared", lambda path: scenes())
+    with pytest.raises(TreatmentError) as error:
+        list(trial.run(TINY.replace(clip_norm=2e6), place))
+    assert all(key in str(error.value) for key in keys)
