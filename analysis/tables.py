@@ -52,7 +52,7 @@ def references(study: Study) -> dict[str, str]:
     """Arm -> the arm it is compared with: its own where the study names one, else the baseline."""
     arms, baseline = list(study["arms"]), study["baseline_arm"]
     named = study.get("against")
-    against: Mapping[str, str] = dict.fromkeys(arms, baseline) if named is None else named
+    against: dict[str, str] = {arm: baseline for arm in arms} if named is None else dict(named)
     return {arm: against[arm] for arm in arms if arm in against and against[arm] in arms and against[arm] != arm}
 
 
@@ -234,8 +234,9 @@ def best_of_nuisance(rows: pd.DataFrame, study: Study, metric: str) -> pd.DataFr
 def _no_choice(rows: pd.DataFrame, study: Study, arms: Sequence[str], most: int) -> str:
     if len(arms) < most:
         return f"not compared: {len(arms)} of the {most} candidates that others choose among"
-    whole: list[bool] = np.isfinite(values(rows, study, SELECTION)).all(axis=0).tolist()
-    return f"hole: {sum(whole[list(study['arms']).index(arm)] for arm in arms)} of {most} candidates are complete"
+    array = values(rows, study, SELECTION)
+    scored = sum(bool(np.isfinite(array[:, study["arms"].index(arm)]).all()) for arm in arms)
+    return f"hole: {scored} of {most} candidates are complete"
 
 
 def nuisance_line(rows: pd.DataFrame, study: Study) -> str:

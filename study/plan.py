@@ -126,8 +126,8 @@ def make(
     count = seeds if seeds is not None else scale.seeds or spec.seeds
     if count < 1:
         raise ValueError(f"--seeds {count} runs nothing: write --seeds 1 or more.")
-    if searched is not None and (spec.space is None or searched < 1):
-        raise ValueError(f"--trials {searched} is for a search (--study search) and at least 1: write --seeds N.")
+    if searched is not None and searched < 1:
+        raise ValueError(f"--trials {searched} suggests nothing: write --trials 1 or more.")
     baseline = scale.config.replace(**{**spec.fixed, **spec.baseline, **changes})
     design = spec.design(scale_name, baseline)
     space = spec.space(scale_name, baseline) if callable(spec.space) else spec.space or {}

@@ -20,7 +20,7 @@ EPOCH = 18_009  # training images of i-CLEVR
 LONGEST = 200  # epochs of R4
 REFERENCE_LR = 1e-4
 UNCLIPPED = 1e9  # a gradient norm that no step reaches: no report clips
-SAMPLERS = {"smoke": "ddpm(steps=4)", "laptop": "ddpm(steps=50)", "gpu": "ddpm(steps=250)", "paper": "ddpm"}
+SAMPLERS = {"smoke": "ddpm(steps=2)", "laptop": "ddpm(steps=50)", "gpu": "ddpm(steps=250)", "paper": "ddpm"}
 
 NOTES = (
     "Settings are the reports' at scale paper; elsewhere images, learning rates and networks are scaled by common "
@@ -80,7 +80,8 @@ def _network(kind: str, encoder: str, scale: str) -> str:
         return _with_encoder(call, encoder)
     if call.name == "unet":
         return _with_encoder(Call.parse(find(scale).config.model), encoder)
-    return next(model for model in architectures.MODELS[scale] if Call.parse(model).name == call.name)
+    matched = next(Call.parse(model) for model in architectures.MODELS[scale] if Call.parse(model).name == call.name)
+    return str(Call(call.name, tuple(pair for pair in matched.arguments if pair[0] in ("features", "levels"))))
 
 
 def _with_encoder(call: Call, encoder: str) -> str:

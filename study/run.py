@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from study.scales import Scale
 
 BAD_INPUT = 2
+INTERRUPTED = 130
 PROBE_BYTES = 2**20
 HEADROOM_BYTES = 500 * 2**20  # databases, pictures and checkpoints of a small study
 
@@ -41,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python study/run.py", description=__doc__, formatter_class=formatter)
     add = parser.add_argument
     add("--list", action="store_true", help="the studies, one line each with its question")
-    add("--study", metavar="NAME", help="the study to run")
+    add("--study", metavar="NAME", nargs="+", help="the studies to run, one after another; all: every study")
     add("--scale", metavar="SCALE", help="smoke, laptop, gpu or paper (default: gpu where CUDA is, else laptop)")
     add("--data", metavar="DIR", type=Path, help="an i-CLEVR folder; without it scenes are rendered")
     add("--evaluator", metavar="FILE", type=Path, help="the official checkpoint.pth; without it a stand-in is trained")
@@ -79,39 +81,85 @@ def print_list() -> int:
     return 0
 
 
-def run(arguments: argparse.Namespace, command: str) -> int:
-    """Everything that can be refused is refused before the record is touched."""
-    from study import plan as planning
-    from study import scales, spec
+@dataclass(frozen=True)
+class Job:
+    """One study of a command: its plan, and what is to be said of it."""
 
-    study = spec.find(arguments.study)
+    plan: Plan
+    scale: Scale
+    cost: Cost
+    where: str
+
+
+def run(arguments: argparse.Namespace, command: str) -> int:
+    """The studies of a command, one after another. Everything that can be refused is refused before the record is
+    touched."""
     has_cuda = cuda_count() if arguments.scale is None or arguments.devices is None else 0
-    scale_name = arguments.scale or ("gpu" if has_cuda else "laptop")
-    scale = scales.find(scale_name)
     changes = parse_changes(arguments.set)
     slots = device_slots(arguments, has_cuda)
     folder = read_data(arguments.data, changes)
     evaluator = read_evaluator(arguments.evaluator, changes)
-    keep, searched = arguments.keep_checkpoints, arguments.trials
-    plan = planning.make(arguments.study, study, scale_name, scale, changes, arguments.seeds, keep, searched)
-    warn(plan)
-    record = arguments.record.resolve()
-    elsewhere = (scale.machine == "gpu") == all(slot.device == "cpu" for slot in slots)
-    cost = planning.cost(plan, scale, record, 1 if elsewhere else len(slots))
+    jobs = planned(arguments, changes, slots, arguments.scale or ("gpu" if has_cuda else "laptop"))
     if arguments.dry_run:
-        where = f"one machine that the scale is made for, not {describe(slots)}" if elsewhere else describe(slots)
-        return dry_run(plan, cost, slots, where, arguments.json)
-    source = decoded_source(folder, plan, record)
+        return dry_run(jobs, slots, arguments.json)
+    record = arguments.record.resolve()
+    source = decoded_source(folder, jobs[0].plan, record)
 
-    from runners.locks import Held, lock
     from study.coordinator import Paths
     from study.executors.local import LocalExecutor
 
-    probe(record, plan, cost.disk_bytes)
-    paths = Paths(record, evaluator or stand_in_path(plan, record))
-    print(f"{plan.study_id}: {study.question}")
-    chosen = "" if arguments.scale else " (chosen: no --scale was given)"
-    print(f"scale {scale_name}{chosen}: {size_of(plan)}, on {describe(slots)}; record {record}")
+    probe(record, jobs[0].plan, max(job.cost.disk_bytes for job in jobs))
+    executor = LocalExecutor(slots, record / "cache" / "logs")
+    codes = []
+    try:
+        for job in jobs:
+            introduce(job, record, "" if arguments.scale else " (chosen: no --scale was given)")
+            paths = Paths(record, evaluator or stand_in_path(job.plan, record))
+            codes.append(locked(job, source, paths, executor, command))
+            if codes[-1] == INTERRUPTED:
+                break
+    finally:
+        executor.cancel()
+    return max(codes)
+
+
+def planned(arguments: argparse.Namespace, changes: dict[str, Scalar], slots: list[Any], scale_name: str) -> list[Job]:
+    """The plan and the cost of every study; ValueError, in one sentence, for what cannot run."""
+    from study import plan as planning
+    from study import scales, spec
+
+    names = spec.names() if arguments.study == ["all"] else list(dict.fromkeys(arguments.study))
+    specs = {name: spec.find(name) for name in names}
+    scale = scales.find(scale_name)
+    if arguments.trials is not None and not any(study.space for study in specs.values()):
+        raise ValueError(f"--trials {arguments.trials} is for a search (--study search); of a grid write --seeds N.")
+    elsewhere = (scale.machine == "gpu") == all(slot.device == "cpu" for slot in slots)
+    where = f"one machine that the scale is made for, not {describe(slots)}" if elsewhere else describe(slots)
+    plans = [
+        planning.make(
+            name,
+            study,
+            scale_name,
+            scale,
+            changes,
+            arguments.seeds,
+            arguments.keep_checkpoints,
+            arguments.trials if study.space else None,
+        )
+        for name, study in specs.items()
+    ]
+    for plan in plans:
+        warn(plan)
+    record = arguments.record.resolve()
+    return [
+        Job(plan, scale, planning.cost(plan, scale, record, 1 if elsewhere else len(slots)), where) for plan in plans
+    ]
+
+
+def introduce(job: Job, record: Path, chosen: str) -> None:
+    plan, cost = job.plan, job.cost
+    print(f"{plan.study_id}: {plan.spec.question}")
+    print(f"scale {plan.scale}{chosen}: {size_of(plan)}, on {job.where}; record {record}")
     if cost.missing_trials:
         print(
             f"{cost.missing_trials} trials and {cost.missing_trainings} trainings to run, about "
@@ -120,13 +168,19 @@ def run(arguments: argparse.Namespace, command: str) -> int:
         )
     else:
         print("every trial is in the record: nothing is run", flush=True)
+
+
+def locked(job: Job, source: Source, paths: Paths, executor: LocalExecutor, command: str) -> int:
+    """Carry a study out, if no other process does."""
+    from runners.locks import Held, lock
+
+    study_id = job.plan.study_id
     try:
-        with lock(record / "studies" / plan.study_id / "lock"):
-            executor = LocalExecutor(slots, record / "cache" / "logs")
-            return carry_out(plan, scale, source, paths, executor, command)
+        with lock(paths.record / "studies" / study_id / "lock"):
+            return carry_out(job.plan, job.scale, source, paths, executor, command)
     except Held as held:
         raise ValueError(
-            f"The study {plan.study_id} of {record} is being run {held}: wait for it, or give another --record DIR."
+            f"The study {study_id} of {paths.record} is being run {held}: wait for it, or give another --record DIR."
         ) from None
 
 
@@ -152,7 +206,9 @@ def carry_out(plan: Plan, scale: Scale, source: Source, paths: Paths, executor: 
                 display.show(event)
         if plan.space:
             display.begin(plan.searched, record.searched(paths.record, plan.study_id))
-            follow(coordinator.launch(plan, paths, executor, command, scale.curve_points), display)
+            last = follow(coordinator.launch(plan, paths, executor, command, scale.curve_points), display)
+            if last:
+                last["index"].finish_launch(last["parent"], "FAILED" if last["failures"] else "FINISHED")
             plan = coordinator.with_winner(plan, paths.record)
             done = coordinator.complete(plan, paths.record)
         display.begin(len(plan.trials), len(done))
@@ -160,13 +216,11 @@ def carry_out(plan: Plan, scale: Scale, source: Source, paths: Paths, executor: 
     except KeyboardInterrupt:
         display.end()
         print("\nStopped. To resume, run the same command again:\n    " + command)
-        return 130
+        return INTERRUPTED
     except (OSError, RuntimeError) as error:
         display.end()
         print(f"\nrun.py: {error} What was complete is kept: mend it and run the same command again.", file=sys.stderr)
         return 1
-    finally:
-        executor.cancel()
     display.end()
     return tell(plan, paths, last)
 
@@ -344,28 +398,31 @@ def probe(record: Path, plan: Plan, needed: float) -> None:
 # --- the dry run -----------------------------------------------------------------------------------------
 
 
-def dry_run(plan: Plan, cost: Cost, slots: list[Any], where: str, as_json: bool) -> int:
+def dry_run(jobs: list[Job], slots: list[Any], as_json: bool) -> int:
     """Arms, trials, distinct trainings, FLOP, time, disk; touches nothing."""
     if as_json:
-        print(json.dumps(_dry_run_json(plan, cost, slots), indent=1))
-        return 0
-    print(f"{plan.study_id}: {plan.spec.question}\n\n{_arm_table(plan)}\n")
-    print(f"{size_of(plan)}; to run: {cost.missing_trials} trials, {cost.missing_trainings} trainings")
-    print(
-        f"{flop(cost.train_flop)} of training and {flop(cost.sample_flop)} of sampling: about "
-        f"{minutes(cost.seconds)} on {where} ({cost.basis})"
-    )
-    print(f"disk: up to {cost.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
-    for note in plan.spec.notes:
-        print(f"note: {note}")
-    for name, dimension in plan.space.items():
-        print(f"search: {name} in {dimension}")
-    print("\neverything else, in every arm:")
-    varied = {name for arm in plan.design.arms.values() for name in arm} | plan.space.keys() | {"seed"}
-    for name, value in plan.baseline.to_dict().items():
-        if name not in varied:
-            print(f"  {name} = {value}")
+        plain = [_dry_run_json(job.plan, job.cost, slots) for job in jobs]
+        print(json.dumps(plain if len(plain) > 1 else plain[0], indent=1))
+    else:
+        print("\n\n".join(map(_dry_run_text, jobs)))
     return 0
+
+
+def _dry_run_text(job: Job) -> str:
+    plan, cost = job.plan, job.cost
+    lines = [f"{plan.study_id}: {plan.spec.question}\n\n{_arm_table(plan)}\n"]
+    lines.append(f"{size_of(plan)}; to run: {cost.missing_trials} trials, {cost.missing_trainings} trainings")
+    lines.append(
+        f"{flop(cost.train_flop)} of training and {flop(cost.sample_flop)} of sampling: about "
+        f"{minutes(cost.seconds)} on {job.where} ({cost.basis})"
+    )
+    lines.append(f"disk: up to {cost.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
+    lines += [f"note: {note}" for note in plan.spec.notes]
+    lines += [f"search: {name} in {dimension}" for name, dimension in plan.space.items()]
+    lines.append("\neverything else, in every arm:")
+    varied = {name for arm in plan.design.arms.values() for name in arm} | plan.space.keys() | {"seed"}
+    lines += [f"  {name} = {value}" for name, value in plan.baseline.to_dict().items() if name not in varied]
+    return "\n".join(lines)
 
 
 def size_of(plan: Plan) -> str:

@@ -46,7 +46,7 @@ ROWS: dict[str, dict[str, Scalar]] = {
     "adam_beta2":          {"smoke": 0.99,                            "laptop": 0.99,             "gpu": 0.99,               "paper": 0.999},
     "ema_halflife_images": {"smoke": 320,                             "laptop": 2_560,            "gpu": 88_000,             "paper": 88_000},
     "precision":           {"smoke": "fp32",                          "laptop": "fp32",           "gpu": "bf16",             "paper": "bf16"},
-    "sampler":             {"smoke": "ddim(steps=4)",                 "laptop": "ddim(steps=20)", "gpu": "ddim",             "paper": "ddpm"},
+    "sampler":             {"smoke": "ddim(steps=2)",                 "laptop": "ddim(steps=20)", "gpu": "ddim",             "paper": "ddpm"},
     "guidance_scale":      {"smoke": 3.0,                             "laptop": 3.0,              "gpu": 2.0,                "paper": 1.0},
     "sampling_seeds":      {"smoke": 1,                               "laptop": 1,                "gpu": 3,                  "paper": 1},
     "evaluator":           {"smoke": "stand_in(size='smoke')",        "laptop": "stand_in",       "gpu": "stand_in",         "paper": "stand_in"},

@@ -111,7 +111,7 @@ BAD = {
     "an unknown argument": (["--set", "model=unet(chanels=(16, 32))"], "did you mean 'channels'"),
     "trials of a grid": (["--trials", "5"], "is for a search"),
     "a searched field": (["--study", "search", "--set", "lr=0.1"], "is a factor of the study"),
-    "fewer steps than the samplers": (["--study", "samplers", "--set", "timesteps=3"], "--set timesteps=4 or more"),
+    "fewer steps than the samplers": (["--study", "samplers", "--set", "timesteps=1"], "--set timesteps=2 or more"),
     "a network that is not matched": (["--study", "architectures", "--set", "image_size=32"], "leave model and image"),
     "no seeds": (["--seeds", "0"], "write --seeds 1 or more"),
     "one timestep": (["--set", "timesteps=1"], "timesteps=2 or more"),

@@ -319,6 +319,8 @@ def test_the_context_unet_reads_the_time_as_a_fraction():
         ("context_unet(features=20)", "multiple of 8: write features=24"),
         ("context_unet(features='64')", "features='64' must be a whole number"),
         ("context_unet(levels=5)", "image_size that 32 divides, not 16: write levels=4"),
+        ("context_unet(norm='layer')", "write one of batch, group"),
+        ("context_unet(encoder='mlp')", "write one of linear, embedding"),
     ],
 )
 def test_what_cannot_be_built_says_what_to_write(text, words, monkeypatch):

@@ -6,21 +6,28 @@ The original multiplies the condition by -(1 - mask), which feeds -c; here the c
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from runners.models import require_positive
 
 GROUPS = 8  # of every GroupNorm of the original
+ENCODERS = ("linear", "embedding")
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "batch": nn.BatchNorm2d,
+    "group": lambda width: nn.GroupNorm(GROUPS, width),
+}
 
 
 class ConvBlock(nn.Module):
-    """Twice Conv3x3-BatchNorm-GELU: (B, inputs, H, W) -> (B, outputs, H, W); with `residual` (h1 + h2) / 1.414."""
+    """Twice Conv3x3-norm-GELU: (B, inputs, H, W) -> (B, outputs, H, W); with `residual` (h1 + h2) / 1.414."""
 
-    def __init__(self, inputs: int, outputs: int, residual: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, norm: str, residual: bool = False) -> None:
         super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.GELU())
-        self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.GELU())
+        self.first = nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), NORMS[norm](outputs), nn.GELU())
+        self.second = nn.Sequential(nn.Conv2d(outputs, outputs, 3, padding=1), NORMS[norm](outputs), nn.GELU())
         self.residual = residual
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
@@ -32,13 +39,15 @@ class ConvBlock(nn.Module):
 class ContextUNet(nn.Module):
     """eps, v or x0 of (x_BCHW, t_B, c_BK). A condition of zeros means "unconditional"."""
 
-    def __init__(self, image_size: int, labels: int, timesteps: int, features: int, levels: int) -> None:
+    def __init__(
+        self, image_size: int, labels: int, timesteps: int, features: int, levels: int, encoder: str, norm: str
+    ) -> None:
         super().__init__()
         self.timesteps = timesteps
         widths = [features * 2**level for level in range(levels)]
-        self.start = ConvBlock(3, features, residual=True)
+        self.start = ConvBlock(3, features, norm, residual=True)
         self.down = nn.ModuleList(
-            nn.Sequential(ConvBlock(inputs, outputs), nn.MaxPool2d(2))
+            nn.Sequential(ConvBlock(inputs, outputs, norm), nn.MaxPool2d(2))
             for inputs, outputs in zip([features, *widths], widths, strict=False)
         )
         bottom, widest = image_size // 2**levels, widths[-1]
@@ -49,10 +58,16 @@ class ContextUNet(nn.Module):
         # From the deepest level to the first, as the forward pass meets them.
         widths.reverse()
         self.labels = nn.ModuleList(embed(labels, width) for width in widths)
+        if encoder == "embedding":
+            for name, weight in self.labels.named_parameters():
+                if name.endswith(".0.weight"):  # the first layer of each
+                    nn.init.normal_(weight)
         self.time = nn.ModuleList(embed(1, width) for width in widths)
         self.up = nn.ModuleList(
             nn.Sequential(
-                nn.ConvTranspose2d(2 * width, outputs, 2, 2), ConvBlock(outputs, outputs), ConvBlock(outputs, outputs)
+                nn.ConvTranspose2d(2 * width, outputs, 2, 2),
+                ConvBlock(outputs, outputs, norm),
+                ConvBlock(outputs, outputs, norm),
             )
             for width, outputs in zip(widths, [*widths[1:], features], strict=True)
         )
@@ -82,12 +97,26 @@ def embed(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))
 
 
-def build(image_size: int, labels: int, timesteps: int, features: int = 64, levels: int = 3) -> ContextUNet:
+def build(
+    image_size: int,
+    labels: int,
+    timesteps: int,
+    features: int = 64,
+    levels: int = 3,
+    encoder: str = "linear",
+    norm: str = "batch",
+) -> ContextUNet:
     """`features` channels at the full size, doubled from the second level on; `levels` halvings of the image, then one
-    average over what is left. Two levels are the original for 28 pixels, three one report's for 64.
+    average over what is left. Two levels are the original for 28 pixels, three one report's for 64. `encoder`
+    "linear" starts the labels' first layer as the original does, "embedding" with unit variance, as in `unet`. `norm`
+    "batch" is the original's: its statistics mix the noise levels of a batch, and a short training learns to ignore
+    its condition; "group" is each image's own.
     Raises ValueError when 2^levels does not divide the image or 8 does not divide the features.
     """
     require_positive(features=features, levels=levels)
+    for name, value, known in (("encoder", encoder, ENCODERS), ("norm", norm, NORMS)):
+        if value not in known:
+            raise ValueError(f"{name}={value!r} is unknown: write one of {', '.join(known)}.")
     if features % GROUPS:
         raise ValueError(
             f"features={features} must be a multiple of {GROUPS}: write features={-(-features // GROUPS) * GROUPS}."
@@ -96,4 +125,4 @@ def build(image_size: int, labels: int, timesteps: int, features: int = 64, leve
         deepest = (image_size & -image_size).bit_length() - 1  # the greatest power of two that divides the image
         instead = f"write levels={deepest} or another image_size" if deepest else "write an even image_size"
         raise ValueError(f"levels={levels} need an image_size that {2**levels} divides, not {image_size}: {instead}.")
-    return ContextUNet(image_size, labels, timesteps, features, levels)
+    return ContextUNet(image_size, labels, timesteps, features, levels, encoder, norm)

@@ -18,7 +18,7 @@ SMALL = (  # 16 pixels; unet: .282 M, .0314
     "concat_unet(attention=(-1,), channels=(16, 32, 32), groups=8, layers=1)",  #                     .284 M, .0331
     # The next: .275 M, .0310; attention at 8 and 4 pixels.
     "cross_attention_unet(attention=(-2, -1), channels=(16, 24, 24), groups=8, head_width=8, layers=1, token_width=64)",
-    "context_unet(features=24, levels=2)",  #                                                         .160 M, .0322
+    "context_unet(encoder='embedding', features=24, levels=2, norm='group')",  #                      .160 M, .0322
 )
 MODELS = {
     "smoke": SMALL,
@@ -27,7 +27,7 @@ MODELS = {
         "adagn_unet(channels=(64, 64, 128, 128, 256, 256), encoder='embedding')",  # 29.7 M, 7.78
         "concat_unet(channels=(64, 64, 128, 128, 256, 256))",  #                     28.5 M, 7.89
         "cross_attention_unet(channels=(64, 64, 96, 128, 192, 256))",  #             30.1 M, 8.00
-        "context_unet(features=88)",  #                                              13.1 M, 8.30
+        "context_unet(encoder='embedding', features=88, norm='group')",  #           13.1 M, 8.30
     ),
     "paper": (  # 64 pixels; unet: 113.7 M, 31.0
         "adagn_unet",  #                                                   118.8 M, 31.0

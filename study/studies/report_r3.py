@@ -16,7 +16,7 @@ SETTING = reports.Setting(
     "context_unet(features=256, levels=2)", 100, 256, 1e-4, 400, "linear_from_zero", drop_probability=0.1
 )
 GUIDED = {"w=0": 1.0, "w=0.5": 1.5, "w=2": 3.0}
-DDIM_STEPS = {"smoke": 4, "laptop": 20, "gpu": 50, "paper": 50}
+DDIM_STEPS = {"smoke": 2, "laptop": 20, "gpu": 50, "paper": 50}
 
 
 def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:

@@ -1,0 +1,152 @@
+"""Every study at smoke scale in one record, started as a user starts it: all of them run, and what they share is
+trained once."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from launch import ROOT
+
+from runners.files import read_lines
+from study import plan as planning
+from study import record as reader
+from study import scales, spec
+
+pytestmark = pytest.mark.slow
+TRIALS = 4  # of the search; its own tests run more
+
+
+def launch(name: str, record: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "study/run.py", "--study", name, "--scale", "smoke", "--record", str(record), *more]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=450)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory) -> tuple[Path, str]:
+    """The record and the output of one command that runs every study."""
+    record = tmp_path_factory.mktemp("studies") / "record"
+    done = launch("all", record, "--trials", str(TRIALS))
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
+    return record, done.stdout
+
+
+@pytest.fixture(scope="module")
+def record(everything) -> Path:
+    return everything[0]
+
+
+def starts(record: Path) -> dict[str, int]:
+    """train_key -> times that a process began with it."""
+    folders = (record / "cache" / "trainings").glob("*")
+    return {folder.name: len(read_lines(folder / "starts.jsonl")) for folder in folders}
+
+
+@pytest.mark.parametrize("name", spec.names())
+def test_it_runs(name, everything):
+    record, output = everything
+    assert f"{name}-smoke: {spec.find(name).question}" in output
+    study, rows = reader.load_study(name, record), reader.load(name, record)
+    assert set(rows["state"]) == {"complete"}
+    assert rows["arm"].nunique() == len(study["arms"])
+    report = record / "studies" / study["study_id"] / "report"
+    assert "not drawn" not in (report / "index.html").read_text()
+    # What was asked for is what the trials read back from the running objects.
+    assert (rows["treatment/timesteps"] == rows["timesteps"]).all()
+    assert (rows["treatment/parameters"] == rows["parameters"]).all()
+    assert rows.groupby("treatment/beta_digest")[["schedule", "timesteps"]].nunique().max().max() == 1
+    weights = rows[rows["weights"] == rows["weights"].iloc[0]]
+    assert weights.groupby("weights_sha256")["train_key"].nunique().max() == 1
+    assert not [key for key, count in starts(record).items() if count > 1]
+
+
+def test_guidance_at_three_seeds_is_three_trainings(record):
+    """Shown from the record: 18 complete trials, three trainings, each begun once."""
+    done = launch("guidance", record, "--seeds", "3")
+    assert done.returncode == 0, done.stderr
+    assert "18 trials = 6 arms x 3 seeds, 3 distinct trainings" in done.stdout
+    rows = reader.load("guidance", record)
+    assert len(rows) == 18
+    assert set(rows["state"]) == {"complete"}
+    keys = set(rows["train_key"])
+    assert len(keys) == 3
+    assert [starts(record)[key] for key in keys] == [1, 1, 1]
+    # Six outcomes from one set of weights, so it was s that changed the pictures.
+    folders = rows[rows["seed"] == 0]["folder"]
+    assert rows[rows["seed"] == 0]["weights_sha256"].nunique() == 1
+    assert len({(Path(folder) / "grid_test.png").read_bytes() for folder in folders}) == 6
+
+
+def test_warnings_stand_in_the_table_and_in_the_ui(record):
+    """The terminal signal of T = 500 with fixed end points; timesteps that a short training never drew."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{record}/mlflow.db")
+    experiment = client.get_experiment_by_name("timesteps-smoke")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert "sqrt(alpha_bar_T) = 0.080 > 0.05" in runs["T=500 fixed seed=0"].data.tags["warnings"]
+    assert "sqrt(alpha_bar_T)" not in runs["T=500 matched seed=0"].data.tags.get("warnings", "")
+    (parent,) = (run for run in runs.values() if run.data.tags["kind"] == "launch")
+    assert "sqrt(alpha_bar_T)" in parent.data.tags["warnings"]
+    page = (record / "studies/timesteps-smoke/report/index.html").read_text()
+    assert "sqrt(alpha_bar_T) = 0.080" in page
+    assert "never drew" in page  # 640 images cannot visit 1,000 timesteps
+
+
+def test_reports_print_our_number_beside_the_published_one(record):
+    text = (record / "studies/reports-smoke/report/tables/accuracy_test.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| R1 T=500 "))
+    assert "0.760" in row
+    # .76 - .775 on 72 objects: 1.96 sqrt(.76 .24 / 72 + .775 .225 / 72) = .138
+    assert re.search(r"-0\.015, inside the noise of one evaluation \(±0\.138\)", row)
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("none", 0), ("best", 1)])
+def test_checkpoints_that_are_not_kept_are_deleted_and_made_again(keep, kept, tmp_path, record):
+    """Of three trainings none or the best keeps its weights; a study that needs one trains it again."""
+    import shutil
+
+    mine = tmp_path / "record"
+    shutil.copytree(record / "cache", mine / "cache", ignore=shutil.ignore_patterns("trainings"))
+    done = launch("schedules", mine, "--keep-checkpoints", keep)
+    assert done.returncode == 0, done.stderr
+    trainings = mine / "cache" / "trainings"
+    assert len(list(trainings.glob("*/done.json"))) == 3
+    assert len(list(trainings.glob("*/ema.safetensors"))) == len(list(trainings.glob("*/raw.safetensors"))) == kept
+    rows = reader.load("schedules", mine)
+    if keep == "best":
+        best = rows.loc[rows["accuracy/validation"].idxmax(), "train_key"]
+        assert (trainings / best / "ema.safetensors").is_file()
+    again = launch("schedules", mine, "--keep-checkpoints", keep)
+    assert "nothing is run" in again.stdout
+    if keep == "none":
+        before = json.loads((trainings / rows["train_key"][0] / "done.json").read_text())["sha256"]
+        assert launch("guidance", mine).returncode == 0
+        after = json.loads((trainings / rows["train_key"][0] / "done.json").read_text())["sha256"]
+        assert after == before
+        assert starts(mine)[rows["train_key"][0]] == 2
+
+
+def test_two_launches_on_one_record_share_a_training(tmp_path, record):
+    """guidance and samplers at once: their one training is trained by one of them."""
+    import shutil
+
+    mine = tmp_path / "record"
+    shutil.copytree(record / "cache", mine / "cache", ignore=shutil.ignore_patterns("trainings"))
+    line = [sys.executable, "study/run.py", "--scale", "smoke", "--record", str(mine), "--per-device", "1"]
+    both = [
+        subprocess.Popen([*line, "--study", name], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for name in ("guidance", "samplers")
+    ]
+    for process in both:
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, output + errors
+    assert list(starts(mine).values()) == [1]
+    row = scales.find("smoke")
+    for name in ("guidance", "samplers"):
+        made = planning.make(name, spec.find(name), "smoke", row, {}, None)
+        assert set(made.train_keys) == set(starts(mine))
