@@ -9,7 +9,7 @@ study: .venv/ready
 	$(BIN)/python study/run.py --study $(STUDY) --record $(RECORD)
 
 test: .venv/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 ui: .venv/ready
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(RECORD))/mlflow.db --workers 1 --host 127.0.0.1

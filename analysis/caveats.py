@@ -17,6 +17,7 @@ COMPUTE = (
     ("train_pflop", "training PFLOP"),
     ("network_evaluations", "network evaluations an image"),
 )
+NOISE = "noise_digest/"  # of the initial noises of a list, made by the runner
 _EQUAL = 1e-6  # relative: rounding of a product, not compute
 
 
@@ -24,7 +25,8 @@ def warnings(complete: pd.DataFrame, study: Study) -> list[str]:
     """One sentence each, of the complete trials; the dead factor first, because nothing else counts then."""
     if complete.empty:
         return []
-    found = [*_same_weights(complete), *_of_the_runner(complete, study), *_unequal_compute(complete, study)]
+    found = [*_same_weights(complete), *_not_paired(complete)]
+    found += [*_of_the_runner(complete, study), *_unequal_compute(complete, study)]
     for field, words in (("evaluator_kind", "evaluators"), ("data_digest", "data sets")):
         if field in complete and complete[field].nunique() > 1:
             values = " | ".join(map(str, complete[field].dropna().unique()))
@@ -96,3 +98,20 @@ def _same_weights(complete: pd.DataFrame) -> list[str]:
         listed = f"{names[0]} and {names[1]}" if len(names) == 2 else named(names)
         found[f"{listed} have different settings but the same weights: the factor did not reach the training."] = None
     return list(found)
+
+
+def _not_paired(complete: pd.DataFrame) -> list[str]:
+    """Arms of one T and image size whose pictures began with different noise; nothing where no digest is recorded."""
+    lists_of: dict[str, list[str]] = {}
+    for column in (str(name) for name in complete if str(name).startswith(NOISE)):
+        arms: dict[str, None] = {}
+        for _, same in complete.dropna(subset=[column]).groupby(["seed", "timesteps", "image_size"], sort=False):
+            if same[column].nunique() > 1:
+                arms |= dict.fromkeys(same["arm"])
+        if arms:
+            lists_of.setdefault(named(list(arms)), []).append(column.removeprefix(NOISE))
+    return [
+        f"{arms} did not all start from the same noise on {', '.join(lists)}: there they are not paired, and the "
+        "intervals of their differences are wider than they need be."
+        for arms, lists in lists_of.items()
+    ]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import tables
+from analysis import factorial, score_sheet, tables
 from runners.files import read_json
 from study import record as reader
 
@@ -64,6 +64,7 @@ def render(rows: pd.DataFrame, study: Study, drawn: Sequence[Drawn]) -> str:
         _head(study),
         _opening(rows, study),
         _section("Results", _results(rows, study)),
+        _sheets(rows, study),
         _search(rows, study),
         _section("Figures", "".join(_figure(figure) for figure in drawn)),
         _section("Protocol", _protocol(rows, study)),
@@ -110,13 +111,36 @@ def _results(rows: pd.DataFrame, study: Study) -> str:
     parts = []
     for metric in tables.metrics(rows, study):
         shown = tables.readable(tables.summary(rows, study, metric), study, metric)
+        notes = [*tables.table_notes(rows, study, metric), " ".join(tables.terms(rows))]
         role = " (the study's metric)" if metric == study["metric"] else ""
-        parts.append(f"<h3>{text(metric)}{role}</h3>\n{_table(shown)}{_under(tables.table_notes(rows, study, metric))}")
+        parts.append(f"<h3>{text(metric)}{role}</h3>\n{_table(shown)}{_under(notes)}")
         if len(best := tables.best_of_nuisance(rows, study, metric)):
             title = f"{metric}, each setting at its best {' and '.join(tables.factors_by_role(study)[1])}"
             note = tables.nuisance_line(rows, study)
             parts.append(f"<h3>{text(title)}</h3>\n{_table(tables.readable(best))}{_under([note])}")
+        parts += _factors(rows, study, metric)
     return "\n".join(parts)
+
+
+def _factors(rows: pd.DataFrame, study: Study, metric: str) -> list[str]:
+    """Shares of variance and marginal means of crossed factors, folded for all but the study's metric."""
+    effects = factorial.effects_table(rows, study, metric)
+    if effects.empty:
+        return []
+    levels = factorial.levels_table(rows, study, metric)
+    tables_of = _table(factorial.readable_effects(effects)) + _table(factorial.readable_levels(levels))
+    if metric == study["metric"]:
+        return [f"<h3>{text(metric)}, factor by factor</h3>\n{tables_of}{_under(factorial.notes(study))}"]
+    return [f"<details><summary>{text(metric)}, factor by factor</summary>\n{tables_of}</details>"]
+
+
+def _sheets(rows: pd.DataFrame, study: Study) -> str:
+    """Every score of every list; nothing before the first trial is complete."""
+    sheets = score_sheet.readable(score_sheet.table(rows, study))
+    if not sheets:
+        return ""
+    shown = "".join(_table(sheet) for sheet in sheets)
+    return _section("Score sheet", shown + _under(score_sheet.notes(rows, study)))
 
 
 def _under(lines: Iterable[str]) -> str:

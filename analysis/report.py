@@ -49,9 +49,10 @@ def build(study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None 
 def write_tables(rows: pd.DataFrame, study: Mapping[str, Any], folder: Path) -> None:
     """A metric's table in full (CSV) and as it is read (Markdown, LaTeX), with the protocol under it.
 
-    `<metric>_best` is the table of each setting at its best nuisance value, `search` that of the search trials.
+    `<metric>_best` is the table of each setting at its best nuisance value, `<metric>_factors` and `_levels` those of
+    crossed factors, `score_sheet` all scores of all lists, `search` that of the search trials.
     """
-    from analysis import tables
+    from analysis import factorial, score_sheet, tables
 
     folder.mkdir(parents=True, exist_ok=True)
     protocol = tables.protocol(rows, study)
@@ -60,16 +61,30 @@ def write_tables(rows: pd.DataFrame, study: Mapping[str, Any], folder: Path) -> 
         _write_table(folder / file_stem(metric), table, tables.readable(table, study, metric), protocol)
         if len(best):
             _write_table(folder / f"{file_stem(metric)}_best", best, tables.readable(best), protocol)
+        if len(effects := factorial.effects_table(rows, study, metric)):
+            levels, lines = factorial.levels_table(rows, study, metric), [*factorial.notes(study), *protocol]
+            _write_table(folder / f"{file_stem(metric)}_factors", effects, factorial.readable_effects(effects), lines)
+            _write_table(folder / f"{file_stem(metric)}_levels", levels, factorial.readable_levels(levels), lines)
+    if sheets := score_sheet.readable(sheet := score_sheet.table(rows, study)):
+        _write_table(folder / "score_sheet", sheet, sheets, [*score_sheet.notes(rows, study), *protocol])
     if len(search := tables.search_table(study)):
-        _write_table(folder / "search", search, tables.readable_search(search, study), tables.search_lines(rows, study))
+        _write_table(folder / "search", search, tables.readable_search(search, study), protocol)
 
 
-def _write_table(stem: Path, table: pd.DataFrame, shown: pd.DataFrame, lines: Sequence[str]) -> None:
+def _write_table(
+    stem: Path, table: pd.DataFrame, shown: pd.DataFrame | Sequence[pd.DataFrame], lines: Sequence[str]
+) -> None:
+    """`table` as CSV; `shown`, one table or more under each other, with the lines that belong to them."""
+    import pandas as pd
+
     from analysis import writing
 
+    parts = [shown] if isinstance(shown, pd.DataFrame) else shown
+    under: list[Sequence[str]] = [*[()] * (len(parts) - 1), lines]
     stem.with_suffix(".csv").write_text(table.to_csv(index=False), encoding="utf-8")
-    stem.with_suffix(".md").write_text(writing.markdown(shown, lines), encoding="utf-8")
-    stem.with_suffix(".tex").write_text(writing.latex(shown, lines), encoding="utf-8")
+    for kind, write in ((".md", writing.markdown), (".tex", writing.latex)):
+        texts = [write(part, notes) for part, notes in zip(parts, under, strict=True)]
+        stem.with_suffix(kind).write_text("\n".join(texts), encoding="utf-8")
 
 
 def file_stem(metric: str) -> str:
@@ -139,16 +154,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def print_answer(study: Mapping[str, Any], record: Path) -> None:
-    """The table of the study's metric, the answer, and what is missing, on the terminal."""
-    from analysis import tables
+    """The table of the study's metric, the answer, what limits it and what is missing, on the terminal."""
+    from analysis import caveats, factorial, tables
 
     rows = reader.load(study["study_id"], record)
     shown = [tables.readable(tables.summary(rows, study, study["metric"]), study, study["metric"])]
     if len(best := tables.best_of_nuisance(rows, study, study["metric"])):
         shown.append(tables.readable(best))
     print("\n\n".join(tables.text(table) for table in shown) + f"\n\n{tables.answer(rows, study)}")
+    lines = tables.search_lines(rows, study) if study.get("search") else []
+    if shares := factorial.line(rows, study):
+        lines.append(shares)
+    lines += [f"Warning: {line}" for line in caveats.warnings(rows[rows["state"] == "complete"], study)]
     if lacking := tables.missing(rows, study):
-        print(lacking)
+        lines.append(lacking)
+    for line in lines:
+        print(line)
 
 
 if __name__ == "__main__":

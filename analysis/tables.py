@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import caveats, intervals
+from analysis import caveats, intervals, outcomes
 from analysis.writing import latex as latex
 from analysis.writing import markdown as markdown
 from analysis.writing import text as text
@@ -22,17 +22,29 @@ Study = Mapping[str, Any]
 
 LISTS = ("validation", "test", "new_test", "unseen")
 SELECTION = "accuracy/validation"  # what every choice is made on
-SMALLER_IS_BETTER = ("seconds", "loss", "peak_memory", "parameters")
+SMALLER_IS_BETTER = (
+    "seconds",
+    "loss",
+    "peak_memory",
+    "parameters",
+    "spurious",
+    "missing",
+    "colour_only",
+    "shape_only",
+    "memorised",
+    "x0_error",
+)
+MARGIN = 0.05  # of an accuracy: a difference inside it counts as none, where the study names no other
+EVALUATIONS, SECONDS = "evaluations an image", "sampling s"
 # Result -> its column; shown where the arms differ by more than this share (seconds are measured, the rest counted).
 COMPUTE = {
     "parameters": ("parameters", 1e-6),
     "gflop_forward": ("GFLOP forward", 1e-6),
-    "network_evaluations": ("evaluations an image", 1e-6),
-    "seconds/sample": ("sampling s", 0.2),
+    "network_evaluations": (EVALUATIONS, 1e-6),
+    "seconds/sample": (SECONDS, 0.2),
 }
 SIGNAL = "signal at T"  # sqrt(alpha_bar_T): a confound of every study of schedules or T
 TERMINAL = 0.05  # above it samples start visibly off the noise they were trained on
-SIGNIFICANT = 1 - intervals.LEVEL
 MOST_VALUES = 6  # that a line of the protocol writes out
 
 
@@ -85,8 +97,24 @@ def summary(rows: pd.DataFrame, study: Study, metric: str) -> pd.DataFrame:
     fields |= {f"objects/{metric.split('/')[-1]}": "objects"}
     for field, column in fields.items():
         table[column] = _arm_means(rows, study, field)
-    table["verdict"] = [_verdict(row, table, rows, study, metric) for _, row in table.iterrows()]
+    judged = intervals.verdicts(paired, margin(study, metric), metric.startswith(SMALLER_IS_BETTER))
+    if len(study["seeds"]) == 1:
+        found = outcomes.compared(rows, against, metric)
+        table = table.join(found.reindex(arms).reset_index(drop=True))
+    table["verdict"] = [
+        _verdict(row, table, rows, study, verdict) for verdict, (_, row) in zip(judged, table.iterrows(), strict=True)
+    ]
     return table
+
+
+def margin(study: Study, metric: str) -> float:
+    """Differences inside it count as none: what the study names, else MARGIN; of accuracies and the study's metric.
+
+    NaN where no margin is known, so that nothing is called equal.
+    """
+    if metric.startswith("accuracy") or (metric == study["metric"] and study.get("margin") is not None):
+        return float(MARGIN if study.get("margin") is None else study["margin"])
+    return np.nan
 
 
 def _arm_means(rows: pd.DataFrame, study: Study, field: str) -> intervals.Array:
@@ -98,8 +126,8 @@ def _arm_means(rows: pd.DataFrame, study: Study, field: str) -> intervals.Array:
     return found.to_numpy(dtype=np.float64)
 
 
-def _verdict(row: pd.Series, table: pd.DataFrame, rows: pd.DataFrame, study: Study, metric: str) -> str:
-    """What may be said of an arm against its reference, by the Holm-adjusted paired t test."""
+def _verdict(row: pd.Series, table: pd.DataFrame, rows: pd.DataFrame, study: Study, verdict: str) -> str:
+    """What may be said of an arm against its reference, given what its numbers allow (`intervals.verdicts`)."""
     if row["n"] < row["planned"]:
         return f"hole: {row['n']} of {row['planned']} seeds ({_lacking(rows, row)})"
     if not row["against"]:
@@ -111,13 +139,33 @@ def _verdict(row: pd.Series, table: pd.DataFrame, rows: pd.DataFrame, study: Stu
         name = "the baseline" if reference["arm"] == study["baseline_arm"] else reference["arm"]
         return f"not compared: {name} has {reference['n']} of {row['planned']} seeds"
     if row["n"] == 1:
-        return "one training each: no interval"
-    if np.isnan(row["p"]):
+        p = row["p McNemar"]
+        if np.isnan(p):
+            return "one training each: no interval"
+        return f"one training each: p McNemar {p:.3f} says nothing about other seeds"
+    return verdict_in_words(verdict, row, _comparisons(table))
+
+
+def verdict_in_words(verdict: str, row: pd.Series, comparisons: int) -> str:
+    """The words for what `intervals.verdicts` found in the numbers of `row`; n > 1."""
+    if verdict == "no error":
         return "not separated: the same difference in every seed, so no error can be estimated"
-    if row["p Holm"] < SIGNIFICANT:
-        smaller = metric.startswith(SMALLER_IS_BETTER)
-        return "better" if (row["difference"] < 0) == smaller else "worse"
-    return f"not separated: needs {_seeds_in_words(row)}"
+    if verdict == "equivalent":
+        return f"{EQUAL} {_largest(row):.3f}"
+    return f"not separated: needs {_seeds_in_words(row, comparisons)}" if verdict == "open" else verdict
+
+
+EQUAL = "no difference larger than"
+
+
+def _largest(row: pd.Series) -> float:
+    """The farther end of the interval, rounded up: nothing larger is compatible with it."""
+    return float(np.ceil(1000 * intervals.largest_difference(row["difference low"], row["difference high"])) / 1000)
+
+
+def _comparisons(table: pd.DataFrame) -> int:
+    """The family of Holm: every arm with a reference, those with a hole included."""
+    return int((table["against"] != "").sum())
 
 
 def _lacking(rows: pd.DataFrame, row: pd.Series) -> str:
@@ -129,9 +177,9 @@ def _lacking(rows: pd.DataFrame, row: pd.Series) -> str:
     return ", ".join([*parts, *([f"{without} without a number"] if without else [])])
 
 
-def _seeds_in_words(row: pd.Series) -> str:
+def _seeds_in_words(row: pd.Series, comparisons: int) -> str:
     """The seeds that would separate a difference as large as the one seen, if it is real."""
-    needed = intervals.seeds_needed(row["difference"], row["sd of differences"])
+    needed = intervals.seeds_needed(row["difference"], row["sd of differences"], comparisons=comparisons)
     if needed is None:
         return f"more than {intervals.MOST_SEEDS:,} seeds"
     return f"about {max(needed, row['n'] + 1)} seeds"
@@ -285,7 +333,7 @@ def readable_search(table: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 
 def _decimal_or_dash(value: Any) -> str:
-    return _decimal(float("nan") if value is None else float(value), "")
+    return decimal(float("nan") if value is None else float(value), "")
 
 
 def _short(value: Any) -> str:
@@ -324,6 +372,7 @@ def search_lines(rows: pd.DataFrame, study: Study) -> list[str]:
             f"{search.get('search_seed', 0)}, the best of {k} complete trials chosen on that score, so flattered; "
             f"it {fresh}."
         )
+        lines += _optimism(rows, study, float(score), k)
     if importance := search.get("importance"):
         ranked = sorted(importance.items(), key=lambda item: -item[1])
         lines.append(
@@ -331,6 +380,21 @@ def search_lines(rows: pd.DataFrame, study: Study) -> list[str]:
             f"{', '.join(f'{name} {share:.2f}' for name, share in ranked)} (shares of variance in {k} trials, no test)."
         )
     return lines
+
+
+def _optimism(rows: pd.DataFrame, study: Study, score: float, k: int) -> list[str]:
+    """What choosing the best of k adds to its score by luck; nothing where the objects of the list are not known."""
+    name = study["metric"].removeprefix("accuracy/")
+    objects, passes = _number(_complete(rows), f"objects/{name}"), _number(rows, "sampling_seeds")
+    passes = 1.0 if np.isnan(passes) else passes
+    if name == study["metric"] or not objects > 0 or not 0 <= score <= 1 or k < 2:
+        return []
+    sd = float(np.sqrt(score * (1 - score) / (objects * passes)))
+    return [
+        f"Expected optimism: the best of {k} equally good settings looks {intervals.expected_maximum(k):.2f} standard "
+        f"deviations better than it is, here {intervals.selection_bias(k, sd):.3f}, with {sd:.3f} = sqrt(p (1 - p) / "
+        f"objects) for one score. A lower bound of that deviation: what trainings differ in by their seed comes on top."
+    ]
 
 
 # --- sentences ---------------------------------------------------------------------------------------
@@ -387,6 +451,8 @@ def answer(rows: pd.DataFrame, study: Study) -> str:
         k = len(complete_trials(study))
         terms = f"on fresh seeds; its selection score, the best of {k} and so flattered, was {score:.3f} {terms}"
     separated = compared[compared["verdict"].isin(["better", "worse"])]
+    if _are_equal(compared).all():
+        return _no_difference(table, compared, where, margin(study, metric)) + f" {terms}.{holes}"
     if separated.empty:
         return _not_separated(table, compared, where, n) + f" {terms}.{holes}"
     if _is_ladder(table):
@@ -399,21 +465,45 @@ def _best_of_one_seed(table: pd.DataFrame, metric: str, where: str) -> str:
     common = _common_reference(table)
     against = f", the baseline {common} has {_mean_of(table, common):.3f}" if common and common != best["arm"] else ""
     return (
-        f"One training an arm gives no interval and so no answer: the best {where} is {best['mean']:.3f} of "
-        f"{best['arm']}{against} (n = 1)."
+        f"One training an arm compares one training with another, which gives no interval over seeds and so no answer: "
+        f"the best {where} is {best['mean']:.3f} of {best['arm']}{against} (n = 1)."
     )
 
 
 def _not_separated(table: pd.DataFrame, compared: pd.DataFrame, where: str, n: int) -> str:
     largest = compared.iloc[int(compared["difference"].abs().argmax())]
-    seen = intervals.detectable_difference(largest["sd of differences"], n)
+    seen = intervals.detectable_difference(largest["sd of differences"], n, comparisons=_comparisons(table))
     common = _common_reference(table)
     reference = f"{common} ({_mean_of(table, common):.3f})" if common else "its own reference"
     against = "" if common else f" against {largest['against']}"
     return (
         f"Not separated: in {where} no arm differs from {reference}; the largest "
         f"difference is {_difference(largest)} for {largest['arm']}{against}, where {n} seeds find differences from "
-        f"{seen:.3f} up in 8 of 10 studies"
+        f"{seen:.3f} up in 8 of 10 studies{_equal_arms(compared)}"
+    )
+
+
+def _are_equal(compared: pd.DataFrame) -> pd.Series:
+    return compared["verdict"].str.startswith(EQUAL)
+
+
+def _equal_arms(compared: pd.DataFrame, what: str = "arm") -> str:
+    """`, 2 arms have no difference larger than 0.021`; empty when there is none."""
+    equal = compared[_are_equal(compared)]
+    if equal.empty:
+        return ""
+    largest = max(_largest(row) for _, row in equal.iterrows())
+    return f", {len(equal)} {what}{' has' if len(equal) == 1 else 's have'} {EQUAL} {largest:.3f}"
+
+
+def _no_difference(table: pd.DataFrame, compared: pd.DataFrame, where: str, allowed: float) -> str:
+    """Every interval lies inside the margin."""
+    common = _common_reference(table)
+    reference = f"{common} ({_mean_of(table, common):.3f})" if common else "its own reference"
+    largest = max(_largest(row) for _, row in compared.iterrows())
+    return (
+        f"No difference larger than {largest:.3f}: in {where} the interval of every arm against {reference} lies "
+        f"inside ±{allowed:g}"
     )
 
 
@@ -425,8 +515,9 @@ def _separated(table: pd.DataFrame, compared: pd.DataFrame, separated: pd.DataFr
         f"by {_difference(row, size=True)}"
         for _, row in ordered.iterrows()
     ]
-    more, unseparated = len(parts) - 3, len(compared) - len(separated)
+    more, unseparated = len(parts) - 3, len(compared) - len(separated) - int(_are_equal(compared).sum())
     others = f", {more} more {'arm is' if more == 1 else 'arms are'} separated too" if more > 0 else ""
+    others += _equal_arms(compared)
     others += f", {unseparated} {'arm is' if unseparated == 1 else 'arms are'} not separated" if unseparated else ""
     against = f"against {common} ({_mean_of(table, common):.3f})" if common else "each arm against its own reference"
     return f"In {where}, {against}, {', '.join(parts[:3])}{others}"
@@ -449,7 +540,9 @@ def _steps(compared: pd.DataFrame, where: str) -> str:
         if named or verdict == "better":
             listed = f": {', '.join(named[:3])}{rest}" if named else ""
             parts.append(f"{len(named)} {words}{listed}")
-    unseparated = len(compared) - int(compared["verdict"].isin(["better", "worse"]).sum())
+    equal = _equal_arms(compared, "step").removeprefix(", ")
+    parts += [equal] if equal else []
+    unseparated = len(compared) - int((compared["verdict"].isin(["better", "worse"]) | _are_equal(compared)).sum())
     parts += [f"{unseparated} {'is' if unseparated == 1 else 'are'} not separated"] if unseparated else []
     return f"In {where}, each row against the row before it, {'; '.join(parts)}"
 
@@ -474,24 +567,13 @@ def _difference(row: pd.Series, size: bool = False) -> str:
 
 def protocol(rows: pd.DataFrame, study: Study) -> list[str]:
     """The lines that stand under every table; those that start with "Warning:" limit what it says."""
-    n, comparisons = len(study["seeds"]), len(references(study))
-    own = "; each arm against its own reference" if len(set(references(study).values())) > 1 else ""
-    complete = _complete(rows)
+    n, complete = len(study["seeds"]), _complete(rows)
     lines = [
         f"n = {n} training seed{'s' * (n != 1)} an arm ({', '.join(map(str, study['seeds']))}); the unit is the "
         f"training, objects and {_one(rows, 'sampling_seeds')} sampling pass(es) are averaged inside it. "
         f"{len(complete)} of {len(rows)} trials complete.",
-        f"Checkpoint rule: {_one(complete, 'checkpoint_rule')}. Nothing was chosen on test, new_test or unseen.",
-        f"Sampler: {_one(rows, 'sampler')}; guidance_scale s = {_one(rows, 'guidance_scale')} "
-        "in eps_u + s (eps_c - eps_u), so s = 1 is unguided.",
-        f"Evaluator: {_one(complete, 'evaluator_kind')}; its accuracy on images that it never saw: "
-        f"{_one(complete, 'evaluator_held_out_accuracy')}.",
-        "Intervals: 95 % t intervals over seeds (Student 1908); differences are paired by seed, each interval for one "
-        f"comparison. The verdict is the paired t test at .05 after Holm over the {comparisons} comparisons of a "
-        f"list{own}.",
-        f"Exact sign-flip test, free of the normal law: at n = {n} its p cannot be below "
-        f"{intervals.smallest_sign_flip(n):.3g}" + (", so it cannot confirm a verdict here." if n < 6 else "."),
-        "Seeds needed: for 80 % power if the difference seen is the true one.",
+        *terms(rows),
+        *(_tests(study) if n > 1 else [outcomes.NOTE]),
     ]
     lines += [list_line(rows, name) for name in LISTS if f"accuracy/{name}" in complete]
     lines += [PUBLISHED] if study.get("published") else []
@@ -499,6 +581,40 @@ def protocol(rows: pd.DataFrame, study: Study) -> list[str]:
     lines += search_lines(rows, study) if study.get("search") else []
     lines += list(study.get("notes") or [])
     return lines + [f"Warning: {line}" for line in caveats.warnings(complete, study)]
+
+
+def terms(rows: pd.DataFrame) -> list[str]:
+    """On which terms every number was made: checkpoint, sampler, the meaning of s, evaluator."""
+    complete = _complete(rows)
+    return [
+        f"Checkpoint rule: {_one(complete, 'checkpoint_rule')}. Nothing was chosen on test, new_test or unseen.",
+        f"Sampler: {_one(rows, 'sampler')}; guidance_scale s = {_one(rows, 'guidance_scale')} "
+        "in eps_u + s (eps_c - eps_u), so s = 1 is unguided.",
+        f"Evaluator: {_one(complete, 'evaluator_kind')}; its accuracy on images that it never saw: "
+        f"{_one(complete, 'evaluator_held_out_accuracy')}.",
+    ]
+
+
+def _tests(study: Study) -> list[str]:
+    """How several seeds are compared, and what the printed plans assume."""
+    n, m = len(study["seeds"]), len(references(study))
+    own = "; each arm against its own reference" if len(set(references(study).values())) > 1 else ""
+    allowed = margin(study, study["metric"])
+    whose = "that the study names" if study.get("margin") is not None else "of accuracies, the study names no other"
+    equal = (
+        f"No difference larger than x: not separated, and the interval lies inside ±{allowed:g} (the margin {whose}); "
+        "x is its farther end."
+    )
+    return [
+        "Intervals: 95 % t intervals over seeds (Student 1908); differences are paired by seed, each interval for one "
+        f"comparison. The verdict is the paired t test at .05 after Holm over the {m} comparisons of a list{own}; an "
+        "interval that leaves 0 out may therefore be not separated.",
+        *([equal] if np.isfinite(allowed) else []),
+        f"Exact sign-flip test, free of the normal law: at n = {n} its p cannot be below "
+        f"{intervals.smallest_sign_flip(n):.3g}" + (", so it cannot confirm a verdict here." if n < 6 else "."),
+        f"Seeds needed, and differences that are found: for 80 % power at .05 / {max(m, 1)}, the first step of Holm "
+        "and so the Bonferroni bound of the test that is made, if difference and spread seen are the true ones.",
+    ]
 
 
 def table_notes(rows: pd.DataFrame, study: Study, metric: str) -> list[str]:
@@ -571,19 +687,30 @@ def readable(table: pd.DataFrame, study: Study | None = None, metric: str = "") 
     shown["n"] = [
         f"{n}" if n == planned else f"{n}/{planned}" for n, planned in zip(table["n"], table["planned"], strict=True)
     ]
-    shown["mean [95 % CI]"] = _with_interval(table, "mean", "ci low", "ci high", "")
+    shown["mean [95 % CI]"] = with_interval(table, "mean", "ci low", "ci high", "")
     if table["against"].loc[table["against"] != ""].nunique() > 1:
         shown["against"] = table["against"].replace("", "-")
-    shown["difference [95 % CI]"] = _with_interval(table, "difference", "difference low", "difference high", "+")
+    if table["planned"].max() > 1:
+        shown["difference [95 % CI]"] = with_interval(table, "difference", "difference low", "difference high", "+")
+    elif table["p McNemar"].notna().any():
+        shown["difference [95 % CI of the pictures]"] = with_interval(
+            table, "difference", "objects low", "objects high", "+"
+        )
+        shown["p McNemar"] = [decimal(value) for value in table["p McNemar"]]
+    else:
+        shown["difference"] = [decimal(value, "+") for value in table["difference"]]
     for name in ("p Holm", "p sign-flip", "rho") if table["planned"].max() > 1 else ():
-        shown[name] = [_decimal(value, "") for value in table[name]]
+        shown[name] = [decimal(value) for value in table[name]]
     if study:
         shown = shown.join(_published(table, study, metric))
-    for column, tolerance in COMPUTE.values():
-        if _differs(table[column], tolerance):
+    costs = [name for name in COMPUTE.values() if _differs(table[name[0]], name[1])]
+    # Seconds are the machine's as well as the arm's: they are told where the arms' sampling differs by design.
+    sampled = any(column == EVALUATIONS for column, _ in costs)
+    for column, _ in costs:
+        if column != SECONDS or sampled:
             shown[column] = ["-" if np.isnan(value) else _counted(value) for value in table[column]]
     if _differs(table[SIGNAL], 1e-3) and table[SIGNAL].max() > TERMINAL:
-        shown[SIGNAL] = [_decimal(value, "") + (" !" if value > TERMINAL else "") for value in table[SIGNAL]]
+        shown[SIGNAL] = [decimal(value) + (" !" if value > TERMINAL else "") for value in table[SIGNAL]]
     shown["verdict"] = table["verdict"]
     return shown
 
@@ -601,7 +728,7 @@ def _published(table: pd.DataFrame, study: Study, metric: str) -> pd.DataFrame:
     known = pd.Series([published(study, arm, metric) for arm in table["arm"]], index=table.index, dtype=float)
     if known.isna().all():
         return pd.DataFrame(index=table.index)
-    shown = pd.DataFrame({"published": [_decimal(value, "") for value in known]}, index=table.index)
+    shown = pd.DataFrame({"published": [decimal(value) for value in known]}, index=table.index)
     inside = (table["ci low"] <= known) & (known <= table["ci high"])
     judged = known.notna() & table["ci low"].notna()
     shown["in our CI"] = [("yes" if yes else "no") if ok else "-" for yes, ok in zip(inside, judged, strict=True)]
@@ -624,14 +751,14 @@ def _published_difference(own: float, reference: float, objects: float) -> str:
     return f"{own - reference:+.3f}, {side} the noise of one evaluation (±{noise:.3f})"
 
 
-def _with_interval(table: pd.DataFrame, middle: str, low: str, high: str, sign: str) -> list[str]:
+def with_interval(table: pd.DataFrame, middle: str, low: str, high: str, sign: str) -> list[str]:
     return [
-        _decimal(m, sign) + (f" [{_decimal(a, sign)}, {_decimal(b, sign)}]" if np.isfinite(a) else "")
+        decimal(m, sign) + (f" [{decimal(a, sign)}, {decimal(b, sign)}]" if np.isfinite(a) else "")
         for m, a, b in zip(table[middle], table[low], table[high], strict=True)
     ]
 
 
-def _decimal(value: float, sign: str) -> str:
+def decimal(value: float, sign: str = "") -> str:
     """Three decimals, or four digits for what is no share (seconds, parameters); a dash for NaN."""
     if not np.isfinite(value):
         return "-"

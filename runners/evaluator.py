@@ -141,23 +141,32 @@ def _scaled(images_BHWC: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def probabilities(
+    model: ResNet18, images_NHWC: Images, device: str | torch.device = "cpu", batch_size: int = 256
+) -> npt.NDArray[np.float32]:
+    """(N, 24): the evaluator's outputs. Moves `model` to `device` and into eval mode, and leaves it there."""
+    model.to(device).eval()
+    parts = [
+        model(as_inputs(images_NHWC[start : start + batch_size], device)).float().cpu().numpy()
+        for start in range(0, len(images_NHWC), batch_size)
+    ]
+    return np.concatenate(parts) if parts else np.empty((0, LABELS), np.float32)
+
+
+def top(probability_NK: npt.NDArray[np.float32], labels: Labels) -> Labels:
+    """(N, 24): per image the k largest outputs, where k is the number of labels asked (ties: the lower index)."""
+    if len(probability_NK) != len(labels):
+        raise ValueError(f"{len(probability_NK)} images but {len(labels)} rows of labels: give one row per image.")
+    rank_NK = np.argsort(np.argsort(-probability_NK, axis=1, kind="stable"), axis=1)
+    chosen: Labels = rank_NK < labels.sum(1, keepdims=True)
+    return chosen
+
+
 def predict(
     model: ResNet18, images_NHWC: Images, labels: Labels, device: str | torch.device = "cpu", batch_size: int = 256
 ) -> Labels:
-    """(N, 24): per image the k largest outputs, where k is the number of labels asked (ties: the lower index).
-
-    Moves `model` to `device` and into eval mode, and leaves it there.
-    """
-    if len(images_NHWC) != len(labels):
-        raise ValueError(f"{len(images_NHWC)} images but {len(labels)} rows of labels: give one row per image.")
-    model.to(device).eval()
-    predicted = np.zeros(labels.shape, dtype=np.bool_)
-    for start in range(0, len(labels), batch_size):
-        rows = slice(start, start + batch_size)
-        y_BK = model(as_inputs(images_NHWC[rows], device)).float().cpu().numpy()
-        rank_BK = np.argsort(np.argsort(-y_BK, axis=1, kind="stable"), axis=1)
-        predicted[rows] = rank_BK < labels[rows].sum(1, keepdims=True)
-    return predicted
+    """(N, 24): the labels that the evaluator names in each image, as many as were asked (the official rule)."""
+    return top(probabilities(model, images_NHWC, device, batch_size), labels)
 
 
 def hits(predicted: Labels, labels: Labels) -> Counts:

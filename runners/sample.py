@@ -101,6 +101,14 @@ class KeyedNoise:
         return torch.stack([torch.randn(shape, generator=generator) for generator in self.generators])
 
 
+def noise_digest(list_name: str, conditions: Sequence[Sequence[str]], seeds: int, shape: tuple[int, ...]) -> str:
+    """12 hex digits of the first noise of every image of a list: two trials with the same are paired."""
+    digest = hashlib.sha256()
+    for seed in range(seeds):
+        digest.update(KeyedNoise(list_name, list(enumerate(conditions)), seed).draw(shape).numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
 @dataclass(frozen=True)
 class SampleState:
     """After step `step` of `steps`: the sample and the current estimate of x0, float32 (B, C, H, W)."""

@@ -23,7 +23,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from runners import data, diffusion, evaluate, evaluator, models, pictures, sample, schedules, trainings, treatment
+from runners import (
+    data,
+    diffusion,
+    evaluate,
+    evaluator,
+    models,
+    pictures,
+    quality,
+    sample,
+    schedules,
+    trainings,
+    treatment,
+)
 from runners.config import Call, TrialConfig
 from runners.locks import lock
 from runners.train import TRAINING_FORWARDS, step_seed
@@ -95,11 +107,25 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
     counter = model.register_forward_pre_hook(functools.partial(_count, passes))
     start = time.perf_counter()
     scores: dict[str, float] = {}
-    outcomes: dict[str, NDArray[np.bool_]] = {}
+    digests: dict[str, str] = {}
+    outcomes: dict[str, NDArray[Any]] = {}
+    classes: list[dict[str, Any]] = []
+    pixels: list[NDArray[np.uint8]] = []
+    shape = (3, config.image_size, config.image_size)
+    real_NL = real_predictions(place.evaluator, place.data, place.device)
+    real_asked_NL = scenes.labels_NK[scenes.held_out_indices]
     for position, (name, conditions) in enumerate(scenes.lists.items()):
         if conditions:
-            outcomes[name] = score_list(config, model, judge()[0], name, conditions, partial)
-            scores |= evaluate.score_sheet(name, outcomes[name], data.multi_hot(conditions))
+            images_KNHWC = sample_list(config, model, name, conditions, partial)
+            asked_NL = data.multi_hot(conditions)
+            probability_KNL = np.stack([evaluator.probabilities(judge()[0], images, device) for images in images_KNHWC])
+            predicted_KNL = np.stack([evaluator.top(probability_NL, asked_NL) for probability_NL in probability_KNL])
+            outcomes |= {name: predicted_KNL, f"{name}_probability": probability_KNL.astype(np.float16)}
+            scores |= evaluate.score_sheet(name, predicted_KNL, asked_NL, probability_KNL)
+            scores[f"ceiling/{name}"] = evaluate.ceiling(asked_NL, real_NL, real_asked_NL)
+            digests[f"noise_digest/{name}"] = sample.noise_digest(name, conditions, config.sampling_seeds, shape)
+            classes += evaluate.by_class(name, predicted_KNL, asked_NL)
+            pixels.append(images_KNHWC[0])
             passes[1] += config.sampling_seeds * len(conditions)
         yield {"event": "sampling", "done": position + 1, "total": len(scenes.lists)}
     seconds = time.perf_counter() - start
@@ -109,11 +135,17 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
     treatment.verify(config, treated, passes[0] / passes[1])
     size = models.measure(config.model, config.image_size, len(data.LABELS), config.timesteps)
     np.savez_compressed(partial / "outcomes.npz", **outcomes)  # type: ignore[arg-type]
+    save_classes(classes, partial / "classes.csv")
     save_strips(config, model, scenes, partial)
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
+    scores |= quality.memorisation(np.concatenate(pixels), scenes, device)
+    scores["diversity"] = quality.diversity(config, model, scenes, device)
+    scores |= quality.denoising_errors(config, model, scenes, alpha_bar_T, device)
     save_schedule(alpha_bar_T, partial / "schedule.csv")
     result = {
-        **scores,
+        **{name: value for name, value in scores.items() if value == value},  # a NaN would be no JSON
+        **digests,
+        "ceiling_images": len(real_asked_NL),
         "images": config.total_images,
         "seconds/train": facts["seconds/train"],
         "images_per_second": facts["images_per_second"],
@@ -145,22 +177,32 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
     yield {"event": "done", "accuracy": scores["accuracy/validation"]}
 
 
-def score_list(
-    config: TrialConfig,
-    model: nn.Module,
-    judge: evaluator.ResNet18,
-    name: str,
-    conditions: list[data.Condition],
-    folder: Path,
-) -> NDArray[np.bool_]:
-    """Sample a list K times, save the first pass as pictures; what the evaluator saw, bool (K, N, 24)."""
+def sample_list(
+    config: TrialConfig, model: nn.Module, name: str, conditions: list[data.Condition], folder: Path
+) -> NDArray[np.uint8]:
+    """Sample a list K times, uint8 (K, N, H, W, 3), and save the first pass as pictures."""
     device = next(model.parameters()).device
-    asked_NL = data.multi_hot(conditions)
-    c_NK = torch.from_numpy(asked_NL).to(device, torch.float32)
+    c_NK = torch.from_numpy(data.multi_hot(conditions)).to(device, torch.float32)
     images_KNHWC = sample.sample_list(config, model, name, conditions, c_NK, config.sampling_seeds)
     pictures.save(folder / f"grid_{name}.png", pictures.grid(images_KNHWC[0]))
     pictures.save_tree(folder / "images" / name, images_KNHWC[0])
-    return np.stack([evaluator.predict(judge, images, asked_NL, device) for images in images_KNHWC])
+    return images_KNHWC
+
+
+@functools.cache
+def real_predictions(evaluator_path: str, data_path: str, device: str) -> NDArray[np.bool_]:
+    """What the evaluator names in held-out real images, bool (N, 24): once a worker."""
+    scenes = data.open_prepared(Path(data_path))
+    rows = scenes.held_out_indices
+    return evaluator.predict(load_judge(evaluator_path)[0], scenes.images_NHWC[rows], scenes.labels_NK[rows], device)
+
+
+def save_classes(rows: list[dict[str, Any]], path: Path) -> None:
+    """One row a list and label: asked, hits, named_unasked."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _count(passes: list[int], model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from runners.models import Size
 
 Keep = Literal["all", "best", "none"]
+CLAIM_SEEDS = 5  # at .05 and 80 % power they see 1.68 sd of the paired differences; 3 seeds see 3.3
 SEARCH_SEED = 0  # the training seed of a search's trials; its winner is judged on others
 BASELINE, WINNER = "baseline", "winner"  # the arms of a search
 
@@ -56,6 +57,13 @@ class Plan:
     keep: Keep = "all"
     space: Mapping[str, Dimension] = dataclasses.field(default_factory=dict)
     searched: int = 0  # trials of the search
+    claim: bool = False
+
+    @property
+    def notes(self) -> list[str]:
+        """The spec's notes, and what the number of seeds is good for."""
+        kind = "Planned as a claim" if self.claim else "Exploratory"
+        return [*self.spec.notes, f"{kind}: {len(self.seeds)} training seed{'s' * (len(self.seeds) != 1)} an arm."]
 
     @property
     def train_keys(self) -> list[str]:
@@ -89,7 +97,8 @@ class Plan:
             "baseline": self.baseline.to_dict(),
             "seeds": list(self.seeds),
             "published": {arm: dict(values) for arm, values in self.spec.published.items()},
-            "notes": list(self.spec.notes),
+            "notes": self.notes,
+            "claim": self.claim,
             "keep_checkpoints": self.keep,
             "trials": [
                 {
@@ -115,6 +124,7 @@ def make(
     seeds: int | None,
     keep: Keep = "all",
     searched: int | None = None,
+    claim: bool = False,
 ) -> Plan:
     """Arms x seeds. `changes` are the user's (`--set`, `--data`, `--evaluator`) to the scale's baseline.
 
@@ -123,7 +133,12 @@ def make(
     """
     if "seed" in changes:
         raise ValueError("The seed is a replication, not a setting: write --seeds N for seeds 0 to N-1.")
-    count = seeds if seeds is not None else scale.seeds or spec.seeds
+    exploratory = scale.seeds or spec.seeds
+    count = seeds if seeds is not None else max(exploratory, CLAIM_SEEDS) if claim else exploratory
+    if claim and 1 <= count < CLAIM_SEEDS:
+        raise ValueError(
+            f"--claim with {count} seeds concludes nothing: write --seeds {CLAIM_SEEDS} or more, or leave --claim out."
+        )
     if count < 1:
         raise ValueError(f"--seeds {count} runs nothing: write --seeds 1 or more.")
     if searched is not None and searched < 1:
@@ -147,6 +162,7 @@ def make(
         keep=keep,
         space=space,
         searched=(searched or spec.trials) if space else 0,
+        claim=claim,
     )
 
 

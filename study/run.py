@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add("--data", metavar="DIR", type=Path, help="an i-CLEVR folder; without it scenes are rendered")
     add("--evaluator", metavar="FILE", type=Path, help="the official checkpoint.pth; without it a stand-in is trained")
     add("--seeds", metavar="N", type=int, help="training seeds 0 to N-1 for every arm (default: the study's)")
+    add("--claim", action="store_true", help="a study that is to conclude: 5 training seeds or more")
     add("--trials", metavar="N", type=int, help="of a search: suggestions to try (default: the study's)")
     add("--set", metavar="FIELD=VALUE", action="append", default=[], help="change a field of the baseline; repeatable")
     add("--record", metavar="DIR", type=Path, default=ROOT / "mlruns", help="where everything is kept (mlruns)")
@@ -83,11 +84,12 @@ def print_list() -> int:
 
 @dataclass(frozen=True)
 class Job:
-    """One study of a command: its plan, and what is to be said of it."""
+    """One study of a command: its plan, what it costs, what another seed would add to that, and where it runs."""
 
     plan: Plan
     scale: Scale
     cost: Cost
+    seed_seconds: float
     where: str
 
 
@@ -101,7 +103,7 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     evaluator = read_evaluator(arguments.evaluator, changes)
     jobs = planned(arguments, changes, slots, arguments.scale or ("gpu" if has_cuda else "laptop"))
     if arguments.dry_run:
-        return dry_run(jobs, slots, arguments.json)
+        return dry_run(jobs, slots, arguments.record.resolve(), arguments.json)
     record = arguments.record.resolve()
     source = decoded_source(folder, jobs[0].plan, record)
 
@@ -135,25 +137,23 @@ def planned(arguments: argparse.Namespace, changes: dict[str, Scalar], slots: li
         raise ValueError(f"--trials {arguments.trials} is for a search (--study search); of a grid write --seeds N.")
     elsewhere = (scale.machine == "gpu") == all(slot.device == "cpu" for slot in slots)
     where = f"one machine that the scale is made for, not {describe(slots)}" if elsewhere else describe(slots)
-    plans = [
-        planning.make(
-            name,
-            study,
-            scale_name,
-            scale,
-            changes,
-            arguments.seeds,
-            arguments.keep_checkpoints,
-            arguments.trials if study.space else None,
-        )
-        for name, study in specs.items()
-    ]
+
+    def make(name: str, seeds: int | None) -> Plan:
+        trials = arguments.trials if specs[name].space else None
+        keep, claim = arguments.keep_checkpoints, arguments.claim
+        return planning.make(name, specs[name], scale_name, scale, changes, seeds, keep, trials, claim)
+
+    def costs(plan: Plan) -> Cost:
+        return planning.cost(plan, scale, arguments.record.resolve(), 1 if elsewhere else len(slots))
+
+    plans = [make(name, arguments.seeds) for name in names]
     for plan in plans:
         warn(plan)
-    record = arguments.record.resolve()
-    return [
-        Job(plan, scale, planning.cost(plan, scale, record, 1 if elsewhere else len(slots)), where) for plan in plans
-    ]
+    jobs = []
+    for plan in plans:
+        cost, larger = costs(plan), costs(make(plan.study, len(plan.seeds) + 1)) if arguments.dry_run else None
+        jobs.append(Job(plan, scale, cost, larger.seconds - cost.seconds if larger else 0.0, where))
+    return jobs
 
 
 def introduce(job: Job, record: Path, chosen: str) -> None:
@@ -398,17 +398,19 @@ def probe(record: Path, plan: Plan, needed: float) -> None:
 # --- the dry run -----------------------------------------------------------------------------------------
 
 
-def dry_run(jobs: list[Job], slots: list[Any], as_json: bool) -> int:
-    """Arms, trials, distinct trainings, FLOP, time, disk; touches nothing."""
+def dry_run(jobs: list[Job], slots: list[Any], record: Path, as_json: bool) -> int:
+    """Arms, trials, distinct trainings, FLOP, time, disk, and what the design can see; touches nothing."""
     if as_json:
-        plain = [_dry_run_json(job.plan, job.cost, slots) for job in jobs]
+        plain = [_dry_run_json(job, slots, record) for job in jobs]
         print(json.dumps(plain if len(plain) > 1 else plain[0], indent=1))
     else:
-        print("\n\n".join(map(_dry_run_text, jobs)))
+        print("\n\n".join(_dry_run_text(job, record) for job in jobs))
     return 0
 
 
-def _dry_run_text(job: Job) -> str:
+def _dry_run_text(job: Job, record: Path) -> str:
+    from analysis import power
+
     plan, cost = job.plan, job.cost
     lines = [f"{plan.study_id}: {plan.spec.question}\n\n{_arm_table(plan)}\n"]
     lines.append(f"{size_of(plan)}; to run: {cost.missing_trials} trials, {cost.missing_trainings} trainings")
@@ -417,7 +419,9 @@ def _dry_run_text(job: Job) -> str:
         f"{minutes(cost.seconds)} on {job.where} ({cost.basis})"
     )
     lines.append(f"disk: up to {cost.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
-    lines += [f"note: {note}" for note in plan.spec.notes]
+    spread = power.spread(plan.study_id, plan.scale, plan.spec.metric, record)
+    seen = power.sentence(spread, plan.spec.metric, len(plan.seeds), comparisons(plan), minutes(job.seed_seconds))
+    lines += [seen, *(f"note: {note}" for note in plan.notes)]
     lines += [f"search: {name} in {dimension}" for name, dimension in plan.space.items()]
     lines.append("\neverything else, in every arm:")
     varied = {name for arm in plan.design.arms.values() for name in arm} | plan.space.keys() | {"seed"}
@@ -456,8 +460,25 @@ def _arm_table(plan: Plan) -> str:
     )
 
 
-def _dry_run_json(plan: Plan, cost: Cost, slots: list[Any]) -> dict[str, Any]:
+def comparisons(plan: Plan) -> int:
+    """Tests that share the .05: every arm that is compared with another; winner and baseline of a search."""
+    return 1 if plan.space else len(plan.design.against)
+
+
+def _dry_run_json(job: Job, slots: list[Any], record: Path) -> dict[str, Any]:
+    from analysis import power
+
+    plan, cost, seeds = job.plan, job.cost, len(job.plan.seeds)
+    spread = power.spread(plan.study_id, plan.scale, plan.spec.metric, record)
+    seen = [
+        power.detectable(spread.sd, count, comparisons(plan)) if spread and count > 1 else None
+        for count in (seeds, seeds + 1)
+    ]
     return {
+        "detectable_difference": seen[0],
+        "detectable_with_another_seed": seen[1],
+        "seconds_of_another_seed": job.seed_seconds,
+        "claim": plan.claim,
         "study": plan.study,
         "study_id": plan.study_id,
         "scale": plan.scale,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from runners.data import multi_hot
-from runners.evaluate import chance, score_sheet
+from runners.evaluate import by_class, ceiling, chance, score_sheet
 
 
 def test_micro_and_macro_by_hand():
@@ -34,3 +34,45 @@ def test_chance_is_what_a_random_choice_gets():
     ranks = np.argsort(np.argsort(rng.random((4000, 3, 24)), axis=-1), axis=-1)
     drawn = ranks < asked.sum(1)[None, :, None]
     assert score_sheet("x", drawn, asked)["accuracy/x"] == pytest.approx(chance(asked), abs=0.01)
+
+
+def test_right_colour_in_the_wrong_shape_and_the_reverse():
+    asked = multi_hot([["red cube"], ["red cube"], ["red cube"], ["red cube", "blue sphere"]])
+    named = multi_hot([["red sphere"], ["blue cube"], ["gray cylinder"], ["blue cube", "red sphere"]])
+    sheet = score_sheet("x", named[None], asked)
+    assert sheet["accuracy/x"] == 0
+    assert sheet["colour_only/x"] == pytest.approx(3 / 5)  # the first, and both of the last
+    assert sheet["shape_only/x"] == pytest.approx(3 / 5)  # the second, and both of the last
+    right = score_sheet("x", asked[None], asked)
+    assert (right["colour_only/x"], right["shape_only/x"]) == (0, 0)
+
+
+def test_spurious_and_missing_objects_do_not_follow_the_number_asked():
+    """One object asked and named, but four seen: accuracy 1, three spurious. One asked and none seen: one missing."""
+    asked = multi_hot([["red cube"], ["blue cube"]])
+    probability = np.zeros((1, 2, 24), np.float32)
+    probability[0, 0, asked[0]] = 0.9
+    probability[0, 0, multi_hot([["gray cube", "gray sphere", "gray cylinder"]])[0]] = 0.8
+    probability[0, 1, asked[1]] = 0.4
+    sheet = score_sheet("x", asked[None], asked, probability)
+    assert sheet["accuracy/x"] == 1
+    assert sheet["spurious/x"] == pytest.approx(3 / 2)
+    assert sheet["missing/x"] == pytest.approx(1 / 2)
+
+
+def test_by_class():
+    asked = multi_hot([["red cube"], ["red cube", "blue cube"]])
+    seen = multi_hot([["red cube"], ["blue cube", "gray cube"]])
+    rows = {row["label"]: row for row in by_class("x", np.stack([seen, asked]), asked)}
+    assert len(rows) == 24
+    assert rows["red cube"] == {"list": "x", "label": "red cube", "asked": 4, "hits": 3, "named_unasked": 0}
+    assert rows["gray cube"] == {"list": "x", "label": "gray cube", "asked": 0, "hits": 0, "named_unasked": 1}
+
+
+def test_the_ceiling_has_the_mix_of_the_list():
+    """Real images: singles are right in 3 of 4, pairs in 2 of 4 objects. A list of one single and two pairs."""
+    real = multi_hot([["red cube"]] * 4 + [["red cube", "blue cube"]] * 2)
+    named = multi_hot([["red cube"]] * 3 + [["gray cube"]] + [["red cube", "gray cube"]] * 2)
+    asked = multi_hot([["red cube"], ["red cube", "blue cube"], ["gray cube", "blue cube"]])
+    assert ceiling(asked, named, real) == pytest.approx((1 * 3 / 4 + 4 * 2 / 4) / 5)
+    assert np.isnan(ceiling(multi_hot([["red cube", "blue cube", "gray cube"]]), named, real))

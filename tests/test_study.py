@@ -62,7 +62,7 @@ def finished(tmp_path_factory):
 
 def test_it_tells_what_it_does_and_what_came_out(finished):
     record, done = finished
-    assert "3 trials = 3 arms x 1 seeds, 3 trainings, on" in done.stdout
+    assert "3 trials = 3 arms x 1 seeds, 3 distinct trainings, on" in done.stdout
     assert "[3/3]" in done.stdout
     assert re.search(r"trial \d of 3 \| .*images/s \| .* left", done.stdout)
     assert all(arm in table_of(done.stdout) for arm in ARMS)
@@ -160,7 +160,7 @@ def test_more_seeds_run_only_the_new_cells_and_an_index_that_was_lost_is_made_ag
     (record / "optuna.db").unlink()
     done = run(record, "--seeds", "2")
     assert done.returncode == 0, done.stderr
-    assert "3 trials to run" in done.stdout
+    assert "3 trials and 3 trainings to run" in done.stdout
     assert done.stdout.count("was complete but not in MLflow: indexed") == 3
     assert len({path.name for path in (record / "trials").iterdir()} - old) == 3
     assert sum(found.data.tags["kind"] == "trial" for found in runs(record)) == 6

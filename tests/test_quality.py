@@ -1,0 +1,118 @@
+"""Memorisation, diversity and denoising errors: by hand, and with networks whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_train import TINY, images_and_labels
+
+from runners import quality, sample, schedules
+from runners.data import SceneData
+
+CPU = torch.device("cpu")
+
+
+def flat(*levels: int) -> np.ndarray:
+    return np.stack([np.full((4, 4, 3), level, np.uint8) for level in levels])
+
+
+def scenes(images: np.ndarray, train: int) -> SceneData:
+    labels = images_and_labels(len(images))[1]
+    split = np.arange(train), np.arange(train, len(images))
+    return SceneData(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest")
+
+
+def test_distance_to_the_nearest_training_image():
+    """Flat grays: the distance is the difference of their levels over 255."""
+    distances = quality.nearest(flat(10, 100, 255), flat(0, 30, 200, 255), CPU)
+    np.testing.assert_allclose(distances, [10 / 255, 70 / 255, 0], atol=1e-4)
+
+
+def test_chunks_do_not_matter(monkeypatch):
+    images = images_and_labels(24)[0]
+    whole = quality.nearest(images[:6], images[6:], CPU)
+    monkeypatch.setattr(quality, "CHUNK", 5)
+    np.testing.assert_allclose(quality.nearest(images[:6], images[6:], CPU), whole, atol=1e-5)
+    direct = np.sqrt(((images[:6, None] / 255.0 - images[None, 6:] / 255.0) ** 2).mean((2, 3, 4))).min(1)
+    np.testing.assert_allclose(whole, direct, atol=1e-4)
+
+
+def test_a_copy_is_memorised_and_a_new_image_is_not():
+    data = scenes(images_and_labels(48)[0], 24)
+    training, held_out = data.images_NHWC[:24], data.images_NHWC[24:]
+    assert quality.memorisation(training[:8], data, CPU)["memorised"] == 1
+    assert quality.memorisation(training[:8], data, CPU)["nearest/generated"] < 1e-3
+    real = quality.memorisation(held_out, data, CPU)
+    assert real["memorised"] == pytest.approx(2 / 24)  # the 5 % quantile of 24 lies above the lowest two
+    assert real["nearest/generated"] == pytest.approx(real["nearest/held_out"])
+
+
+def test_diversity_by_hand():
+    """Two conditions with three draws each: 0, 51, 102 lie .2, .2 and .4 apart; three equal ones not at all."""
+    draws = np.stack([flat(0, 7), flat(51, 7), flat(102, 7)])
+    assert quality.pairwise(draws) == pytest.approx((0.8 / 3 + 0) / 2)
+
+
+class Knowing(torch.nn.Module):
+    """Knows the images: predicts their x0 plus a constant."""
+
+    def __init__(self, images_NHWC: np.ndarray, offset: float) -> None:
+        super().__init__()
+        self.x0 = torch.from_numpy(images_NHWC).permute(0, 3, 1, 2) / 127.5 - 1
+        self.offset = offset
+
+    def forward(self, x, t, c):
+        return self.x0 + self.offset
+
+
+def test_denoising_errors_are_in_one_unit():
+    """A constant error of .2 in [-1, 1] is .1 of white minus black, in every bin and for every schedule."""
+    images = (images_and_labels(24)[0] // 2) + 40  # inside the clipping range
+    data = scenes(images, 12)
+    config = TINY.replace(prediction="x0")
+    for schedule in ("linear", "squaredcos_cap_v2"):
+        bars = schedules.alpha_bars(schedule, 1000)
+        errors = quality.denoising_errors(config, Knowing(images[12:], 0.2), data, bars, CPU)
+        assert len(errors) == 8
+        assert list(errors.values()) == pytest.approx([0.1] * 8, abs=1e-6)
+
+
+def test_every_target_means_the_same_x0():
+    """A network that knows x0 exactly has no error, whether it answers in eps, v or x0."""
+    from runners.diffusion import target
+
+    images = images_and_labels(24)[0]
+    data = scenes(images, 12)
+    bars = schedules.alpha_bars("linear", 1000)
+
+    class Exact(torch.nn.Module):
+        def __init__(self, prediction: str) -> None:
+            super().__init__()
+            self.prediction = prediction
+
+        def forward(self, x, t, c):
+            ab = torch.tensor(bars[int(t[0])])
+            x0 = torch.from_numpy(images[12:]).permute(0, 3, 1, 2) / 127.5 - 1
+            eps = (x - ab.sqrt() * x0) / (1 - ab).sqrt()
+            return target(self.prediction, x0, eps, ab)
+
+    for prediction in ("eps", "v", "x0"):
+        errors = quality.denoising_errors(TINY.replace(prediction=prediction), Exact(prediction), data, bars, CPU)
+        assert max(errors.values()) < 1e-3
+
+
+def test_a_bin_that_a_schedule_jumps_over_is_left_out():
+    data = scenes(images_and_labels(24)[0], 12)
+    bars = schedules.alpha_bars("linear", 3)  # three noise levels: at most three bins
+    found = quality.denoising_errors(TINY, Knowing(data.images_NHWC[12:], 0.0), data, bars, CPU)
+    assert 1 <= len(found) <= 3
+
+
+def test_noise_digests_pair_trials():
+    conditions = [("red cube",), ("blue sphere", "red cube")]
+    shape = (3, 4, 4)
+    assert sample.noise_digest("test", conditions, 2, shape) == sample.noise_digest("test", conditions, 2, shape)
+    others = [("new_test", conditions, 2), ("test", conditions[::-1], 2), ("test", conditions, 1)]
+    digests = {sample.noise_digest(*other, shape) for other in others}
+    assert len(digests | {sample.noise_digest("test", conditions, 2, shape)}) == 4
