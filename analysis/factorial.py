@@ -188,7 +188,7 @@ def readable_effects(table: pd.DataFrame) -> pd.DataFrame:
                 "-" if np.isnan(F) else f"{F:.2f} ({df:.0f}, {error:.0f})"
                 for F, df, error in zip(table["F"], table["df"], table["df error"], strict=True)
             ],
-            "p": [tables.decimal(value) for value in table["p"]],
+            "p": [tables.probability(value) for value in table["p"]],
         }
     )
 
@@ -199,7 +199,7 @@ def readable_levels(table: pd.DataFrame) -> pd.DataFrame:
     shown["n"] = table["n"].astype(str)
     shown["marginal mean [95 % CI]"] = tables.with_interval(table, "mean", "ci low", "ci high", "")
     shown["difference [95 % CI]"] = tables.with_interval(table, "difference", "difference low", "difference high", "+")
-    shown["p Holm"] = [tables.decimal(value) for value in table["p Holm"]]
+    shown["p Holm"] = [tables.probability(value) for value in table["p Holm"]]
     shown["verdict"] = table["verdict"]
     return shown
 
@@ -221,12 +221,12 @@ def notes(study: Study) -> list[str]:
 
 
 def line(rows: pd.DataFrame, study: Study) -> str:
-    """`Shares of the variance of accuracy/test (eta^2): schedule 0.61 (p = 0.004), ...`; empty if not crossed."""
+    """`Shares of the variance of accuracy/test (eta^2): schedule 0.61 (p 0.004), ...`; empty if not crossed."""
     table = effects_table(rows, study, study["metric"])
     if table.empty:
         return ""
     parts = [
-        f"{effect} {share:.2f}" + (f" (p = {p:.3f})" if np.isfinite(p) else "")
+        f"{effect} {share:.2f}" + (f" (p {tables.probability(p)})" if np.isfinite(p) else "")
         for effect, share, p in zip(table["effect"], table["eta^2"], table["p"], strict=True)
     ]
     return f"Shares of the variance of {study['metric']} (eta^2): {', '.join(parts)}."

@@ -8,7 +8,7 @@ scipy and statsmodels do the arithmetic; they are imported where they are used, 
 
 from __future__ import annotations
 
-import warnings
+import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -213,17 +213,35 @@ def wilson(k: float, n: float, level: float = LEVEL) -> tuple[float, float]:
 # --- plans -------------------------------------------------------------------------------------------
 
 
+def power_of_t(effect: float, n: int, alpha: float = SIGNIFICANT) -> float:
+    """Power of the two-sided paired t test of n >= 2 differences whose mean is `effect` of their standard deviations.
+
+    P(|z + effect sqrt(n)| > t s) over a normal z and an independent s = chi / sqrt(n - 1): the non-central t as an
+    integral over z. The closed forms of scipy and statsmodels give NaN or a wrong number where alpha and n are small.
+    """
+    from scipy import special
+
+    df, t = n - 1, -special.stdtrit(n - 1, alpha / 2)
+    z = np.linspace(-9, 9, 4001)
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
+    reach = np.abs(z + effect * np.sqrt(n)) / t  # the largest s that still leaves |T| above t
+    return float(density @ special.gammainc(df / 2, df * reach**2 / 2))
+
+
 def detectable_difference(sd: float, n: int, power: float = 0.8, comparisons: int = 1) -> float:
     """The difference that a paired t test of n seeds finds with `power` (Cohen 1988); `sd` is of the differences.
 
     At .05 / comparisons: the first step of Holm, and so a lower bound of its power. 1.68 sd at n = 5, 80 % and one
     comparison. NaN for n < 2.
     """
-    from statsmodels.stats.power import TTestPower
+    from scipy import optimize
 
     if n < 2 or not np.isfinite(sd):
         return np.nan
-    return float(sd * TTestPower().solve_power(nobs=n, alpha=SIGNIFICANT / comparisons, power=power))
+    alpha, top = SIGNIFICANT / comparisons, 1.0
+    while power_of_t(top, n, alpha) < power:
+        top *= 2
+    return float(sd * optimize.brentq(lambda effect: power_of_t(effect, n, alpha) - power, 0, top))
 
 
 def seeds_needed(difference: float, sd: float, power: float = 0.8, comparisons: int = 1) -> int | None:
@@ -231,16 +249,12 @@ def seeds_needed(difference: float, sd: float, power: float = 0.8, comparisons: 
 
     A plan, not a result: difference and sd are themselves estimates from few seeds.
     """
-    from statsmodels.stats.power import TTestPower
-
     if not (np.isfinite(difference) and np.isfinite(sd) and abs(difference) > _NO_SPREAD):
         return None
-    n = np.arange(2, MOST_SEEDS + 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the non-central t underflows where the power is 1
-        reached = TTestPower().power(abs(difference) / max(sd, _NO_SPREAD), n, SIGNIFICANT / comparisons)
-    enough = np.flatnonzero(~(reached < power))
-    return int(n[enough[0]]) if len(enough) else None
+    effect, alpha = abs(difference) / max(sd, _NO_SPREAD), SIGNIFICANT / comparisons
+    planned = range(2, MOST_SEEDS + 1)
+    enough = bisect.bisect_left(planned, power, key=lambda n: power_of_t(effect, n, alpha))
+    return planned[enough] if enough < len(planned) else None
 
 
 @cache
@@ -293,8 +307,9 @@ def bootstrap_difference(
     names = np.arange(len(paired)) if clusters is None else np.asarray(clusters)
     _, of = np.unique(names, return_inverse=True)
     sums, sizes = np.bincount(of, paired), np.bincount(of)
-    drawn = np.random.default_rng(seed).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=RESAMPLES)
-    low, high = np.quantile(drawn @ sums / (drawn @ sizes), [(1 - level) / 2, (1 + level) / 2])
+    drawn = np.random.default_rng(seed).integers(len(sizes), size=(RESAMPLES, len(sizes)))
+    resampled = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

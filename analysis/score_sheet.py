@@ -48,7 +48,7 @@ def lists(rows: pd.DataFrame, study: Study) -> list[str]:
 def scores(rows: pd.DataFrame, name: str) -> list[str]:
     """What was recorded of a list, or with "" of the whole trial."""
     if not name:
-        errors = sorted((column for column in rows if str(column).startswith(ERROR)), key=_bin)
+        errors = sorted((str(column) for column in rows if str(column).startswith(ERROR)), key=_bin)
         return [*(score for score in TRIAL_SCORES if score in rows), *errors]
     of_list = [str(column).removesuffix(f"/{name}") for column in rows if str(column).endswith(f"/{name}")]
     counted = sorted(score for score in of_list if COUNTED.match(score))
@@ -57,12 +57,12 @@ def scores(rows: pd.DataFrame, name: str) -> list[str]:
     )
 
 
-def _bin(column: object) -> tuple[float, str]:
+def _bin(column: str) -> tuple[float, str]:
     """The bins of log-SNR by their lower end: "x0_error/snr_-4_-2" -> -4; one without a number is last."""
-    for part in str(column).removeprefix(ERROR).split("_"):
+    for part in column.removeprefix(ERROR).split("_"):
         with contextlib.suppress(ValueError):
-            return float(part), str(column)
-    return np.inf, str(column)
+            return float(part), column
+    return np.inf, column
 
 
 def readable(table: pd.DataFrame) -> list[pd.DataFrame]:

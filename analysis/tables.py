@@ -6,7 +6,7 @@ failed, was pruned or is missing is a hole: its mean over the rest is shown with
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -142,7 +142,7 @@ def _verdict(row: pd.Series, table: pd.DataFrame, rows: pd.DataFrame, study: Stu
         p = row["p McNemar"]
         if np.isnan(p):
             return "one training each: no interval"
-        return f"one training each: p McNemar {p:.3f} says nothing about other seeds"
+        return f"one training each: p McNemar {probability(p)} says nothing about other seeds"
     return verdict_in_words(verdict, row, _comparisons(table))
 
 
@@ -696,11 +696,12 @@ def readable(table: pd.DataFrame, study: Study | None = None, metric: str = "") 
         shown["difference [95 % CI of the pictures]"] = with_interval(
             table, "difference", "objects low", "objects high", "+"
         )
-        shown["p McNemar"] = [decimal(value) for value in table["p McNemar"]]
+        shown["p McNemar"] = [probability(value) for value in table["p McNemar"]]
     else:
         shown["difference"] = [decimal(value, "+") for value in table["difference"]]
-    for name in ("p Holm", "p sign-flip", "rho") if table["planned"].max() > 1 else ():
-        shown[name] = [decimal(value) for value in table[name]]
+    digits: dict[str, Callable[[float], str]] = {"p Holm": probability, "p sign-flip": probability, "rho": decimal}
+    for name in digits if table["planned"].max() > 1 else ():
+        shown[name] = [digits[name](value) for value in table[name]]
     if study:
         shown = shown.join(_published(table, study, metric))
     costs = [name for name in COMPUTE.values() if _differs(table[name[0]], name[1])]
@@ -763,3 +764,8 @@ def decimal(value: float, sign: str = "") -> str:
     if not np.isfinite(value):
         return "-"
     return f"{value:{sign}.3f}" if abs(value) < 10 else f"{value:{sign},.4g}"
+
+
+def probability(p: float) -> str:
+    """A p with three decimals, never 0: `<0.001`."""
+    return "<0.001" if p < 0.0005 else decimal(p)

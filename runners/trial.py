@@ -120,7 +120,7 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
             asked_NL = data.multi_hot(conditions)
             probability_KNL = np.stack([evaluator.probabilities(judge()[0], images, device) for images in images_KNHWC])
             predicted_KNL = np.stack([evaluator.top(probability_NL, asked_NL) for probability_NL in probability_KNL])
-            outcomes |= {name: predicted_KNL, f"{name}_probability": probability_KNL.astype(np.float16)}
+            outcomes |= {name: predicted_KNL, f"{name}_probability": probability_KNL}
             scores |= evaluate.score_sheet(name, predicted_KNL, asked_NL, probability_KNL)
             scores[f"ceiling/{name}"] = evaluate.ceiling(asked_NL, real_NL, real_asked_NL)
             digests[f"noise_digest/{name}"] = sample.noise_digest(name, conditions, config.sampling_seeds, shape)

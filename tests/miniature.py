@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from runners.config import Call, TrialConfig
+from runners.scenes import LABELS
 from runners.schedules import alpha_bars, betas, log_snr
 
 SIDE = 32
@@ -257,15 +258,34 @@ def write_trial(folder: Path, config: TrialConfig, score: float | None = None, i
     _write(folder / "environment.json", json.dumps({"device": "cpu", "torch": "2.13.0", "python": "3.11.2"}))
     _write(folder / "conditions.json", json.dumps(dict.fromkeys(OBJECTS, CONDITIONS * 2)))
     _write(folder / "schedule.csv", _schedule(config))
+    write_outcomes(folder, score)
     if images:
         _images(folder, config, rng)
     _write(folder / "result.json", json.dumps(_result(config, score)))
+
+
+def write_outcomes(folder: Path, score: float, passes: int = 1, seed: int = 0) -> None:
+    """outcomes.npz: each object asked for is seen when its own number, the same in every trial, is below the score."""
+    luck = np.random.default_rng(seed)
+    arrays = {}
+    for name in OBJECTS:
+        seen_KNL = np.zeros((passes, 2 * len(CONDITIONS), len(LABELS)), dtype=bool)
+        for position, labels in enumerate(CONDITIONS * 2):
+            for label in labels:
+                seen_KNL[:, position, LABELS.index(label)] = luck.random(passes) < score
+        arrays[name] = seen_KNL
+    np.savez_compressed(folder / "outcomes.npz", **arrays)  # type: ignore[arg-type]
 
 
 def _result(config: TrialConfig, score: float) -> dict[str, Any]:
     terminal = float(np.sqrt(alpha_bars(config.schedule, config.timesteps)[-1]))
     result: dict[str, Any] = {f"accuracy/{name}": round(score + shift, 4) for name, shift in SHIFT.items()}
     result |= {f"accuracy_macro/{name}": round(score + shift + 0.01, 4) for name, shift in SHIFT.items()}
+    for name, shift in SHIFT.items():
+        result |= {f"exact/{name}": round(0.9 * (score + shift), 4), f"spurious/{name}": round(1 - score - shift, 4)}
+        result |= {f"ceiling/{name}": 0.96, f"noise_digest/{name}": f"noise of {name}"}
+    result |= {"ceiling_images": 300, "memorised": 0.05, "nearest/generated": 0.11, "nearest/held_out": 0.12}
+    result |= {f"x0_error/snr_{low}_{low + 2}": 0.02 * (8 - low) / 16 for low in (-4, -2, 0, 2)}
     result |= {f"chance/{name}": 0.2 for name in OBJECTS} | {f"objects/{name}": n for name, n in OBJECTS.items()}
     seconds = round(0.12 * evaluations(config) * (1.1 if "ddpm" in config.sampler else 1.0) + 0.1 * config.seed, 3)
     result |= {"seconds/train": 600.0 + config.seed, "seconds/sample": seconds, "images": config.total_images}

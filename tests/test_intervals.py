@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
-from analysis import intervals
+from analysis import factorial, intervals
 
 # Three seeds (rows), three arms (columns); the first is the baseline.
 VALUES = [[0.60, 0.70, 0.55], [0.62, 0.73, 0.60], [0.58, 0.69, 0.59]]
@@ -154,6 +155,74 @@ def test_wilson_by_hand() -> None:
     assert np.isnan(intervals.wilson(0, 0)).all()
 
 
+def test_the_arithmetic_is_scipys_and_statsmodels() -> None:
+    """What is written out here for its speed, against the slow functions of others."""
+    from scipy import stats
+    from statsmodels.stats.multitest import multipletests
+
+    rng = np.random.default_rng(3)
+    for n in (2, 3, 8, 30):
+        sample, other = rng.normal(0.3, 1, (2, n))
+        assert intervals.paired_t(sample) == pytest.approx(stats.ttest_1samp(sample, 0).pvalue)
+        if n > 2:
+            assert intervals.correlation(sample, other) == pytest.approx(stats.pearsonr(sample, other).statistic)
+        p = rng.uniform(0, 0.2, n).round(2)
+        assert intervals.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+def verdicts(differences: list[tuple[float, float, float, float, float]], **rule: Any) -> list[str]:
+    """Of (difference, low, high, p, p Holm) of each arm."""
+    difference, low, high, p, adjusted = np.array(differences).T
+    filler = np.zeros(len(differences))
+    return intervals.verdicts(intervals.Differences(difference, low, high, filler, p, adjusted, filler, filler), **rule)
+
+
+def test_verdicts_by_hand() -> None:
+    nan = math.nan
+    arms = [
+        (0.10, 0.05, 0.15, 0.01, 0.02),
+        (-0.10, -0.15, -0.05, 0.01, 0.02),
+        (0.02, 0.001, 0.039, 0.04, 0.08),  # alone it would be separated; its interval lies inside the margin
+        (0.02, -0.031, 0.071, 0.3, 0.6),
+        (-0.02, -0.071, 0.031, 0.3, 0.6),
+        (0.01, 0.005, 0.015, 0.001, 0.01),  # smaller than the margin, and yet a difference
+        (0.03, 0.03, 0.03, nan, nan),  # the same in every seed
+        (nan, nan, nan, nan, nan),
+    ]
+    expected = ["better", "worse", "equivalent", "open", "open", "better", "no error", ""]
+    assert verdicts(arms, margin=0.05) == expected
+    assert verdicts(arms) == [{"equivalent": "open"}.get(verdict, verdict) for verdict in expected]
+    smaller = verdicts(arms, margin=0.05, smaller_is_better=True)
+    assert smaller == ["worse", "better", "equivalent", "open", "open", "worse", "no error", ""]
+    assert verdicts(arms[3:5], margin=0.071) == ["open", "open"]  # the end itself does not lie inside
+    assert verdicts(arms[3:5], margin=0.072) == ["equivalent", "equivalent"]
+
+
+def test_the_largest_difference_is_the_farther_end() -> None:
+    assert intervals.largest_difference(-0.03, 0.01) == 0.03
+    assert intervals.largest_difference(0.001, 0.04) == 0.04
+
+
+# --- plans -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "alpha", "effect"), [(2, 0.05, 1), (3, 0.05, 2), (5, 0.025, 1.68), (34, 0.05, 0.5)])
+def test_the_power_is_that_of_statsmodels_where_that_converges(n: int, alpha: float, effect: float) -> None:
+    from statsmodels.stats.power import TTestPower
+
+    assert intervals.power_of_t(effect, n, alpha) == pytest.approx(TTestPower().power(effect, n, alpha), abs=1e-8)
+    assert intervals.power_of_t(0, n, alpha) == pytest.approx(alpha, abs=1e-6)
+
+
+@pytest.mark.parametrize(("n", "comparisons"), [(3, 1), (3, 11), (4, 29), (5, 2)])
+def test_the_detectable_difference_is_found_in_eight_of_ten(n: int, comparisons: int) -> None:
+    """Also where statsmodels' solver stops at 10.0 (n = 3, 11 comparisons) or at 4.56 (n = 4, 29)."""
+    effect = intervals.detectable_difference(1, n, comparisons=comparisons)
+    samples = np.random.default_rng(n).normal(effect, 1, (20_000, n))
+    found = np.mean([intervals.paired_t(sample) < 0.05 / comparisons for sample in samples])
+    assert found == pytest.approx(0.8, abs=0.012)  # four standard errors
+
+
 def test_detectable_difference_and_its_inverse() -> None:
     # Cohen 1988, paired t test, two-sided .05, power .8: n = 5 sees d = 1.68, n = 34 sees d = .50
     assert intervals.detectable_difference(1, 5) == pytest.approx(1.68, abs=0.005)
@@ -163,6 +232,80 @@ def test_detectable_difference_and_its_inverse() -> None:
     assert intervals.seeds_needed(-0.5, 1) == 34
     assert intervals.seeds_needed(0.001, 1) is None
     assert intervals.seeds_needed(0.0, 1) is None
+    assert intervals.seeds_needed(0.5, 0.0) == 2
+
+
+def test_plans_pay_for_the_number_of_comparisons() -> None:
+    # statsmodels, TTestPower().solve_power(1, alpha=.05, power=.8) = 9.94; alpha .025: 12.15
+    assert intervals.seeds_needed(1, 1) == 10
+    assert intervals.seeds_needed(1, 1, comparisons=2) == 13
+    assert intervals.detectable_difference(1, 5, comparisons=2) == pytest.approx(2.05, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("k", "expected"),
+    # 1 / sqrt(pi), 3 / (2 sqrt(pi)) (Jones 1948); Tippett 1925 and Teichroew 1956 for 10 and 20
+    [(1, 0.0), (2, 1 / math.sqrt(math.pi)), (3, 1.5 / math.sqrt(math.pi)), (10, 1.53875), (20, 1.86748)],
+)
+def test_the_expected_maximum_of_k_normals(k: int, expected: float) -> None:
+    assert intervals.expected_maximum(k) == pytest.approx(expected, abs=1e-5)
+    assert intervals.selection_bias(k, 0.04) == pytest.approx(0.04 * expected, abs=1e-6)
+
+
+def test_the_best_of_two_hundred_is_simulated() -> None:
+    best = np.random.default_rng(0).normal(size=(20_000, 200)).max(axis=1)
+    assert intervals.expected_maximum(200) == pytest.approx(best.mean(), abs=0.015)
+    assert math.isnan(intervals.expected_maximum(0))
+
+
+# --- one training an arm -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p"),
+    [(0, 0, 1.0), (1, 0, 1.0), (0, 6, 2 / 64), (1, 8, 20 / 512), (3, 3, 1.0), (2, 5, 2 * (1 + 7 + 21) / 128)],
+)
+def test_mcnemar_by_hand(only_first: int, only_second: int, p: float) -> None:
+    first = [True] * 10 + [True] * only_first + [False] * only_second + [False] * 5
+    second = [True] * 10 + [False] * only_first + [True] * only_second + [False] * 5
+    assert intervals.mcnemar(first, second) == pytest.approx(p)
+    with pytest.raises(ValueError, match="one boolean an object"):
+        intervals.mcnemar(first, second[1:])
+
+
+def test_the_bootstrap_of_a_difference_by_hand() -> None:
+    # 400 objects, 60 hit by the first alone, 20 by the second alone: mean .1, variance (.2 - .01) / 400
+    first = [[True] * 60 + [False] * 20 + [True] * 320]
+    second = [[False] * 60 + [True] * 20 + [True] * 320]
+    low, high = intervals.bootstrap_difference(first, second)
+    half = 1.959964 * math.sqrt(0.19 / 400)
+    assert (low, high) == pytest.approx((0.1 - half, 0.1 + half), abs=0.004)
+    assert (low, high) == intervals.bootstrap_difference(first, second)  # seeded
+    assert intervals.bootstrap_difference(second, first) == pytest.approx((-high, -low))
+    assert np.isnan(intervals.bootstrap_difference(np.empty((1, 0)), np.empty((1, 0)))).all()
+    with pytest.raises(ValueError, match="same objects"):
+        intervals.bootstrap_difference(first, [second[0][1:]])
+
+
+def test_passes_stay_with_their_object() -> None:
+    """Twenty equal passes tell nothing beyond one; resampling them too would narrow the interval."""
+    rng = np.random.default_rng(0)
+    first, second = rng.random((2, 1, 100)) < 0.6
+    once = intervals.bootstrap_difference(first, second)
+    assert intervals.bootstrap_difference(first.repeat(20, axis=0), second.repeat(20, axis=0)) == pytest.approx(once)
+
+
+def test_the_bootstrap_covers_95_percent() -> None:
+    """200 pairs of trainings on 120 objects of different difficulty, 3 passes each; the true difference is .1."""
+    rng = np.random.default_rng(1)
+    hits = 0
+    for _ in range(200):
+        ease = rng.beta(2, 2, 120)
+        first = rng.random((3, 120)) < 0.2 + 0.7 * ease
+        second = rng.random((3, 120)) < 0.1 + 0.7 * ease
+        low, high = intervals.bootstrap_difference(first, second)
+        hits += low <= 0.1 <= high
+    assert 0.9 < hits / 200 < 0.985
 
 
 @pytest.mark.parametrize("n", [3, 5])
@@ -181,3 +324,62 @@ def test_the_paired_interval_covers_95_percent(n: int) -> None:
 def test_the_shape_is_checked() -> None:
     with pytest.raises(ValueError, match=r"shape \(seeds, arms\)"):
         intervals.means([0.1, 0.2])
+
+
+# --- analysis of variance ----------------------------------------------------------------------------
+
+
+def test_sums_of_squares_by_hand() -> None:
+    """Two seeds x 2 x 2: cells of seed 0 are 1 2 / 3 6, of seed 1 they are 3 2 / 5 10."""
+    found = factorial.analyse(np.array([[[1.0, 2], [3, 6]], [[3.0, 2], [5, 10]]]))
+    # mean 4; rows 2 and 6: 8 x 4 = 32; columns 3 and 5: 8 x 1 = 8; cells 2 2 / 4 8, interaction +-1: 8 x 1 = 8;
+    # seeds 3 and 5: 8; total 9+4+1+4 + 1+4+1+36 = 60; so the rest is 60 - 56 = 4
+    assert [effect.squares for effect in found.effects] == pytest.approx([32, 8, 8])
+    assert [effect.share for effect in found.effects] == pytest.approx([32 / 60, 8 / 60, 8 / 60])
+    assert (found.seed_share, found.rest_share) == pytest.approx((8 / 60, 4 / 60))
+    # rows of seed 0: 1.5 4.5, of seed 1: 2.5 7.5: interaction +-.5: 8 x .25 = 2 with 1 df, so F = 32 / 2
+    assert found.effects[0].F == pytest.approx(16)  # noqa: SIM300
+    # p of F(1, 1) is 1 - 2 / pi x atan(sqrt(F))
+    assert found.effects[0].p == pytest.approx(1 - 2 / math.pi * math.atan(4))
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 3), (5, 3, 4), (2, 2, 2, 3)])
+def test_sums_of_squares_against_statsmodels(shape: tuple[int, ...]) -> None:
+    """Type 2 with the seed as a block; and the tests against repeated measures."""
+    import pandas as pd
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import AnovaRM, anova_lm
+
+    values = np.random.default_rng(len(shape)).normal(size=shape)
+    found = factorial.analyse(values)
+    names = ["a", "b", "c"][: len(shape) - 1]
+    index = pd.MultiIndex.from_product([range(size) for size in shape], names=["seed", *names])
+    data = pd.Series(values.ravel(), index=index, name="y").reset_index()
+    crossed = " * ".join(f"C({name})" for name in names)
+    table = anova_lm(ols(f"y ~ C(seed) + {crossed}", data).fit(), typ=2)
+    repeated = AnovaRM(data, "y", "seed", within=names).fit().anova_table
+    total = ((values - values.mean()) ** 2).sum()
+    for effect in found.effects:
+        parts = [names[position] for position in effect.positions]
+        assert effect.squares == pytest.approx(table.loc[":".join(f"C({part})" for part in parts), "sum_sq"])
+        assert effect.share == pytest.approx(effect.squares / total)
+        assert effect.F == pytest.approx(repeated.loc[":".join(parts), "F Value"])  # noqa: SIM300
+        assert effect.p == pytest.approx(repeated.loc[":".join(parts), "Pr > F"])
+        assert effect.df_error == repeated.loc[":".join(parts), "Den DF"]
+    assert found.seed_share == pytest.approx(table.loc["C(seed)", "sum_sq"] / total)
+    assert found.rest_share == pytest.approx(table.loc["Residual", "sum_sq"] / total)
+
+
+def test_with_two_levels_F_is_the_square_of_the_paired_t() -> None:
+    values = np.random.default_rng(7).normal(size=(4, 2, 3))
+    effect = factorial.analyse(values).effects[0]
+    assert effect.p == pytest.approx(intervals.differences(values.mean(axis=2)).p_t[1])
+
+
+def test_one_seed_has_shares_and_no_test() -> None:
+    found = factorial.analyse(np.array([[[1.0, 2], [3, 6]]]))
+    assert sum(effect.share for effect in found.effects) == pytest.approx(1)
+    assert np.isnan([effect.p for effect in found.effects]).all()
+    assert found.rest_share == 0
+    constant = factorial.analyse(np.ones((3, 2, 2)))
+    assert np.isnan([value for effect in constant.effects for value in (effect.share, effect.F, effect.p)]).all()

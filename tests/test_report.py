@@ -82,15 +82,24 @@ def page(out: Path) -> Page:
 def test_every_table_and_figure_is_written(out: Path) -> None:
     written = {path.name for path in (out / "tables").iterdir()}
     assert written == {
-        f"accuracy_{name}.{kind}"
-        for name in ("validation", "test", "new_test", "unseen")
+        f"{name}.{kind}"
+        for name in (*(f"accuracy_{name}" for name in ("validation", "test", "new_test", "unseen")), "score_sheet")
         for kind in ("csv", "md", "tex")
     }
     assert {path.name for path in (out / "figures").iterdir()} == {
         f"{name}.{kind}" for name in GENERAL for kind in ("png", "pdf", "csv")
     }
     assert "hole: 1 of 3 seeds" in (out / "tables" / "accuracy_test.csv").read_text()
-    assert "- n = 3 training seeds" in (out / "tables" / "accuracy_test.md").read_text()
+    for path in sorted((out / "tables").glob("*.md")) + sorted((out / "tables").glob("*.tex")):
+        text = path.read_text()
+        for words in (
+            "n = 3 training seeds",
+            "Checkpoint rule: last",
+            "Sampler: ddpm",
+            "s = 1 is",
+            "Evaluator: stand-in",
+        ):
+            assert words in text, (path.name, words)
 
 
 def test_the_page_has_every_part(page: Page) -> None:
@@ -148,12 +157,19 @@ PAGES: dict[str, tuple[Any, str, set[str], tuple[str, ...]]] = {
     "guidance": (
         miniature.guidance,
         "accuracy_by_guidance",
-        {f"accuracy_{name}_best" for name in ("validation", "test", "new_test", "unseen")},
+        {
+            f"accuracy_{name}_{kind}"
+            for name in ("validation", "test", "new_test", "unseen")
+            for kind in ("best", "factors", "levels")
+        },
         (
             "accuracy/test, each setting at its best guidance_scale",
             "Each drop_probability at its best guidance_scale of 4, chosen on accuracy/validation",
             "Unequal compute across the arms: network evaluations an image from 500 (",
             "with each drop_probability at its best guidance_scale",
+            "accuracy/validation, factor by factor",
+            "drop_probability x guidance_scale",
+            "each effect against its own interaction with the seed",
         ),
     ),
     "samplers": (
@@ -207,7 +223,10 @@ def test_the_report_of_each_kind_of_study(name: str, tmp_path: Path, monkeypatch
     assert {path.stem for path in (index.parent / "figures").glob("*")} == ({own_figure} - {""})
     assert page.tags.count("img") == bool(own_figure)
     lists = {f"accuracy_{name}" for name in ("validation", "test", "new_test", "unseen")}
-    assert {path.stem for path in (index.parent / "tables").iterdir()} == lists | own_tables
+    assert {path.stem for path in (index.parent / "tables").iterdir()} == lists | own_tables | {"score_sheet"}
+    assert ("factor by factor" in page.text) == (name == "guidance")
+    for words_of_all in ("Score sheet", "spurious", "ceiling: the evaluator's own accuracy", "x0 error/snr -4 -2"):
+        assert words_of_all in page.text
     for word in words:
         assert word in page.text
     assert ("Search" in page.text.split("\n")) == (name == "search")
@@ -283,3 +302,19 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/")
     assert done.stdout.startswith("usage: report")
     assert done.stdout.rstrip().endswith("set()")
+
+
+def test_the_answer_names_the_shares_of_the_factors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = miniature.guidance(tmp_path)
+    report.print_answer(report.load_study("dropout", record), record)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Shares of the variance")]
+    assert len(lines) == 1
+    assert re.search(r"drop_probability 0\.4\d .*guidance_scale 0\.3\d ", lines[0])
+
+
+def test_a_page_of_one_training_an_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "NAMES", ())
+    page = Page(report.build("schedules", miniature.make(tmp_path, seeds=[0])).read_text())
+    assert "the table compares one training with another" in page.text
+    assert "says nothing about other seeds" in page.text
+    assert "p Holm" not in page.text

@@ -103,6 +103,34 @@ def test_accuracy_is_what_the_stored_outcomes_say(finished):
         assert asked.sum() == 72
 
 
+def test_the_score_sheet_is_what_the_stored_outcomes_say(finished):
+    """Spurious and missing objects, hits a label: counted again from outcomes.npz; all arms began from one noise."""
+    import csv
+
+    from runners.data import multi_hot
+
+    record, _ = finished
+    rows = reader.load("schedules", record)
+    for _, row in rows.iterrows():
+        folder = Path(row["folder"])
+        asked = multi_hot(json.loads((folder / "conditions.json").read_text())["test"])
+        outcomes = np.load(folder / "outcomes.npz")
+        assert outcomes["test"].shape == outcomes["test_probability"].shape == (1, 32, 24)
+        seen = outcomes["test_probability"][0] > 0.5
+        assert row["spurious/test"] == pytest.approx((seen & ~asked).sum() / 32)
+        assert row["missing/test"] == pytest.approx((asked & ~seen).sum() / 32)
+        classes = [line for line in csv.DictReader((folder / "classes.csv").open()) if line["list"] == "test"]
+        assert len(classes) == 24
+        assert sum(int(line["hits"]) for line in classes) == round(row["accuracy/test"] * 72)
+        assert 0 <= row["memorised"] <= 1
+        assert row["diversity"] > 0
+        assert {name for name in rows.columns if name.startswith("x0_error/")} >= {"x0_error/snr_-2_0"}
+    for name in ("validation", "test", "new_test", "unseen"):
+        assert rows[f"noise_digest/{name}"].nunique() == 1
+        assert rows[f"ceiling/{name}"].between(0, 1).all()
+    assert (rows["treatment/drop_rate"] > 0).all()
+
+
 def test_mlflow_is_an_index_of_the_folders(finished):
     record, _ = finished
     trials = [found for found in runs(record) if found.data.tags["kind"] == "trial"]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import caveats, tables
+from analysis import caveats, factorial, score_sheet, tables
 from study import record as reader
 
 METRIC = "accuracy/validation"
@@ -64,6 +64,13 @@ def test_verdicts() -> None:
     assert verdicts([[0.6, 0.7], [0.6, 0.7], [0.6, 0.7]])[1].startswith("not separated: the same difference")
 
 
+@pytest.mark.parametrize(
+    "metric", ["spurious/test", "missing/test", "colour_only/test", "memorised", "x0_error/snr_0_2"]
+)
+def test_smaller_is_better_for_errors(metric: str) -> None:
+    assert verdicts([[0.6, 0.50], [0.6, 0.49], [0.6, 0.48]], metric=metric)[1] == "better"
+
+
 def test_smaller_is_better_for_seconds() -> None:
     assert verdicts([[10, 8.0], [10, 8.1], [10, 8.2]], metric="seconds/train")[1] == "better"
 
@@ -72,6 +79,44 @@ def test_not_separated_says_how_many_seeds() -> None:
     # differences .1, 0, -.01: mean .03, sd .06083, d = .493: 35 seeds for a power of .8
     assert verdicts([[0.6, 0.7], [0.6, 0.6], [0.6, 0.59]])[1] == "not separated: needs about 35 seeds"
     assert verdicts([[0.6, 0.7], [0.6, 0.5], [0.6, 0.6001]])[1] == "not separated: needs more than 1,000 seeds"
+
+
+def test_a_family_needs_more_seeds() -> None:
+    """The same difference among three comparisons: .05 / 3 is what Holm asks of the first, so 46 seeds instead of 35."""
+    alone = [[0.6, 0.7], [0.6, 0.6], [0.6, 0.59]]
+    family = [[*line, 0.6 + luck, 0.6 - luck] for line, luck in zip(alone, (0.05, -0.06, 0.02), strict=True)]
+    assert verdicts(family)[1] == "not separated: needs about 46 seeds"
+
+
+def test_no_difference_larger_than() -> None:
+    # .01 -.01 .003: mean .001, sd .0101489, half width 4.302653 x .0101489 / sqrt(3) = .025211
+    equal = [[0.6, 0.61], [0.6, 0.59], [0.6, 0.603]]
+    assert verdicts(equal)[1] == "no difference larger than 0.027"  # .026211, rounded up
+    rows = rows_of(equal)
+    for margin, verdict in (
+        (0.027, "no difference larger than 0.027"),
+        (0.026, "not separated: needs more than 1,000"),
+    ):
+        study = study_of(margin=margin)
+        assert tables.summary(rows, study, METRIC)["verdict"][1].startswith(verdict)
+    assert "inside ±0.02 (the margin that the study names)" in "\n".join(tables.protocol(rows, study_of(margin=0.02)))
+    assert "inside ±0.05 (the margin of accuracies" in "\n".join(tables.protocol(rows, study_of()))
+    assert verdicts(equal, metric="seconds/train")[1].startswith("not separated")  # of seconds no margin is known
+    assert tables.answer(rows, study_of()) == (
+        "No difference larger than 0.027: in accuracy/validation the interval of every arm against lr=0 (0.600) lies "
+        "inside ±0.05 (n = 3 training seeds an arm, 95 % paired t intervals, verdicts after Holm)."
+    )
+    unclear = [[*line, value] for line, value in zip(equal, (0.7, 0.6, 0.59), strict=True)]
+    assert "8 of 10 studies, 1 arm has no difference larger than 0.027 (n = 3" in answer(unclear)
+
+
+def test_what_is_found_is_said_at_the_level_of_the_family() -> None:
+    values = [[0.6, 0.7, 0.5], [0.6, 0.6, 0.6], [0.6, 0.59, 0.61]]
+    # sd of .1 0 -.01 is .0608276; of one comparison 3 seeds see 3.264 of it, of two 4.613 (integrated)
+    assert "3 seeds find differences from 0.199 up" in answer([line[:2] for line in values])
+    assert "3 seeds find differences from 0.281 up" in answer(values)
+    protocol = tables.protocol(rows_of(values), study_of(arms=3))
+    assert any("80 % power at .05 / 2, the first step of Holm and so the Bonferroni bound" in line for line in protocol)
 
 
 def test_holm_takes_a_verdict_back() -> None:
@@ -198,7 +243,7 @@ def test_the_answer_of_a_ladder_says_which_steps_helped() -> None:
     steps = {"lr=1": "lr=0", "lr=2": "lr=1", "lr=3": "lr=2"}
     assert answer(values, against=steps) == (
         "In accuracy/validation, each row against the row before it, 1 of 3 steps helped: lr=1 by 0.107 [0.092, "
-        "0.121]; 1 hurt: lr=2 by 0.127 [0.064, 0.189]; 1 is not separated "
+        "0.121]; 1 hurt: lr=2 by 0.127 [0.064, 0.189]; 1 step has no difference larger than 0.021 "
         "(n = 3 training seeds an arm, 95 % paired t intervals, verdicts after Holm)."
     )
     own = answer(values, against={"lr=1": "lr=0", "lr=2": "lr=1"} | {"lr=3": "lr=0"})
@@ -270,6 +315,23 @@ def test_many_sentences_that_differ_in_numbers_become_one() -> None:
     ]
 
 
+def test_arms_that_start_from_other_noise_are_not_paired() -> None:
+    rows = rows_of([[0.6, 0.7, 0.8], [0.6, 0.7, 0.8]]).assign(timesteps=1000, image_size=64)
+    assert warned(rows, arms=3) == []  # an older record without digests
+    rows = rows.assign(**{"noise_digest/test": "a", "noise_digest/unseen": "a", "noise_digest/new_test": "a"})
+    assert warned(rows, arms=3) == []
+    other = rows["arm"] == "lr=2"
+    rows.loc[other, ["noise_digest/test", "noise_digest/unseen"]] = "b"
+    assert warned(rows, arms=3) == [
+        "lr=0, lr=1, lr=2 did not all start from the same noise on test, unseen: there they are not paired, and the "
+        "intervals of their differences are wider than they need be."
+    ]
+    assert warned(rows.assign(timesteps=rows["timesteps"].mask(other, 500)), arms=3) == []  # no one could pair these
+    assert warned(rows.assign(image_size=rows["image_size"].mask(other, 32)), arms=3) == []
+    rows.loc[other, ["noise_digest/test", "noise_digest/unseen"]] = None
+    assert warned(rows, arms=3) == []
+
+
 def test_a_factor_that_did_not_reach_the_training_is_found() -> None:
     rows = rows_of([[0.6, 0.7, 0.8], [0.6, 0.7, 0.8]])
     rows["train_key"] = rows["arm"] + rows["seed"].astype(str)
@@ -305,6 +367,108 @@ def test_a_published_difference_inside_the_noise() -> None:
     assert "published difference" not in alone  # without a reference there is no difference
 
 
+# --- crossed factors -----------------------------------------------------------------------------------
+
+
+def test_crossed_factors_by_hand() -> None:
+    rows, study = crossed()
+    # seed 0: .60 .58 / .55 .70; seed 1: .62 .60 / .57 .74; the means over seeds: .61 .59 / .56 .72, of all .62
+    effects = factorial.effects_table(rows, study, METRIC).set_index("effect")
+    assert list(effects.index) == [
+        "drop_probability", "guidance_scale", "drop_probability x guidance_scale", "seed (block)", "rest",
+    ]  # fmt: skip
+    # p: .60 and .64, s: .585 and .655: SS 8 x .02^2 and 8 x .035^2; interaction .045: 8 x .045^2; seeds: 8 x .0125^2
+    squares = [0.0032, 0.0098, 0.0162, 0.00125]
+    assert effects["sum of squares"][:3].tolist() == pytest.approx(squares[:3])
+    # rest: the cells of seed 1 lie .02 .02 .02 .04 above those of seed 0, mean .025: 2 x (3 x .0025^2 + .0075^2)
+    total = sum(squares) + 0.00015
+    assert effects["eta^2"].tolist() == pytest.approx([*(value / total for value in squares), 0.00015 / total])
+    # rows of p: differences of the marginal means .035 and .045: t = .04 / (.0070711 / sqrt(2)) = 8, F = 64
+    assert effects.loc["drop_probability", "F"] == pytest.approx(64)
+    assert factorial.line(rows, study) == (
+        "Shares of the variance of accuracy/validation (eta^2): drop_probability 0.10 (p 0.079), guidance_scale 0.32 "
+        "(p 0.045), drop_probability x guidance_scale 0.53 (p 0.035), seed (block) 0.04, rest 0.00."
+    )
+
+
+def test_marginal_means_by_hand() -> None:
+    rows, study = crossed()
+    levels = factorial.levels_table(rows, study, METRIC)
+    assert levels["factor"].tolist() == ["drop_probability"] * 2 + ["guidance_scale"] * 2
+    assert levels["level"].tolist() == ["0.0", "0.1", "1.0", "2.0"]
+    assert levels["mean"].tolist() == pytest.approx([0.60, 0.64, 0.585, 0.655])
+    assert levels["n"].tolist() == [2, 2, 2, 2]  # seeds, not trials
+    # .035 and .045: t(.975, 1 df) = 12.7062, half width 12.7062 x .0070711 / sqrt(2) = .063531
+    assert levels.loc[1, ["difference", "difference low", "difference high"]].tolist() == pytest.approx(
+        [0.04, 0.04 - 0.063531, 0.04 + 0.063531], abs=1e-6
+    )
+    assert levels.loc[1, "p Holm"] == pytest.approx(1 - 2 / np.pi * np.arctan(8))  # one contrast in the factor
+    assert levels["verdict"].tolist()[::2] == ["baseline", "baseline"]
+    assert levels["verdict"][1].startswith("not separated: needs about ")
+    assert levels["verdict"][3] == "better"
+    other = factorial.levels_table(rows, study | {"baseline_arm": "p=0.1 s=2.0"}, METRIC)
+    assert other["difference"].tolist() == pytest.approx([-0.04, np.nan, -0.07, np.nan], nan_ok=True)
+
+
+def test_contrasts_are_adjusted_within_the_factor() -> None:
+    cells = {(p, s): ((0.5 + p + s, 0.52 + 1.2 * p + s),) * 2 for p in (0.0, 0.1, 0.2) for s in (0.0, 0.01)}
+    cells = {cell: ((*values[0], 0.51 + 0.9 * cell[0] + cell[1]),) * 2 for cell, values in cells.items()}
+    rows, study = crossed(
+        cells, seeds=[0, 1, 2], factors={"drop_probability": [0.0, 0.1, 0.2], "guidance_scale": [0.0, 0.01]}
+    )
+    study["baseline_arm"] = "p=0.0 s=0.0"
+    levels = factorial.levels_table(rows, study, METRIC)
+    # .10 .12 .09 and twice that: the same t and p, and Holm over two doubles both
+    assert levels.loc[1, "p Holm"] == pytest.approx(2 * levels.loc[1, "p"])
+    assert levels.loc[2, "p Holm"] == pytest.approx(2 * levels.loc[2, "p"])
+
+
+def test_only_complete_crossed_factors_are_analysed() -> None:
+    rows, study = crossed()
+    shuffled = study | {"arms": study["arms"][::-1]}
+    assert factorial.effects_table(rows, shuffled, METRIC).equals(factorial.effects_table(rows, study, METRIC))
+    holed = rows.assign(state=["missing", *rows["state"][1:]])
+    fewer, lacking = crossed({cell: values for cell, values in CELLS.items() if cell != (0.1, 2.0)})
+    one = study | {"factors": {"drop_probability": [0.0, 0.1]}}
+    listed = study | {"factors": {"drop_probability": [0.0, 0.1], "guidance_scale": [1.0, 3.0]}}
+    searched = study | {"search": {"trials": []}}
+    for table, fields in ((holed, study), (fewer, lacking), (rows, one), (rows, listed), (rows, searched)):
+        assert factorial.effects_table(table, fields, METRIC).empty
+        assert factorial.levels_table(table, fields, METRIC).empty
+        assert factorial.line(table, fields) == ""
+
+
+# --- score sheet ---------------------------------------------------------------------------------------
+
+
+def test_the_score_sheet_by_hand() -> None:
+    rows = rows_of([[0.60, 0.70], [0.62, 0.73], [0.58, None]]).rename(columns={METRIC: "accuracy/test"})
+    rows = rows.assign(**{"accuracy/validation": 0.5, "accuracy_2_objects/test": 0.4, "spurious/test": 0.1})
+    rows = rows.assign(**{"ceiling/test": 0.97, "ceiling_images/test": 98, "memorised": 0.05})
+    rows = rows.assign(**{"x0_error/snr_2_4": 0.2, "x0_error/snr_-10_-8": 0.9, "x0_error/snr_-4_-2": 0.5})
+    study = study_of(metric="accuracy/test")
+    table = score_sheet.table(rows, study)
+    found = table.set_index(["list", "arm", "score"])
+    # .60 .62 .58: half width .04968 (test_intervals)
+    assert found.loc[("test", "lr=0", "accuracy"), ["mean", "ci low"]].tolist() == pytest.approx(
+        [0.6, 0.55032], abs=1e-5
+    )
+    assert found.loc[("test", "lr=1", "accuracy"), ["n", "planned"]].tolist() == [2, 3]
+    lists, trial = score_sheet.readable(table)
+    assert list(lists.columns) == ["list", "arm", "n", "accuracy", "spurious", "accuracy 2 objects", "ceiling"]
+    assert lists["list"].tolist() == ["test", "test", "validation", "validation"]  # the study's own list first
+    assert lists["n"].tolist() == ["3", "2/3", "3", "2/3"]
+    assert lists.loc[0, "accuracy"] == "0.600 [0.550, 0.650]"
+    assert lists.loc[2, "spurious"] == "-"
+    x0 = [f"x0 error/snr {edges}" for edges in ("-10 -8", "-4 -2", "2 4")]  # in the order of the noise
+    assert list(trial.columns) == ["arm", "n", "memorised", *x0]
+    notes = "\n".join(score_sheet.notes(rows, study))
+    assert "with the list's label sets (test: 98 images)" in notes
+    assert "memorised: share of" in notes
+    assert "colour only" not in notes
+    assert score_sheet.readable(score_sheet.table(rows_of([[None]]).drop(columns=METRIC), study_of(1, 1))) == []
+
+
 # --- nuisance factors --------------------------------------------------------------------------------
 
 # (p, s) -> validation of seeds 0, 1; test is another order, so that choosing on it would take other cells.
@@ -328,7 +492,7 @@ def crossed(cells: dict[tuple[float, float], Any] = CELLS, **changed: Any) -> tu
         }
         | {"drop_probability": cell[0], "guidance_scale": cell[1], "objects/test": 72, "objects/validation": 128}
         for arm, cell in arms.items()
-        for seed in (0, 1)
+        for seed in range(len(cells[cell][0]))
     ]
     study = {"arms": list(arms), "seeds": [0, 1], "baseline_arm": "p=0.0 s=1.0", "metric": METRIC, "command": "-"}
     study |= {"factors": {"drop_probability": [0.0, 0.1], "guidance_scale": [1.0, 2.0]}}
@@ -417,6 +581,10 @@ def test_a_search_is_told_with_its_selection_score(tmp_path: Path) -> None:
         f"scored {best:.3f} in accuracy/validation on seed 0, the best of 18 complete trials chosen on that score, so",
         f"it has {mean:.3f} [",
         "on fresh seeds (n = 3).",
+        f"Expected optimism: the best of 18 equally good settings looks 1.82 standard deviations better than it is, "
+        # expected maximum of 18 normals 1.8200 (Teichroew 1956); objects: 128
+        f"here {1.8200 * (best * (1 - best) / 128) ** 0.5:.3f}, with {(best * (1 - best) / 128) ** 0.5:.3f} = sqrt(p",
+        "A lower bound of that deviation",
         "Importance by fANOVA (Hutter et al. 2014) over 17 complete trials: lr 0.79, schedule 0.21 (shares of variance",
         "in 18 trials, no test).",
     ):

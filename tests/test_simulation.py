@@ -1,0 +1,183 @@
+"""Whole studies from a known truth: what the verdicts and intervals promise, counted over thousands of them.
+
+A simulated study is nested as a real one is: arms x training seeds; a training has a true accuracy (what its seed
+brings in every arm, what it alone has), and its score is a share of 144 objects that are hit or missed.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import factorial, intervals, tables
+
+Array = intervals.Array
+
+STUDIES = 2000
+OBJECTS = 144  # of two lists
+TRAINING_SD = 0.03  # between trainings of one arm
+SHARED = 0.5  # of that variance: what a seed brings in every arm, so that pairing has a use
+OWN_SD = TRAINING_SD * np.sqrt(1 - SHARED)
+BASE = 0.6
+ARMS = 3
+METRIC = "accuracy/test"
+
+
+def trainings(rng: np.random.Generator, accuracies: Array, seeds: int, studies: int = STUDIES) -> Array:
+    """True accuracies of trainings, (studies, seeds, arms)."""
+    shared = rng.normal(0, TRAINING_SD * np.sqrt(SHARED), (studies, seeds, 1))
+    own = rng.normal(0, OWN_SD, (studies, seeds, len(accuracies)))
+    return np.clip(accuracies + shared + own, 0, 1)
+
+
+def simulate(seed: int, accuracies: Array, seeds: int) -> Array:
+    """Scores of STUDIES studies, (studies, seeds, arms)."""
+    rng = np.random.default_rng(seed)
+    return rng.binomial(OBJECTS, trainings(rng, accuracies, seeds)) / OBJECTS
+
+
+def found_in(scores: Array, margin: float = tables.MARGIN) -> list[tuple[intervals.Differences, list[str]]]:
+    """Differences and verdicts of every study, by the code that makes a table."""
+    paired = [intervals.differences(study) for study in scores]
+    return [(differences, intervals.verdicts(differences, margin)) for differences in paired]
+
+
+def separated(verdicts: list[str]) -> bool:
+    return bool({"better", "worse"} & set(verdicts))
+
+
+def sd_of_differences(first: float, second: float) -> float:
+    """The spread of a paired difference: two trainings of their own and two evaluations; the seed cancels."""
+    noise = [p * (1 - p) - TRAINING_SD**2 for p in (first, second)]  # of one object, the training's part taken out
+    return float(np.sqrt(2 * OWN_SD**2 + sum(noise) / OBJECTS))
+
+
+@cache
+def detectable(seeds: int) -> float:
+    """The printed detectable size at the true spread, which itself depends a little on where the accuracies lie."""
+    size = 0.1
+    for _ in range(20):
+        spread = sd_of_differences(0.5 - size / 2, 0.5 + size / 2)
+        size = intervals.detectable_difference(spread, seeds, comparisons=ARMS - 1)
+    return size
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_without_a_difference_verdicts_are_rare(seeds: int) -> None:
+    """Any arm of a study called better or worse: Holm promises 5 % of studies; 7 leaves room for the simulation."""
+    found = found_in(simulate(seeds, np.full(ARMS, BASE), seeds))
+    share = np.mean([separated(verdicts) for _, verdicts in found])
+    assert share <= 0.07, f"{share:.2%} of {STUDIES} studies without any difference have a verdict"
+    assert share > 0.005, f"{share:.2%}: a test that never finds anything is no test"
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_intervals_cover_the_true_difference(seeds: int) -> None:
+    truth = np.array([BASE, BASE + 0.04, BASE - 0.06])
+    found = [paired for paired, _ in found_in(simulate(10 + seeds, truth, seeds))]
+    low, high = np.array([paired.low for paired in found]), np.array([paired.high for paired in found])
+    for arm in (1, 2):
+        share = np.mean((low[:, arm] <= truth[arm] - BASE) & (truth[arm] - BASE <= high[:, arm]))
+        assert 0.93 <= share <= 0.97, f"{share:.2%} of {STUDIES} intervals cover the true difference"
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_printed_detectable_size_is_found_in_eight_of_ten_studies(seeds: int) -> None:
+    size = detectable(seeds)
+    truth = np.array([0.5 - size / 2, 0.5 + size / 2, 0.5 - size / 2])  # the third arm is as the baseline
+    found = found_in(simulate(20 + seeds, truth, seeds))
+    share = np.mean([verdicts[1] == "better" for _, verdicts in found])
+    assert 0.75 <= share <= 0.85, f"a true difference of {size:.3f} is found in {share:.2%} of {STUDIES} studies"
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_no_difference_larger_than_x_is_rarely_wrong(seeds: int) -> None:
+    """A true difference as large as the margin is called none in 2.5 % of studies at most."""
+    size, margin = 0.2, 0.2  # so wide that intervals of few seeds fit inside
+    found = found_in(simulate(30 + seeds, np.array([0.4, 0.4 + size]), seeds), margin)
+    share = np.mean([verdicts[1] == "equivalent" for _, verdicts in found])
+    assert share <= 0.035, f"{share:.2%} of {STUDIES} studies overlook a difference of the margin"
+    equal = found_in(simulate(40 + seeds, np.array([0.5, 0.5]), seeds), margin)
+    assert np.mean([verdicts[1] == "equivalent" for _, verdicts in equal]) > 0.5
+
+
+def test_the_table_says_what_the_rule_says() -> None:
+    words = {"better": "better", "worse": "worse", "open": "not separated: ", "equivalent": tables.EQUAL}
+    truth, margin, seen = np.array([0.5, 0.5, 0.7, 0.3]), 0.15, set()
+    for scores in (simulate(50, truth, 3)[:8], simulate(51, truth, 5)[:8]):
+        for study, (_, verdicts) in zip(scores, found_in(scores, margin), strict=True):
+            rows, fields = frames(study)
+            said = tables.summary(rows, fields | {"margin": margin}, METRIC)["verdict"]
+            assert said[0] == "baseline"
+            assert all(text.startswith(words[verdict]) for text, verdict in zip(said[1:], verdicts[1:], strict=True))
+            seen |= set(verdicts[1:])
+    assert seen == set(words)
+
+
+def frames(scores: Array) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Rows and study.json of scores (seeds, arms)."""
+    seeds, arms = scores.shape
+    names = [f"arm {index}" for index in range(arms)]
+    rows = [
+        {"arm": names[arm], "seed": seed, "state": "complete", METRIC: scores[seed, arm]}
+        for seed in range(seeds)
+        for arm in range(arms)
+    ]
+    study = {"arms": names, "seeds": list(range(seeds)), "baseline_arm": names[0], "metric": METRIC}
+    return pd.DataFrame(rows), study
+
+
+# --- mistakes that this project exists to prevent ----------------------------------------------------
+
+PASSES = 20
+
+
+def outcomes(rng: np.random.Generator, true: Array) -> Array:
+    """Shares of PASSES in which each object is hit, (studies, seeds, arms, objects); a pass draws every object anew."""
+    return rng.binomial(PASSES, np.broadcast_to(true[..., None], (*true.shape, OBJECTS))) / PASSES
+
+
+def test_objects_of_one_training_are_no_seeds() -> None:
+    """Two equal arms of one training each, 144 objects x 20 passes: pooled, they differ "significantly" too often."""
+    rng = np.random.default_rng(60)
+    hits = outcomes(rng, trainings(rng, np.full(2, BASE), 1, 500))[:, 0]
+    pooled = np.mean([intervals.paired_t(study[1] - study[0]) < 0.05 for study in hits])
+    assert pooled > 0.4, f"pooling objects finds a difference in {pooled:.1%} of studies without one"
+
+
+def test_objects_of_several_trainings_are_no_seeds_either() -> None:
+    """With 3 seeds, pooled over seeds and objects: still wrong; averaged inside each seed first: right."""
+    rng = np.random.default_rng(61)
+    hits = outcomes(rng, trainings(rng, np.full(2, BASE), 3, 1000))
+    pooled = np.mean([intervals.paired_t((study[:, 1] - study[:, 0]).ravel()) < 0.05 for study in hits])
+    averaged = np.mean([intervals.paired_t(study[:, 1] - study[:, 0]) < 0.05 for study in hits.mean(-1)])
+    assert pooled > 0.4, f"pooling finds a difference in {pooled:.1%} of studies without one"
+    assert averaged < 0.07, f"averaging first finds a difference in {averaged:.1%} of studies without one"
+
+
+def test_each_effect_needs_its_own_error() -> None:
+    """A factor of the training crossed with one of the sampling, which share trainings: 3 seeds, no effect at all."""
+    rng = np.random.default_rng(62)
+    own, pooled = [], []
+    for true in trainings(rng, np.full(3, BASE), 3, 1000):
+        scores = rng.binomial(OBJECTS * PASSES, np.repeat(true[:, :, None], 4, axis=2)) / (OBJECTS * PASSES)
+        found = factorial.analyse(scores)
+        effect = found.effects[0]
+        own.append(effect.p < 0.05)
+        df = (3 - 1) * (12 - 1)
+        total = effect.squares / effect.share
+        pooled.append(effect.squares / effect.df > f_limit(effect.df, df) * found.rest_share * total / df)
+    assert np.mean(own) < 0.07, f"{np.mean(own):.1%} false positives of the factor's own error"
+    assert np.mean(own) > 0.03, f"{np.mean(own):.1%}: the test never finds anything"
+    assert np.mean(pooled) > 0.2, f"{np.mean(pooled):.1%} false positives of one common error"
+
+
+@cache
+def f_limit(df: int, df_error: int) -> float:
+    from scipy import stats
+
+    return float(stats.f.ppf(0.95, df, df_error))
