@@ -80,7 +80,8 @@ def _sheet(table: pd.DataFrame) -> pd.DataFrame:
         line = lines.setdefault((row["list"], row["arm"]), {"list": row["list"]} if row["list"] else {})
         line.setdefault("arm", row["arm"])
         line.setdefault("n", str(row["n"]) if row["n"] == row["planned"] else f"{row['n']}/{row['planned']}")
-        line[row["score"].replace("_", " ")] = shown
+        measured = row["score"] != "ceiling"  # a property of the evaluator, no mean over trainings
+        line[row["score"].replace("_", " ")] = shown if measured else tables.decimal(row["mean"])
     return pd.DataFrame(list(lines.values())).fillna("-")
 
 

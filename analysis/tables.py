@@ -393,7 +393,8 @@ def _optimism(rows: pd.DataFrame, study: Study, score: float, k: int) -> list[st
     return [
         f"Expected optimism: the best of {k} equally good settings looks {intervals.expected_maximum(k):.2f} standard "
         f"deviations better than it is, here {intervals.selection_bias(k, sd):.3f}, with {sd:.3f} = sqrt(p (1 - p) / "
-        f"objects) for one score. A lower bound of that deviation: what trainings differ in by their seed comes on top."
+        f"{objects * passes:.0f} objects) for one score. A lower bound of that deviation: the luck of each training "
+        "comes on top; settings that differ much among themselves flatter less."
     ]
 
 

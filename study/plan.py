@@ -98,6 +98,7 @@ class Plan:
             "seeds": list(self.seeds),
             "published": {arm: dict(values) for arm, values in self.spec.published.items()},
             "notes": self.notes,
+            "margin": self.spec.margin,
             "claim": self.claim,
             "keep_checkpoints": self.keep,
             "trials": [

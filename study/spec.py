@@ -42,7 +42,8 @@ class StudySpec:
     listed, `arms` (name -> changed fields, or a function of scale and baseline), with `baseline_arm`. `against`:
     "baseline", "previous" (a ladder) or arm -> the arm it is compared with ("" for none). `fixed`: fields that the
     question sets for every arm. `published`: arm -> metric -> the number of a report. `seeds`: training seeds.
-    `notes`: sentences that stand under every table.
+    `notes`: sentences that stand under every table. `margin`: a difference in the metric that would not matter; an
+    interval inside it is the verdict "no difference larger than".
     A search has a `space` (field -> range) and a number of `trials`; its arms are the baseline and the winner.
     """
 
@@ -58,6 +59,7 @@ class StudySpec:
     seeds: int = 3
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    margin: float = 0.05
     space: Mapping[str, Dimension] | AtScale[Mapping[str, Dimension]] | None = None
     trials: int = 0
 
@@ -79,6 +81,8 @@ class StudySpec:
             raise ValueError("Arms are crossed (factors=...) or listed (arms=...), not both.")
         if not self.factors and self.arms is None and self.space is None:
             raise ValueError("The study has no arm: give factors=..., arms=... or, for a search, space=...")
+        if not self.margin > 0:
+            raise ValueError(f"margin={self.margin} leaves no room for 'no difference': write 0.05 or another above 0.")
         if self.space is not None and self.trials < 1:
             raise ValueError(f"A search of {self.trials} trials finds nothing: write trials=1 or more.")
 

@@ -224,6 +224,8 @@ def test_the_report_of_each_kind_of_study(name: str, tmp_path: Path, monkeypatch
     assert page.tags.count("img") == bool(own_figure)
     lists = {f"accuracy_{name}" for name in ("validation", "test", "new_test", "unseen")}
     assert {path.stem for path in (index.parent / "tables").iterdir()} == lists | own_tables | {"score_sheet"}
+    for path in (index.parent / "tables").glob("*.md"):
+        assert "- Checkpoint rule: last step" in path.read_text(), path.name
     assert ("factor by factor" in page.text) == (name == "guidance")
     for words_of_all in ("Score sheet", "spurious", "ceiling: the evaluator's own accuracy", "x0 error/snr -4 -2"):
         assert words_of_all in page.text

@@ -29,6 +29,7 @@ BAD = {
     "factor and fixed": (CROSSED | {"fixed": {"schedule": "linear"}}, "a factor of the study and fixed at once"),
     "factor and nuisance": (CROSSED | {"nuisance": {"schedule": ("linear",)}}, "a factor and a nuisance at once"),
     "crossed and listed": (CROSSED | {"arms": {"a": {}}}, "not both"),
+    "no margin": (CROSSED | {"margin": 0.0}, "write 0.05 or another above 0"),
     "a search of nothing": ({"space": {"lr": Range(0.1, 0.2)}}, "finds nothing"),
     "an empty arm": ({"arms": {"a": {}, "b": {}}}, "The arm 'b' is empty"),
     "a nameless arm": ({"arms": {"a": {}, " ": {"lr": 0.1}}}, "is empty"),

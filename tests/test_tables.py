@@ -82,7 +82,7 @@ def test_not_separated_says_how_many_seeds() -> None:
 
 
 def test_a_family_needs_more_seeds() -> None:
-    """The same difference among three comparisons: .05 / 3 is what Holm asks of the first, so 46 seeds instead of 35."""
+    """The same difference among three comparisons: .05 / 3 is what Holm asks of the first, so 46 seeds, not 35."""
     alone = [[0.6, 0.7], [0.6, 0.6], [0.6, 0.59]]
     family = [[*line, 0.6 + luck, 0.6 - luck] for line, luck in zip(alone, (0.05, -0.06, 0.02), strict=True)]
     assert verdicts(family)[1] == "not separated: needs about 46 seeds"
@@ -95,7 +95,7 @@ def test_no_difference_larger_than() -> None:
     rows = rows_of(equal)
     for margin, verdict in (
         (0.027, "no difference larger than 0.027"),
-        (0.026, "not separated: needs more than 1,000"),
+        (0.026, "not separated: needs about 811 seeds"),
     ):
         study = study_of(margin=margin)
         assert tables.summary(rows, study, METRIC)["verdict"][1].startswith(verdict)
@@ -445,7 +445,7 @@ def test_the_score_sheet_by_hand() -> None:
     rows = rows_of([[0.60, 0.70], [0.62, 0.73], [0.58, None]]).rename(columns={METRIC: "accuracy/test"})
     rows = rows.assign(**{"accuracy/validation": 0.5, "accuracy_2_objects/test": 0.4, "spurious/test": 0.1})
     rows = rows.assign(**{"ceiling/test": 0.97, "ceiling_images/test": 98, "memorised": 0.05})
-    rows = rows.assign(**{"x0_error/snr_2_4": 0.2, "x0_error/snr_-10_-8": 0.9, "x0_error/snr_-4_-2": 0.5})
+    rows = rows.assign(**{"x0_error/snr_2_4": 0.2, "x0_error/snr_-2_0": 0.9, "x0_error/snr_-4_-2": 0.5})
     study = study_of(metric="accuracy/test")
     table = score_sheet.table(rows, study)
     found = table.set_index(["list", "arm", "score"])
@@ -460,7 +460,8 @@ def test_the_score_sheet_by_hand() -> None:
     assert lists["n"].tolist() == ["3", "2/3", "3", "2/3"]
     assert lists.loc[0, "accuracy"] == "0.600 [0.550, 0.650]"
     assert lists.loc[2, "spurious"] == "-"
-    x0 = [f"x0 error/snr {edges}" for edges in ("-10 -8", "-4 -2", "2 4")]  # in the order of the noise
+    assert lists.loc[0, ["ceiling", "spurious"]].tolist() == ["0.970", "0.100 [0.100, 0.100]"]
+    x0 = [f"x0 error/snr {edges}" for edges in ("-4 -2", "-2 0", "2 4")]  # in the order of the noise
     assert list(trial.columns) == ["arm", "n", "memorised", *x0]
     notes = "\n".join(score_sheet.notes(rows, study))
     assert "with the list's label sets (test: 98 images)" in notes
