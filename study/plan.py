@@ -29,14 +29,18 @@ BASELINE, WINNER = "baseline", "winner"  # the arms of a search
 
 @dataclass(frozen=True)
 class Trial:
-    """An arm at one training seed."""
+    """An arm at one training seed. `seed` is the block: the arms of a block are compared with each other.
+
+    It is the config's own, unless the arm sets a seed, which then shifts it: the same setting trained independently.
+    """
 
     arm: str
     config: TrialConfig
+    seed: int
 
     @property
     def name(self) -> str:
-        return f"{self.arm} seed={self.config.seed}"
+        return f"{self.arm} seed={self.seed}"
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class Plan:
             "trials": [
                 {
                     "arm": trial.arm,
-                    "seed": trial.config.seed,
+                    "seed": trial.seed,
                     "trial_key": trial.config.trial_key,
                     "train_key": trial.config.train_key,
                     "run_id": run_ids.get(trial.config.trial_key, ""),
@@ -169,7 +173,9 @@ def make(
 
 def _trials(design: Design, baseline: TrialConfig, seeds: tuple[int, ...]) -> tuple[Trial, ...]:
     return tuple(
-        Trial(name, baseline.replace(**{**arm, "seed": seed})) for seed in seeds for name, arm in design.arms.items()
+        Trial(name, baseline.replace(**{**arm, "seed": seed + int(arm.get("seed", 0))}), seed)
+        for seed in seeds
+        for name, arm in design.arms.items()
     )
 
 

@@ -60,10 +60,11 @@ def load_study(study: str, record: Path = DEFAULT_RECORD) -> dict[str, Any]:
 
 
 def load(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
-    """One row a trial of the study's plan: arm, seed, state, every config field (typed), every result.
+    """One row a trial of the study's plan: arm, seed (the block), state, every config field (typed), every result.
 
     `state` is complete, pruned, failed or missing; results of trials that are not complete are NaN. `folder` is the
-    trial's folder. Raises ValueError as `load_study` does.
+    trial's folder; `training_seed` the seed it trained with, which an arm may shift.
+    Raises ValueError as `load_study` does.
     """
     import pandas as pd
 
@@ -72,7 +73,8 @@ def load(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
         folder = trial_folder(Path(record), trial["trial_key"])
         row: dict[str, Any] = {"arm": trial["arm"], "seed": trial["seed"], "state": state(folder)}
         row |= {"trial_key": trial["trial_key"], "train_key": trial["train_key"], "folder": str(folder)}
-        row |= DEFAULTS | trial["config"]
+        config = DEFAULTS | trial["config"]
+        row |= {name: value for name, value in config.items() if name != "seed"} | {"training_seed": config["seed"]}
         if row["state"] == "complete":
             row |= {name: value for name, value in read_json(folder / "result.json").items() if name not in row}
         rows.append(row)

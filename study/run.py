@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add("--devices", metavar="LIST", help="cpu, or cuda:0,cuda:1 (default: every GPU, else cpu)")
     add("--per-device", metavar="N", type=int, help="workers a device (default: 1 a GPU, 1 a CPU core)")
     add("--keep-checkpoints", choices=["all", "best", "none"], default="all", help="which weights stay (all)")
+    add("--explain", metavar="ARM", help="the trials behind an arm's numbers in the record; runs nothing")
     add("--dry-run", action="store_true", help="print arms, trials, trainings and time; touch nothing")
     add("--json", action="store_true", help="with --dry-run: as JSON")
     return parser
@@ -105,6 +106,11 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     if arguments.dry_run:
         return dry_run(jobs, slots, arguments.record.resolve(), arguments.json)
     record = arguments.record.resolve()
+    if arguments.explain is not None:
+        from analysis import explain
+
+        print("\n\n".join(explain.text(job.plan.study_id, arguments.explain, record) for job in jobs))
+        return 0
     source = decoded_source(folder, jobs[0].plan, record)
 
     from study.coordinator import Paths

@@ -254,7 +254,7 @@ class SearchCells:
         if self.interrupted:
             frozen = self.interrupted.pop(0)
             self.handles[frozen.number] = optuna.trial.Trial(self.store.study, frozen._trial_id)
-            return frozen.number, Trial(f"trial {frozen.number}", self._config(frozen.params))
+            return frozen.number, Trial(f"trial {frozen.number}", self._config(frozen.params), SEARCH_SEED)
         while self._open() > 0:
             trials = self.store._trials
             seed = int(hashlib.sha256(f"{self.plan.study_id}|{len(trials)}".encode()).hexdigest()[:8], 16)
@@ -268,7 +268,7 @@ class SearchCells:
                 self.store.study.tell(trial.number, value, state=known[0].state)
                 continue
             self.handles[trial.number] = trial
-            return trial.number, Trial(f"trial {trial.number}", config)
+            return trial.number, Trial(f"trial {trial.number}", config, SEARCH_SEED)
         return None
 
     def tell(self, number: int, value: float | None) -> None:

@@ -39,7 +39,8 @@ class StudySpec:
 
     Arms are either crossed, `factors` (field -> values) and `nuisance` (factors that are not the question: every
     setting is also shown at its best value of them), with `baseline` naming each one's value in the baseline arm; or
-    listed, `arms` (name -> changed fields, or a function of scale and baseline), with `baseline_arm`. `against`:
+    listed, `arms` (name -> changed fields, or a function of scale and baseline), with `baseline_arm`; a `seed` among
+    them shifts the training seeds of the arm. `against`:
     "baseline", "previous" (a ladder) or arm -> the arm it is compared with ("" for none). `fixed`: fields that the
     question sets for every arm. `published`: arm -> metric -> the number of a report. `seeds`: training seeds.
     `notes`: sentences that stand under every table. `margin`: a difference in the metric that would not matter; an
@@ -135,7 +136,7 @@ def _known(name: str) -> None:
 
 def _factors(configs: list[TrialConfig], arms: Mapping[str, Arm]) -> dict[str, tuple[Scalar, ...]]:
     """The fields that differ between arms -> their values in the order in which they occur."""
-    changed = dict.fromkeys(name for arm in arms.values() for name in arm)
+    changed = dict.fromkeys(name for arm in arms.values() for name in arm if name != "seed")  # a shift is no setting
     values = {name: tuple(dict.fromkeys(getattr(config, name) for config in configs)) for name in changed}
     return {name: found for name, found in values.items() if len(found) > 1}
 

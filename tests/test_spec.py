@@ -206,3 +206,16 @@ def test_the_ladder_changes_one_thing_a_row_and_ends_at_our_best():
         wanted = baseline if scale != "paper" else scales.find("gpu").config.replace(total_images=3_600_000)
         same = {"schedule": "cosine", "model": best.model, "drop_probability": wanted.drop_probability}
         assert best == wanted.replace(**same)
+
+
+def test_the_planted_null_is_one_setting_with_other_training_seeds():
+    made = planning.make("null", spec.find("null"), "laptop", scales.find("laptop"), {}, 2)
+    assert [(trial.arm, trial.seed, trial.config.seed) for trial in made.trials] == [
+        ("one", 0, 0),
+        ("the same again", 0, 1000),
+        ("one", 1, 1),
+        ("the same again", 1, 1001),
+    ]
+    assert len({trial.config.replace(seed=0) for trial in made.trials}) == 1
+    assert made.design.factors == {}
+    assert [row["seed"] for row in made.to_json("now", "command", {}, None)["trials"]] == [0, 0, 1, 1]

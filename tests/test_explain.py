@@ -1,0 +1,51 @@
+"""`--explain ARM`: every number of a row, traced to its trials."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import miniature
+import numpy as np
+import pytest
+from launch import ROOT
+
+from analysis import explain, tables
+from study import record as reader
+
+
+def test_the_row_can_be_made_again_from_what_is_printed(miniature_record):
+    text = explain.text("schedules-smoke", "schedule=cosine", miniature_record)
+    rows = reader.load("schedules-smoke", miniature_record)
+    for arm in ("schedule=cosine", "schedule=linear"):
+        for _, trial in rows[rows["arm"] == arm].iterrows():
+            line = next(line for line in text.splitlines() if trial["trial_key"] in line)
+            assert f"{trial['accuracy/validation']:.6f}" in line
+            assert {trial["train_key"], f"run{trial['trial_key']}", f"trials/{trial['trial_key']}"} <= set(line.split())
+    table = tables.summary(rows, reader.load_study("schedules-smoke", miniature_record), "accuracy/validation")
+    row = table[table["arm"] == "schedule=cosine"].iloc[0]
+    part = text[text.index("accuracy/validation\n") :]
+    assert f"= {row['mean']:.6f}, 95 % t interval [{row['ci low']:.6f}, {row['ci high']:.6f}]" in part
+    differences = f"[{row['difference low']:+.6f}, {row['difference high']:+.6f}]"
+    assert f"= {row['difference']:+.6f}, 95 % t interval {differences}" in part
+    (scores,) = re.findall(r"mean of \(([^)]*)\) over n = 3", part.split("\n\n")[0])
+    assert np.mean([float(score) for score in scores.split(", ")]) == pytest.approx(row["mean"])
+
+
+def test_a_hole_is_said(tmp_path):
+    record = miniature.make(tmp_path, holes=[("cosine", 1)])
+    text = explain.text("schedules-smoke", "schedule=cosine", record)
+    assert re.search(r"^1 +missing +nan", text, re.MULTILINE)
+    assert "over n = 2" in text
+    assert "not compared with schedule=linear: a seed is missing" in text
+
+
+def test_the_command(miniature_record):
+    line = [sys.executable, "study/run.py", "--study", "schedules", "--scale", "smoke", "--record", miniature_record]
+    done = subprocess.run([*line, "--explain", "schedule=cosine"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("schedules-smoke: schedule=cosine, compared with schedule=linear")
+    done = subprocess.run([*line, "--explain", "schedule=cosin"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "did you mean 'schedule=cosine'" in done.stderr
