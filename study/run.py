@@ -233,19 +233,29 @@ def carry_out(plan: Plan, scale: Scale, source: Source, paths: Paths, executor: 
 
 def follow(events: Generator[Event, None, None], display: Display) -> dict[str, Any]:
     """Show a launch's events to the end; draw each trial's schedule sheet into its folder. Returns how it ended."""
-    from analysis import style
-    from analysis.figures import schedule_sheet
-
     last: dict[str, Any] = {}
+    drawn: dict[bytes, Path] = {}
     with closing(events):
         for event in events:
             if event.what == "scored":
-                trial = event.info["folder"]
-                style.save(schedule_sheet.draw_trial(trial), trial / "schedule_sheet")
+                draw_sheet(event.info["folder"], drawn)
             if event.what == "finished":
                 last = event.info
             display.show(event)
     return last
+
+
+def draw_sheet(trial: Path, drawn: dict[bytes, Path]) -> None:
+    """The schedule sheet of a trial; `drawn` remembers those of this launch, because many trials share a schedule."""
+    from analysis import style
+    from analysis.figures import schedule_sheet
+
+    shown = b"".join((trial / name).read_bytes() for name in ("schedule.csv", "noised.png"))
+    for suffix in (".png", ".pdf"):
+        if shown in drawn:
+            shutil.copy(drawn[shown].with_suffix(suffix), (trial / "schedule_sheet").with_suffix(suffix))
+    if shown not in drawn:
+        drawn[shown] = style.save(schedule_sheet.draw_trial(trial), trial / "schedule_sheet")
 
 
 def tell(plan: Plan, paths: Paths, last: dict[str, Any]) -> int:

@@ -168,7 +168,7 @@ def test_a_search_that_was_killed_goes_on_and_judges_its_winner_on_fresh_seeds(t
     (winner,) = (trial for trial in after if trial["number"] == told["winner"])
     assert winner["value"] == told["selection_score"] == max(t["value"] for t in after if t["state"] == "complete")
     assert rows.set_index("arm").loc["winner", "lr"] == winner["params"]["lr"]
-    assert re.search(r"selection score", done.stdout.lower())
+    assert re.search(r"Selection: trial \d+ scored \d\.\d+ .* on fresh seeds \(n = 1\)", done.stdout)
     again = run(record, *arguments[:-2])
     assert "nothing is run" in again.stdout
     assert reader.load_study("search", record)["search"] == told
