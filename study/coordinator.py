@@ -228,11 +228,10 @@ def with_winner(plan: Plan, root: Path) -> Plan:
 
     Raises RuntimeError when no trial of the search was complete, or the winner is the baseline.
     """
-    found = _study_json(plan, root)["search"]
-    chosen = [trial for trial in found["trials"] if trial["number"] == found["winner"]]
-    if not chosen:
+    params = record.winner(root, plan.study_id)
+    if params is None:
         raise RuntimeError(f"No trial of the search {plan.study_id} was complete, so there is no winner to judge.")
-    return plan.with_winner(chosen[0]["params"])
+    return plan.with_winner(params)
 
 
 def forget(plan: Plan, root: Path) -> None:

@@ -254,13 +254,15 @@ def cost(plan: Plan, scale: Scale, root: Path, slots: int) -> Cost:
 
     A search is counted as if no trial were pruned and every one had the baseline's network.
     """
+    to_search = max(0, plan.searched - record.searched(root, plan.study_id))
+    if plan.space and not to_search and (params := record.winner(root, plan.study_id)):
+        plan = plan.with_winner(params)
     missing = [
         trial.config
         for trial in plan.trials
         if record.state(record.trial_folder(root, trial.config.trial_key)) != "complete"
     ]
     winner = [plan.baseline] * len(plan.seeds) if plan.space and WINNER not in plan.design.arms else []
-    to_search = max(0, plan.searched - record.searched(root, plan.study_id))
     repeated = winner + [plan.baseline] * to_search
     trainings = {config.train_key: config for config in missing if not record.has_weights(root, config.train_key)}
     rates = throughput(plan.baseline, scale, root)

@@ -120,6 +120,14 @@ def searched(record: Path, study_id: str) -> int:
     return sum(trial["state"] != "running" for trial in trials)
 
 
+def winner(record: Path, study_id: str) -> dict[str, Any] | None:
+    """The fields of a finished search's winner; None while there is none."""
+    path = record / "studies" / study_id / "study.json"
+    search = (read_json(path).get("search") or {}) if path.is_file() else {}
+    chosen = [trial for trial in search.get("trials", []) if trial["number"] == search.get("winner")]
+    return dict(chosen[0]["params"]) if chosen else None
+
+
 def failed_folder(folder: Path) -> Path:
     """Where a failed try of a trial leaves its traceback."""
     return folder.with_name(f"{folder.name}.failed")
