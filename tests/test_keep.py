@@ -1,0 +1,71 @@
+"""`--keep-checkpoints`: which weights stay, on a record of which only the files matter."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import miniature
+import pytest
+
+from runners.config import TrialConfig
+from runners.files import read_json, write_json
+from study import coordinator, scales, spec
+from study import plan as planning
+
+BASELINE = TrialConfig(total_images=64_000, timesteps=500)  # the miniature's
+
+
+@pytest.fixture
+def record(tmp_path) -> Path:
+    """Nine complete trials of three schedules, each with the weights of its training."""
+    root = miniature.make(tmp_path)
+    for path in (root / "trials").glob("*/config.json"):
+        folder = root / "cache" / "trainings" / TrialConfig.from_dict(read_json(path)).train_key
+        folder.mkdir(parents=True)
+        for name in ("done.json", "ema.safetensors", "raw.safetensors"):
+            (folder / name).write_text("{}")
+    return root
+
+
+def plan(root: Path, keep: planning.Keep) -> planning.Plan:
+    """The miniature's plan, and its study.json as a launch with `keep` writes it."""
+    row = dataclasses.replace(scales.find("smoke"), config=BASELINE)
+    made = planning.make("schedules", spec.find("schedules"), "smoke", row, {}, 3, keep)
+    path = root / "studies" / "schedules-smoke" / "study.json"
+    write_json(path, read_json(path) | {"keep_checkpoints": keep})
+    return made
+
+
+def kept(root: Path) -> set[str]:
+    return {path.parent.name for path in (root / "cache" / "trainings").glob("*/ema.safetensors")}
+
+
+def key(schedule: str, seed: int) -> str:
+    return BASELINE.replace(schedule=schedule, seed=seed).train_key
+
+
+@pytest.mark.parametrize(("keep", "count"), [("all", 9), ("best", 1), ("none", 0)])
+def test_what_stays(record, keep, count):
+    coordinator.forget(plan(record, keep), record)
+    assert len(kept(record)) == count
+    assert len(list((record / "cache" / "trainings").glob("*/done.json"))) == 9  # digests and treatment stay
+    if keep == "best":
+        assert kept(record) == {key("squaredcos_cap_v2", 2)}  # .85, the highest of the nine
+
+
+def test_weights_of_trials_that_are_still_to_be_run_stay(tmp_path, record):
+    import shutil
+
+    missing = BASELINE.replace(schedule="cosine", seed=1)
+    shutil.rmtree(record / "trials" / missing.trial_key)
+    coordinator.forget(plan(record, "none"), record)
+    assert kept(record) == {missing.train_key}
+
+
+def test_weights_that_another_study_keeps_stay(record):
+    study = read_json(record / "studies/schedules-smoke/study.json")
+    mine = [trial for trial in study["trials"] if trial["arm"] == "schedule=linear"]
+    write_json(record / "studies/other-smoke/study.json", study | {"study_id": "other-smoke", "trials": mine})
+    coordinator.forget(plan(record, "none"), record)
+    assert kept(record) == {key("linear", seed) for seed in range(3)}
