@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from analysis import intervals, tables
+from analysis.writing import text as text_table
 from runners.config import nearest
 from study import record as reader
 
@@ -30,7 +32,7 @@ def text(study_id: str, arm: str, record: Path) -> str:
             ids = [trial["trial_key"], trial["train_key"], runs[trial["trial_key"]], f"trials/{trial['trial_key']}"]
             lines.append([str(trial["seed"]), trial["state"], *(f"{score:.6f}" for score in scores), *ids])
         head = ["seed", "state", *tables.metrics(rows, study), "trial", "training", "MLflow run", "folder"]
-        parts.append(f"{name}\n{_aligned([head, *lines])}")
+        parts.append(f"{name}\n{text_table(pd.DataFrame(lines, columns=head))}")
     for metric in tables.metrics(rows, study):
         parts.append(_arithmetic(tables.values(rows, study, metric), arms, arm, other, metric))
     return "\n\n".join(parts)
@@ -60,10 +62,3 @@ def _arithmetic(array: intervals.Array, arms: list[str], arm: str, other: str, m
 
 def _sum(values: intervals.Array) -> str:
     return f"({', '.join(f'{value:.6f}' for value in values)}) over n = {len(values)}"
-
-
-def _aligned(rows: list[list[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )

@@ -110,6 +110,7 @@ def alpha_bars(schedule: str, timesteps: int) -> NDArray[np.float64]:
 
 
 def bars_of(beta_T: Betas) -> NDArray[np.float64]:
+    """The running products of 1 - beta, float64 (T,)."""
     bars: NDArray[np.float64] = np.cumprod(1 - beta_T, dtype=np.float64)
     return bars
 
