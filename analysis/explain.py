@@ -45,15 +45,19 @@ def _arithmetic(array: intervals.Array, arms: list[str], arm: str, other: str, m
     if not len(known):
         return f"{metric}: no complete trial"
     low, high = intervals.t_interval(known)
-    lines = [f"{metric}", f"  mean of {_sum(known)} = {known.mean():.6f}, 95 % t interval [{low:.6f}, {high:.6f}]"]
+    interval = f", 95 % t interval [{low:.6f}, {high:.6f}]" if len(known) > 1 else ", no interval"
+    lines = [f"{metric}", f"  mean of {_sum(known)} = {known.mean():.6f}{interval}"]
     if other:
         paired = column - array[:, arms.index(other)]
         if np.isfinite(paired).all():
             low, high = intervals.t_interval(paired)
-            lines.append(
-                f"  mean difference, seed by seed, of {_sum(paired)} = {paired.mean():+.6f}, "
-                f"95 % t interval [{low:+.6f}, {high:+.6f}], paired t test p = {intervals.paired_t(paired):.6f} "
+            test = (
+                f", 95 % t interval [{low:+.6f}, {high:+.6f}], paired t test p = {intervals.paired_t(paired):.6f} "
                 "before Holm"
+            )
+            lines.append(
+                f"  mean difference, seed by seed, of {_sum(paired)} = {paired.mean():+.6f}"
+                + (test if len(paired) > 1 else ", one training each: no interval")
             )
         else:
             lines.append(f"  not compared with {other}: a seed is missing in one of them")
