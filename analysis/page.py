@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import factorial, score_sheet, tables
+from analysis import answers, factorial, score_sheet, search_table, tables
 from runners.files import read_json
 from study import record as reader
 
@@ -91,12 +91,12 @@ def _head(study: Study) -> str:
 def _opening(rows: pd.DataFrame, study: Study) -> str:
     """Question, answer, and before anything else is read: what is missing and what limits it."""
     kicker = f"Study {study['study']}, scale {study.get('scale', '-')}, launched {study['launched']}"
-    notes = [line.removeprefix("Warning: ") for line in tables.protocol(rows, study) if line.startswith("Warning: ")]
-    if lacking := tables.missing(rows, study):
+    notes = [line.removeprefix("Warning: ") for line in answers.protocol(rows, study) if line.startswith("Warning: ")]
+    if lacking := answers.missing(rows, study):
         notes.insert(0, f"Half finished. {lacking}")
     return (
         f'<p class="kicker">{text(kicker)}</p>\n<h1>{text(study["question"])}</h1>\n'
-        f'<p class="answer">{text(tables.answer(rows, study))}</p>\n'
+        f'<p class="answer">{text(answers.answer(rows, study))}</p>\n'
         + "".join(f'<p class="note">{text(note)}</p>\n' for note in notes)
         + _table(tables.factor_rows(study))
         + f"<p>Run and resumed with <code>{text(study.get('command', '-'))}</code></p>"
@@ -111,12 +111,12 @@ def _results(rows: pd.DataFrame, study: Study) -> str:
     parts = []
     for metric in tables.metrics(rows, study):
         shown = tables.readable(tables.summary(rows, study, metric), study, metric)
-        notes = [*tables.table_notes(rows, study, metric), " ".join(tables.terms(rows))]
+        notes = [*answers.table_notes(rows, study, metric), " ".join(answers.terms(rows))]
         role = " (the study's metric)" if metric == study["metric"] else ""
         parts.append(f"<h3>{text(metric)}{role}</h3>\n{_table(shown)}{_under(notes)}")
         if len(best := tables.best_of_nuisance(rows, study, metric)):
             title = f"{metric}, each setting at its best {' and '.join(tables.factors_by_role(study)[1])}"
-            note = tables.nuisance_line(rows, study)
+            note = answers.nuisance_line(rows, study)
             parts.append(f"<h3>{text(title)}</h3>\n{_table(tables.readable(best))}{_under([note])}")
         parts += _factors(rows, study, metric)
     return "\n".join(parts)
@@ -149,11 +149,11 @@ def _under(lines: Iterable[str]) -> str:
 
 def _search(rows: pd.DataFrame, study: Study) -> str:
     """The search's own section; nothing for a study without one."""
-    searched = tables.search_table(study)
+    searched = search_table.table(study)
     if searched.empty:
         return ""
-    shown = _table(tables.readable_search(searched, study))
-    return _section("Search", f"{_list(tables.search_lines(rows, study))}{shown}")
+    shown = _table(search_table.readable(searched, study))
+    return _section("Search", f"{_list(search_table.lines(rows, study))}{shown}")
 
 
 def _figure(drawn: Drawn) -> str:
@@ -168,7 +168,7 @@ def _figure(drawn: Drawn) -> str:
 
 
 def _protocol(rows: pd.DataFrame, study: Study) -> str:
-    return _list(tables.protocol(rows, study))
+    return _list(answers.protocol(rows, study))
 
 
 def _list(lines: Iterable[str]) -> str:

@@ -52,10 +52,10 @@ def write_tables(rows: pd.DataFrame, study: Mapping[str, Any], folder: Path) -> 
     `<metric>_best` is the table of each setting at its best nuisance value, `<metric>_factors` and `_levels` those of
     crossed factors, `score_sheet` all scores of all lists, `search` that of the search trials.
     """
-    from analysis import factorial, score_sheet, tables
+    from analysis import answers, factorial, score_sheet, search_table, tables
 
     folder.mkdir(parents=True, exist_ok=True)
-    protocol = tables.protocol(rows, study)
+    protocol = answers.protocol(rows, study)
     for metric in tables.metrics(rows, study):
         table, best = tables.summary(rows, study, metric), tables.best_of_nuisance(rows, study, metric)
         _write_table(folder / file_stem(metric), table, tables.readable(table, study, metric), protocol)
@@ -67,8 +67,8 @@ def write_tables(rows: pd.DataFrame, study: Mapping[str, Any], folder: Path) -> 
             _write_table(folder / f"{file_stem(metric)}_levels", levels, factorial.readable_levels(levels), lines)
     if sheets := score_sheet.readable(sheet := score_sheet.table(rows, study)):
         _write_table(folder / "score_sheet", sheet, sheets, [*score_sheet.notes(rows, study), *protocol])
-    if len(search := tables.search_table(study)):
-        _write_table(folder / "search", search, tables.readable_search(search, study), protocol)
+    if len(searched := search_table.table(study)):
+        _write_table(folder / "search", searched, search_table.readable(searched, study), protocol)
 
 
 def _write_table(
@@ -155,18 +155,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 def print_answer(study: Mapping[str, Any], record: Path) -> None:
     """The table of the study's metric, the answer, what limits it and what is missing, on the terminal."""
-    from analysis import caveats, factorial, tables
+    from analysis import answers, caveats, factorial, search_table, tables, writing
 
     rows = reader.load(study["study_id"], record)
     shown = [tables.readable(tables.summary(rows, study, study["metric"]), study, study["metric"])]
     if len(best := tables.best_of_nuisance(rows, study, study["metric"])):
         shown.append(tables.readable(best))
-    print("\n\n".join(tables.text(table) for table in shown) + f"\n\n{tables.answer(rows, study)}")
-    lines = tables.search_lines(rows, study) if study.get("search") else []
+    print("\n\n".join(writing.text(table) for table in shown) + f"\n\n{answers.answer(rows, study)}")
+    lines = search_table.lines(rows, study) if study.get("search") else []
     if shares := factorial.line(rows, study):
         lines.append(shares)
     lines += [f"Warning: {line}" for line in caveats.warnings(rows[rows["state"] == "complete"], study)]
-    if lacking := tables.missing(rows, study):
+    if lacking := answers.missing(rows, study):
         lines.append(lacking)
     for line in lines:
         print(line)

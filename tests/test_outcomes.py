@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import outcomes, tables
+from analysis import answers, outcomes, tables
 from runners.scenes import LABELS
 from study import record as reader
 
@@ -106,11 +106,11 @@ def test_one_training_each_by_hand(tmp_path: Path) -> None:
 def test_a_single_seed_study_says_what_it_compares(tmp_path: Path) -> None:
     record = miniature.make(tmp_path, seeds=[0])
     study, rows = reader.load_study("schedules", record), reader.load("schedules", record)
-    protocol = "\n".join(tables.protocol(rows, study))
+    protocol = "\n".join(answers.protocol(rows, study))
     assert "the table compares one training with another" in protocol
     assert "What another training seed would give is in neither." in protocol
     assert "Seeds needed" not in protocol
-    assert "compares one training with another" in tables.answer(rows, study)
+    assert "compares one training with another" in answers.answer(rows, study)
     verdict = tables.summary(rows, study, METRIC)["verdict"].tolist()[1]
     assert verdict.startswith("one training each: p McNemar ")
     assert not tables.summary(rows, study, "accuracy_macro/test")["verdict"].str.contains("McNemar").any()

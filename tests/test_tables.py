@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import caveats, factorial, score_sheet, tables
+from analysis import answers, caveats, factorial, score_sheet, search_table, tables, writing
 from study import record as reader
 
 METRIC = "accuracy/validation"
@@ -99,10 +99,10 @@ def test_no_difference_larger_than() -> None:
     ):
         study = study_of(margin=margin)
         assert tables.summary(rows, study, METRIC)["verdict"][1].startswith(verdict)
-    assert "inside ±0.02 (the margin that the study names)" in "\n".join(tables.protocol(rows, study_of(margin=0.02)))
-    assert "inside ±0.05 (the margin of accuracies" in "\n".join(tables.protocol(rows, study_of()))
+    assert "inside ±0.02 (the margin that the study names)" in "\n".join(answers.protocol(rows, study_of(margin=0.02)))
+    assert "inside ±0.05 (the margin of accuracies" in "\n".join(answers.protocol(rows, study_of()))
     assert verdicts(equal, metric="seconds/train")[1].startswith("not separated")  # of seconds no margin is known
-    assert tables.answer(rows, study_of()) == (
+    assert answers.answer(rows, study_of()) == (
         "No difference larger than 0.027: in accuracy/validation the interval of every arm against lr=0 (0.600) lies "
         "inside ±0.05 (n = 3 training seeds an arm, 95 % paired t intervals, verdicts after Holm)."
     )
@@ -115,7 +115,7 @@ def test_what_is_found_is_said_at_the_level_of_the_family() -> None:
     # sd of .1 0 -.01 is .0608276; of one comparison 3 seeds see 3.264 of it, of two 4.613 (integrated)
     assert "3 seeds find differences from 0.199 up" in answer([line[:2] for line in values])
     assert "3 seeds find differences from 0.281 up" in answer(values)
-    protocol = tables.protocol(rows_of(values), study_of(arms=3))
+    protocol = answers.protocol(rows_of(values), study_of(arms=3))
     assert any("80 % power at .05 / 2, the first step of Holm and so the Bonferroni bound" in line for line in protocol)
 
 
@@ -154,11 +154,11 @@ def test_scores_of_trials_that_are_not_complete_are_not_read(state: str) -> None
     table = tables.summary(rows, study_of(), METRIC)
     assert table.loc[1, "mean"] == pytest.approx(0.7)
     assert table.loc[1, "verdict"] == f"hole: 2 of 3 seeds (1 {state})"
-    assert f"(1 {state}): lr=1 seed 2." in tables.missing(rows, study_of())
+    assert f"(1 {state}): lr=1 seed 2." in answers.missing(rows, study_of())
 
 
 def answer(values: list[list[float | None]], **fields: Any) -> str:
-    return tables.answer(rows_of(values), study_of(arms=len(values[0]), seeds=len(values), **fields))
+    return answers.answer(rows_of(values), study_of(arms=len(values[0]), seeds=len(values), **fields))
 
 
 def test_answers() -> None:
@@ -179,16 +179,16 @@ def test_answers() -> None:
 
 def test_missing_names_the_trials_and_the_command() -> None:
     rows = rows_of([[0.6, 0.7], [0.6, None]])
-    assert tables.missing(rows, study_of(seeds=2)) == (
+    assert answers.missing(rows, study_of(seeds=2)) == (
         "1 of 4 trials is not complete (1 missing): lr=1 seed 1. "
         "To complete the study, run the same command again: python study/run.py --study lr"
     )
-    assert tables.missing(rows_of([[0.6, 0.7]]), study_of(seeds=1)) == ""
+    assert answers.missing(rows_of([[0.6, 0.7]]), study_of(seeds=1)) == ""
 
 
 def test_protocol_of_the_miniature(miniature_record: Path) -> None:
     study, rows = reader.load_study("schedules", miniature_record), reader.load("schedules", miniature_record)
-    protocol = "\n".join(tables.protocol(rows, study))
+    protocol = "\n".join(answers.protocol(rows, study))
     for words in (
         "n = 3 training seeds an arm (0, 1, 2)",
         "last step, EMA weights",
@@ -210,7 +210,7 @@ def test_mixed_evaluators_are_warned_of(tmp_path: Path) -> None:
     miniature.make(tmp_path)
     for path in sorted(tmp_path.glob("trials/*/result.json"))[:2]:
         path.write_text(json.dumps(json.loads(path.read_text()) | {"evaluator_kind": "official"}))
-    protocol = tables.protocol(reader.load("schedules", tmp_path), reader.load_study("schedules", tmp_path))
+    protocol = answers.protocol(reader.load("schedules", tmp_path), reader.load_study("schedules", tmp_path))
     assert any("different evaluators (" in line for line in protocol)
 
 
@@ -354,8 +354,8 @@ def test_published_values_stand_beside_the_arm(miniature_record: Path) -> None:
     # .88 - .60 against 1.96 sqrt((.1056 + .24) / 72) = .1358
     assert shown["published difference"].tolist() == ["-", "-", "+0.280, outside the noise of one evaluation (±0.136)"]
     assert "published" not in tables.readable(tables.summary(rows, study, METRIC), study, METRIC)
-    assert any("1.96 sqrt(p1 (1 - p1) / m" in line for line in tables.table_notes(rows, study, "accuracy/test"))
-    assert not any("1.96 sqrt" in line for line in tables.table_notes(rows, study, METRIC))
+    assert any("1.96 sqrt(p1 (1 - p1) / m" in line for line in answers.table_notes(rows, study, "accuracy/test"))
+    assert not any("1.96 sqrt" in line for line in answers.table_notes(rows, study, METRIC))
 
 
 def test_a_published_difference_inside_the_noise() -> None:
@@ -512,7 +512,7 @@ def test_each_setting_at_its_best_nuisance_value_by_hand() -> None:
     assert table.loc[1, "difference"] == pytest.approx(0.105)
     assert table.loc[1, "p Holm"] == pytest.approx(0.030292, abs=1e-6)
     assert table["verdict"].tolist() == ["baseline", "better"]
-    line = tables.nuisance_line(rows, study)
+    line = answers.nuisance_line(rows, study)
     assert line.startswith("Each drop_probability at its best guidance_scale of 2, chosen on accuracy/validation")
     assert "flatters validation itself" in line
     assert tables.readable(table)["chosen"].tolist() == table["chosen"].tolist()
@@ -520,13 +520,13 @@ def test_each_setting_at_its_best_nuisance_value_by_hand() -> None:
 
 def test_the_answer_of_a_crossed_study_is_read_where_nothing_was_chosen() -> None:
     rows, study = crossed()
-    assert tables.answer(rows, study).startswith(
+    assert answers.answer(rows, study).startswith(
         "In accuracy/test, with each drop_probability at its best guidance_scale (chosen on accuracy/validation), "
         "against drop_probability=0.0 (0.510), drop_probability=0.1 is better by 0.105 ["
     )
     without = study | {"nuisance": []}
     assert tables.best_of_nuisance(rows, without, METRIC).empty
-    assert "p=0.1 s=2.0" in tables.answer(rows, without)
+    assert "p=0.1 s=2.0" in answers.answer(rows, without)
 
 
 def test_a_setting_with_a_hole_among_its_candidates_is_not_compared() -> None:
@@ -567,16 +567,16 @@ def test_a_factor_varies_alone_where_two_arms_differ_in_nothing_else() -> None:
 def test_a_search_is_told_with_its_selection_score(tmp_path: Path) -> None:
     record = miniature.search(tmp_path)
     study, rows = reader.load_study("search", record), reader.load("search", record)
-    searched = tables.search_table(study)
+    searched = search_table.table(study)
     assert list(searched.columns) == ["trial", "state", "lr", "schedule", METRIC, "pruned at images", "chosen"]
     assert searched["state"].value_counts().to_dict() == {"complete": 18, "pruned": 5, "failed": 1}
     best = searched[searched["state"] == "complete"][METRIC].max()
     assert searched.loc[searched["chosen"] == "winner", METRIC].tolist() == [best]
-    shown = tables.readable_search(searched, study)
+    shown = search_table.readable(searched, study)
     assert shown.loc[7, [METRIC, "pruned at images"]].tolist() == ["-", "-"]
     assert shown.loc[3, "pruned at images"] == "16,000"
     mean = tables.summary(rows, study, METRIC).set_index("arm").loc["winner", "mean"]
-    protocol = "\n".join(tables.protocol(rows, study))
+    protocol = "\n".join(answers.protocol(rows, study))
     for words in (
         "Search: 24 of 24 search trials are done (18 complete, 5 pruned, 1 failed). A trial stops when",
         f"scored {best:.3f} in accuracy/validation on seed 0, the best of 18 complete trials chosen on that score, so",
@@ -590,7 +590,7 @@ def test_a_search_is_told_with_its_selection_score(tmp_path: Path) -> None:
         "in 18 trials, no test).",
     ):
         assert words in protocol
-    found = tables.answer(rows, study)
+    found = answers.answer(rows, study)
     assert "winner is better by 0.1" in found
     assert f"on fresh seeds; its selection score, the best of 18 and so flattered, was {best:.3f} (n = 3" in found
 
@@ -598,11 +598,11 @@ def test_a_search_is_told_with_its_selection_score(tmp_path: Path) -> None:
 def test_a_search_that_is_not_finished_has_no_answer(tmp_path: Path) -> None:
     record = miniature.search(tmp_path, finished=False)
     study, rows = reader.load_study("search", record), reader.load("search", record)
-    assert tables.answer(rows, study) == (
+    assert answers.answer(rows, study) == (
         "No answer yet: 23 of 30 search trials are done (18 complete, 4 pruned, 1 failed); the best so far, trial 16, "
         "has not been trained on fresh seeds."
     )
-    assert tables.search_table(study_of()).empty
+    assert search_table.table(study_of()).empty
 
 
 # --- writing -----------------------------------------------------------------------------------------
@@ -611,19 +611,19 @@ HOSTILE = pd.DataFrame({"arm": ["a|b<i>_x_ 50% & $y$ {z} \\ \x1b[31m"], "verdict
 
 
 def test_text_is_aligned_and_has_no_control_characters() -> None:
-    lines = tables.text(HOSTILE).splitlines()
+    lines = writing.text(HOSTILE).splitlines()
     assert "\x1b" not in "".join(lines)
     assert lines[0].index("verdict") == lines[2].index("x", 20)
 
 
 def test_markdown_escapes_cells() -> None:
-    line = tables.markdown(HOSTILE).splitlines()[2]
+    line = writing.markdown(HOSTILE).splitlines()[2]
     assert line.startswith(r"| a\|b&lt;i>\_x\_ 50% &amp; $y$")
-    assert tables.markdown(HOSTILE, ["n = 3"]).endswith("\n- n = 3\n")
+    assert writing.markdown(HOSTILE, ["n = 3"]).endswith("\n- n = 3\n")
 
 
 def test_latex_escapes_cells() -> None:
-    source = tables.latex(HOSTILE, ["50 % of\nit"])
+    source = writing.latex(HOSTILE, ["50 % of\nit"])
     assert r"a|b<i>\_x\_ 50\% \& \$y\$ \{z\} \textbackslash{} ?[31m & x \\" in source
     assert source.startswith("% 50 % of?it\n\\begin{tabular}{ll}\n\\toprule\n")
     assert source.endswith("\\bottomrule\n\\end{tabular}\n")
