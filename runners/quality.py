@@ -55,15 +55,14 @@ def memorisation(images_NHWC: Pixels, scenes: SceneData, device: torch.device) -
     }
 
 
-def diversity(config: TrialConfig, model: nn.Module, scenes: SceneData, device: torch.device) -> float:
-    """Mean distance between samples of one condition: 4 noises for each of the first 8 validation conditions."""
+def draws(config: TrialConfig, model: nn.Module, scenes: SceneData, device: torch.device) -> Pixels:
+    """Samples of one condition: 4 noises for each of the first 8 validation conditions, uint8 (4, 8, H, W, 3)."""
     conditions = scenes.lists["validation"][:CONDITIONS]
     c_NK = torch.from_numpy(multi_hot(conditions)).to(device, torch.float32)
-    images_SNHWC = sample.sample_list(config, model, "diversity", conditions, c_NK, DRAWS)
-    return pairwise(images_SNHWC)
+    return sample.sample_list(config, model, "diversity", conditions, c_NK, DRAWS)
 
 
-def pairwise(images_SNHWC: Pixels) -> float:
+def diversity(images_SNHWC: Pixels) -> float:
     """Mean distance over all pairs of the S draws of a condition, averaged over the N conditions."""
     rows_SND = images_SNHWC.reshape(*images_SNHWC.shape[:2], -1) / 255.0
     distances = [

@@ -10,6 +10,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -81,6 +82,14 @@ def _bars(alpha_bar_T: Floats, t: NDArray[np.int64]) -> tuple[Floats, Floats]:
     return ab, np.append(ab[1:], 1.0)
 
 
+class Noise(Protocol):
+    """What a sampler draws from: first the start of every image, then the noise of each step that adds some."""
+
+    def draw(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """The next noise, float32 (B, *shape), on the CPU."""
+        ...
+
+
 class KeyedNoise:
     """Normal noise from one CPU generator a condition, keyed by (list, condition, sampling seed).
 
@@ -99,6 +108,38 @@ class KeyedNoise:
     def draw(self, shape: tuple[int, ...]) -> torch.Tensor:
         """The next noise, float32 (B, *shape), on the CPU."""
         return torch.stack([torch.randn(shape, generator=generator) for generator in self.generators])
+
+
+class InterpolatedNoise:
+    """Between two noises of each condition in `frames` steps: only the start of the images of a row differs.
+
+    The noise that a stochastic sampler adds on the way is one for all frames, else every frame would differ by chance.
+    """
+
+    def __init__(self, first: Noise, last: Noise, frames: int) -> None:
+        self.first, self.last, self.frames = first, last, frames
+        self.started = False
+
+    def draw(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """The next noise, float32 (B * frames, *shape), on the CPU; the frames of a condition are neighbours."""
+        first = self.first.draw(shape)
+        if self.started:
+            return first.repeat_interleave(self.frames, 0)
+        self.started = True
+        between = slerp(first.flatten(1), self.last.draw(shape).flatten(1), torch.linspace(0, 1, self.frames))
+        return between.view(-1, *shape)
+
+
+def slerp(a_BD: torch.Tensor, b_BD: torch.Tensor, u_F: torch.Tensor) -> torch.Tensor:
+    """On the great circle from a to b (Shoemake 1985; Song et al. 2021 (DDIM), appendix D.5): (B, F, D).
+
+    A straight line would pass the centre, where normal noise of many dimensions never lies.
+    """
+    cosine_B = (a_BD * b_BD).sum(1) / (a_BD.norm(dim=1) * b_BD.norm(dim=1))
+    angle_B1 = torch.arccos(cosine_B)[:, None]
+    of_a_BF, of_b_BF = (1 - u_F) * angle_B1, u_F * angle_B1
+    mixed_BFD = of_a_BF.sin()[..., None] * a_BD[:, None] + of_b_BF.sin()[..., None] * b_BD[:, None]
+    return mixed_BFD / angle_B1.sin()[..., None]
 
 
 def noise_digest(list_name: str, conditions: Sequence[Sequence[str]], seeds: int, shape: tuple[int, ...]) -> str:
@@ -124,7 +165,7 @@ class SampleState:
 def sample(
     model: nn.Module,
     c_BK: torch.Tensor,
-    noise: KeyedNoise,
+    noise: Noise,
     image_shape: tuple[int, int, int],
     alpha_bar_T: Floats,
     sampler: str,
@@ -159,6 +200,21 @@ def sample(
         yield SampleState(step + 1, len(steps.t), int(t), x, x0)
 
 
+def sample_as(config: TrialConfig, model: nn.Module, c_BK: torch.Tensor, noise: Noise) -> Iterator[SampleState]:
+    """`sample` with the schedule, sampler, target, guidance and precision of `config`."""
+    return sample(
+        model,
+        c_BK,
+        noise,
+        (3, config.image_size, config.image_size),
+        alpha_bars(config.schedule, config.timesteps),
+        config.sampler,
+        config.prediction,
+        config.guidance_scale,
+        config.precision == "bf16",
+    )
+
+
 def to_uint8(x_BCHW: torch.Tensor) -> NDArray[np.uint8]:
     """[-1, 1] to 8 bits, clamped and rounded as a person sees it: uint8 (B, H, W, C)."""
     scaled = (x_BCHW.float().clamp(-1, 1) + 1) * 127.5
@@ -180,9 +236,6 @@ def sample_list(
     `c_NK` are the conditions as multi-hot rows on the model's device; `chunk` conditions go through the network
     together (0: by device).
     """
-    shape = (3, config.image_size, config.image_size)
-    alpha_bar_T = alpha_bars(config.schedule, config.timesteps)
-    autocast = config.precision == "bf16"
     # On a GPU a step of 512 guided images fills the device; on a CPU larger batches only leave the caches.
     chunk = chunk or (512 if c_NK.device.type == "cuda" else 64)
     numbered = list(enumerate(conditions))
@@ -192,18 +245,21 @@ def sample_list(
         for start in range(0, len(numbered), chunk):
             part = slice(start, start + chunk)
             noise = KeyedNoise(list_name, numbered[part], seed)
-            states = sample(
-                model,
-                c_NK[part],
-                noise,
-                shape,
-                alpha_bar_T,
-                config.sampler,
-                config.prediction,
-                config.guidance_scale,
-                autocast,
-            )
-            last = deque(states, maxlen=1)[0]
-            images.append(to_uint8(last.x_BCHW))
+            images.append(_last(sample_as(config, model, c_NK[part], noise)))
         passes.append(np.concatenate(images))
     return np.stack(passes)
+
+
+def interpolate(
+    config: TrialConfig, model: nn.Module, conditions: Sequence[Sequence[str]], c_NK: torch.Tensor, frames: int
+) -> NDArray[np.uint8]:
+    """Samples of each condition whose start moves from one noise to another: uint8 (N, frames, H, W, C)."""
+    first, last = (KeyedNoise("interpolation", list(enumerate(conditions)), seed) for seed in (0, 1))
+    noise = InterpolatedNoise(first, last, frames)
+    images = _last(sample_as(config, model, c_NK.repeat_interleave(frames, 0), noise))
+    return images.reshape(len(conditions), frames, *images.shape[1:])
+
+
+def _last(states: Iterator[SampleState]) -> NDArray[np.uint8]:
+    """The images that sampling ends with, uint8 (B, H, W, C)."""
+    return to_uint8(deque(states, maxlen=1)[0].x_BCHW)

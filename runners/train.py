@@ -1,7 +1,8 @@
 """Training as a generator: it yields progress; the caller logs, prunes, stops and saves.
 
-Shapes: N training images, B batch, K labels, T timesteps. Every random number of a step comes from a generator
-seeded with (training seed, step), so a training resumed at a step gives the numbers of the uninterrupted one.
+Shapes: N training images, B batch, K labels, T timesteps, D deciles of them. Every random number of a step comes from
+a generator seeded with (training seed, step), so a training resumed at a step gives the numbers of the uninterrupted
+one.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ from runners.diffusion import add_noise, at, drop_conditions, loss_weights, targ
 
 TRAINING_FORWARDS = 3.0  # FLOP of a training step in forward passes: the backward pass computes two products for one
 COUNTED_SAMPLES = 1000  # over which the share of dropped conditions is observed
+DECILES = 10  # of the timesteps, by which the error of the network's target is reported
 
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """Since the last report: mean loss and gradient norm; `images` and `seconds` since the start."""
+    """Since the last report: mean loss and gradient norm; `images` and `seconds` since the start.
+
+    `error_by_decile`: mean squared error of the network's target, unweighted, over the samples since the last report
+    whose t lies in decile k of [0, T); a decile that had none is left out.
+    """
 
     images: int
     total_images: int
@@ -37,6 +43,7 @@ class TrainProgress:
     lr: float
     seconds: float
     images_per_second: float
+    error_by_decile: dict[int, float]
 
 
 def step_seed(*parts: int | str) -> int:
@@ -146,6 +153,7 @@ def train(
     generator = torch.Generator(device)
     order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
     sums = torch.zeros(2, device=device)
+    errors_D2 = torch.zeros(DECILES, 2, device=device)
     steps_since = 0
     last_images, start, last_time = training.images, time.perf_counter(), time.perf_counter()
     size = min(config.batch_size, len(data_NCHW))
@@ -154,7 +162,7 @@ def train(
         order, index_B = _batch(order, step, size, config.seed, len(data_NCHW))
         generator.manual_seed(step_seed("step", config.seed, step))
         index_B = index_B.to(device)
-        loss, norm = _step(training, data_NCHW[index_B], c_NK[index_B], generator)
+        loss, norm = _step(training, data_NCHW[index_B], c_NK[index_B], generator, errors_D2)
         sums += torch.stack([loss, norm])
         steps_since += 1
         if training.images - last_images >= report_images or training.images >= config.total_images:
@@ -170,12 +178,19 @@ def train(
                 lr=learning_rate(config, training.images - config.batch_size),
                 seconds=now - start,
                 images_per_second=(training.images - last_images) / (now - last_time),
+                error_by_decile=_means(errors_D2),
             )
             # The caller's work between two reports (saving, scoring) is not training time.
             pause = time.perf_counter() - now
             start, last_time = start + pause, now + pause
             sums.zero_()
+            errors_D2.zero_()
             steps_since, last_images = 0, training.images
+
+
+def _means(errors_D2: torch.Tensor) -> dict[int, float]:
+    """Decile -> sum / count, of those with a count."""
+    return {decile: total / count for decile, (total, count) in enumerate(errors_D2.tolist()) if count}
 
 
 def _batch(
@@ -194,8 +209,12 @@ def _step(
     images_BCHW: torch.Tensor,
     c_BK: torch.Tensor,
     generator: torch.Generator,
+    errors_D2: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One optimiser step on uint8 images; returns (weighted loss, gradient norm), both on the device."""
+    """One optimiser step on uint8 images; returns (weighted loss, gradient norm), both on the device.
+
+    Adds each sample's error and 1 to the row of `errors_D2` that its timestep belongs to.
+    """
     config, device = training.config, training.device
     x0_BCHW = images_BCHW.float() / 127.5 - 1
     batch = len(x0_BCHW)
@@ -214,6 +233,8 @@ def _step(
         output = training.model(add_noise(x0_BCHW, eps_BCHW, ab_B111), t_B, drop_conditions(c_BK, drop_B))
     error_B = (output.float() - target(config.prediction, x0_BCHW, eps_BCHW, ab_B111)).square().mean((1, 2, 3))
     loss = (training.weight_T[t_B] * error_B).mean()
+    error_B = error_B.detach()
+    errors_D2.index_add_(0, t_B * DECILES // config.timesteps, torch.stack([error_B, torch.ones_like(error_B)], 1))
     loss.backward()
     norm = nn.utils.clip_grad_norm_(training.model.parameters(), config.clip_norm)
     for group in training.optimizer.param_groups:

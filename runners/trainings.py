@@ -197,6 +197,7 @@ def _line(progress: TrainProgress, seconds_before: float) -> dict[str, float]:
         "gradient_norm": progress.gradient_norm,
         "lr": progress.lr,
         "images_per_second": progress.images_per_second,
+        **{f"loss/t_{decile}": error for decile, error in progress.error_by_decile.items()},
     }
 
 

@@ -43,6 +43,9 @@ from runners.train import TRAINING_FORWARDS, step_seed
 Event = dict[str, Any]
 STRIP_CONDITION = ("red sphere", "cyan cylinder", "cyan cube")  # the denoising strip of two of the reports
 STRIP_FRAMES = 10
+INTERPOLATED = (("red sphere",), ("blue cube", "yellow cylinder"))
+INTERPOLATED_FRAMES = 8
+REAL_FEATURES = 200  # real images whose features are kept: as many as a map of dots can take
 CHECKPOINT_RULE = "weights of the last training step, no selection"
 
 
@@ -110,7 +113,7 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
     digests: dict[str, str] = {}
     outcomes: dict[str, NDArray[Any]] = {}
     classes: list[dict[str, Any]] = []
-    pixels: list[NDArray[np.uint8]] = []
+    pixels: dict[str, NDArray[np.uint8]] = {}
     shape = (3, config.image_size, config.image_size)
     real_NL = real_predictions(place.evaluator, place.data, place.device)
     real_asked_NL = scenes.labels_NK[scenes.held_out_indices]
@@ -125,7 +128,7 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
             scores[f"ceiling/{name}"] = evaluate.ceiling(asked_NL, real_NL, real_asked_NL)
             digests[f"noise_digest/{name}"] = sample.noise_digest(name, conditions, config.sampling_seeds, shape)
             classes += evaluate.by_class(name, predicted_KNL, asked_NL)
-            pixels.append(images_KNHWC[0])
+            pixels[name] = images_KNHWC[0]
             passes[1] += config.sampling_seeds * len(conditions)
         yield {"event": "sampling", "done": position + 1, "total": len(scenes.lists)}
     seconds = time.perf_counter() - start
@@ -137,9 +140,14 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
     np.savez_compressed(partial / "outcomes.npz", **outcomes)  # type: ignore[arg-type]
     save_classes(classes, partial / "classes.csv")
     save_strips(config, model, scenes, partial)
+    save_interpolation(config, model, partial / "interpolation.png")
+    real = real_features(place.evaluator, place.data, place.device)
+    save_features(judge()[0], pixels, scenes.lists, real, device, partial / "features.npz")
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
-    scores |= quality.memorisation(np.concatenate(pixels), scenes, device)
-    scores["diversity"] = quality.diversity(config, model, scenes, device)
+    scores |= quality.memorisation(np.concatenate(list(pixels.values())), scenes, device)
+    draws_SNHWC = quality.draws(config, model, scenes, device)
+    scores["diversity"] = quality.diversity(draws_SNHWC)
+    pictures.save(partial / "diversity.png", pictures.grid(np.concatenate(draws_SNHWC.swapaxes(0, 1)), quality.DRAWS))
     scores |= quality.denoising_errors(config, model, scenes, alpha_bar_T, device)
     save_schedule(alpha_bar_T, partial / "schedule.csv")
     result = {
@@ -197,6 +205,34 @@ def real_predictions(evaluator_path: str, data_path: str, device: str) -> NDArra
     return evaluator.predict(load_judge(evaluator_path)[0], scenes.images_NHWC[rows], scenes.labels_NK[rows], device)
 
 
+@functools.cache
+def real_features(evaluator_path: str, data_path: str, device: str) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+    """Evaluator features (N, D) and labels (N, 24) of held-out real images, one frame a scene: once a worker.
+
+    Scenes have three frames, of one, two and three objects and one after the other: every fourth image is of another
+    scene than the last and has another number of objects.
+    """
+    scenes = data.open_prepared(Path(data_path))
+    rows = scenes.held_out_indices[::4][:REAL_FEATURES]
+    features_ND = evaluator.features(load_judge(evaluator_path)[0], scenes.images_NHWC[rows], device)
+    return features_ND, scenes.labels_NK[rows]
+
+
+def save_features(
+    judge: evaluator.ResNet18,
+    pixels: dict[str, NDArray[np.uint8]],
+    lists: dict[str, list[data.Condition]],
+    real: tuple[NDArray[np.float16], NDArray[np.bool_]],
+    device: torch.device,
+    path: Path,
+) -> None:
+    """features.npz: features float16 (N, D), labels bool (N, 24), source (N,): the list's name, or "real"."""
+    parts = [evaluator.features(judge, np.concatenate(list(pixels.values())), device), real[0]]
+    labels = [*(data.multi_hot(lists[name]) for name in pixels), real[1]]
+    source = np.repeat([*pixels, "real"], [*map(len, pixels.values()), len(real[0])])
+    np.savez_compressed(path, features=np.concatenate(parts), labels=np.concatenate(labels), source=source)
+
+
 def save_classes(rows: list[dict[str, Any]], path: Path) -> None:
     """One row a list and label: asked, hits, named_unasked."""
     with path.open("w", newline="") as file:
@@ -217,10 +253,8 @@ def save_strips(config: TrialConfig, model: nn.Module, scenes: data.SceneData, f
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
     c_BK = torch.from_numpy(data.multi_hot([STRIP_CONDITION])).to(device, torch.float32)
     one = [(0, STRIP_CONDITION)]
-    arguments = (config.sampler, config.prediction, config.guidance_scale, config.precision == "bf16")
-    noise = sample.KeyedNoise("denoising", one, 0)
-    states = list(sample.sample(model, c_BK, noise, shape, alpha_bar_T, *arguments))
-    start = sample.KeyedNoise("denoising", one, 0).draw(shape)[0]  # the noise that `noise` drew first
+    states = list(sample.sample_as(config, model, c_BK, sample.KeyedNoise("denoising", one, 0)))
+    start = sample.KeyedNoise("denoising", one, 0).draw(shape)[0]  # what the sampler drew first
     chosen = [states[i] for i in np.linspace(0, len(states) - 1, STRIP_FRAMES - 1).round().astype(int)]
     rows = [
         pictures.visible([start, *(state.x_BCHW[0].cpu() for state in chosen)]),
@@ -234,6 +268,14 @@ def save_strips(config: TrialConfig, model: nn.Module, scenes: data.SceneData, f
     times = np.linspace(0, config.timesteps - 1, STRIP_FRAMES).round().astype(int)[1:]
     frames = [x0, *(diffusion.add_noise(x0, eps, torch.tensor(alpha_bar_T[t]).float()) for t in times)]
     pictures.save(folder / "noised.png", pictures.grid(sample.to_uint8(pictures.visible(frames)), STRIP_FRAMES))
+
+
+def save_interpolation(config: TrialConfig, model: nn.Module, path: Path) -> None:
+    """A row a condition: samples whose first noise moves from one to another on a great circle."""
+    device = next(model.parameters()).device
+    c_NK = torch.from_numpy(data.multi_hot(INTERPOLATED)).to(device, torch.float32)
+    images_NFHWC = sample.interpolate(config, model, INTERPOLATED, c_NK, INTERPOLATED_FRAMES)
+    pictures.save(path, pictures.grid(np.concatenate(images_NFHWC), INTERPOLATED_FRAMES))
 
 
 def save_schedule(alpha_bar_T: NDArray[np.float64], path: Path) -> None:

@@ -1,6 +1,6 @@
 """The record: what was run, read back as data; and its index in MLflow, which this module alone knows.
 
-    <record>/trials/<trial_key>/    config.json result.json metrics.jsonl environment.json images ... (the truth)
+    <record>/trials/<trial_key>/    the truth of one trial (its files: mlruns/README.md)
     <record>/studies/<study_id>/    study.json: question, arms, seeds, the trials and their keys
     <record>/cache/                 prepared data, stand-in evaluators, trainings with their checkpoints
     <record>/mlflow.db artifacts/   the MLflow index of the trials; <record>/optuna.db the same for Optuna

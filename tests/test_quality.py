@@ -51,7 +51,7 @@ def test_a_copy_is_memorised_and_a_new_image_is_not():
 def test_diversity_by_hand():
     """Two conditions with three draws each: 0, 51, 102 lie .2, .2 and .4 apart; three equal ones not at all."""
     draws = np.stack([flat(0, 7), flat(51, 7), flat(102, 7)])
-    assert quality.pairwise(draws) == pytest.approx((0.8 / 3 + 0) / 2)
+    assert quality.diversity(draws) == pytest.approx((0.8 / 3 + 0) / 2)
 
 
 class Knowing(torch.nn.Module):

@@ -137,6 +137,33 @@ def test_noise_depends_on_list_condition_and_seed_alone():
     assert abs(float(both.std()) - 1) < 0.1
 
 
+def test_interpolation_keeps_the_ends_and_the_length_of_the_noise():
+    """Half-way between orthogonal unit vectors lies (1, 1) / sqrt(2): a great circle, not a chord."""
+    a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    torch.testing.assert_close(sample.slerp(a, b, torch.tensor([0.5]))[0, 0], torch.tensor([0.5, 0.5]).sqrt())
+    first, last = (sample.KeyedNoise("i", CONDITIONS, seed).draw(SHAPE) for seed in (0, 1))
+    noise = sample.InterpolatedNoise(*(sample.KeyedNoise("i", CONDITIONS, seed) for seed in (0, 1)), frames=5)
+    start = noise.draw(SHAPE).view(2, 5, *SHAPE)
+    torch.testing.assert_close(start[:, 0], first)
+    torch.testing.assert_close(start[:, -1], last)
+    assert start.flatten(2).norm(dim=2).min() > 0.9 * start[:, [0, -1]].flatten(2).norm(dim=2).min()
+    step = noise.draw(SHAPE).view(2, 5, *SHAPE)
+    assert all(torch.equal(step[:, 0], step[:, frame]) for frame in range(5))
+    assert not torch.equal(step[0], step[1])
+
+
+def test_only_the_start_differs_between_interpolated_samples():
+    """The ends of a row are the samples of its two noises, also with a sampler that adds noise on the way."""
+    config = TrialConfig(image_size=8, timesteps=50, sampler="ddpm", guidance_scale=2.0)
+    names = [labels for _, labels in CONDITIONS]
+    rows = sample.interpolate(config, Net(), names, conditions(), 4)
+    assert rows.shape == (2, 4, 8, 8, 3)
+    assert np.array_equal(rows[:, 0], sample.sample_list(config, Net(), "interpolation", names, conditions(), 1)[0])
+    moves = np.abs(np.diff(rows.astype(float), axis=1)).mean((0, 2, 3, 4))
+    ends = np.abs(rows[:, -1].astype(float) - rows[:, 0]).mean()
+    assert 0 < moves.max() < ends  # neighbours are nearer to each other than the ends are
+
+
 def test_samples_do_not_depend_on_the_chunk():
     config = TrialConfig(image_size=8, timesteps=50, sampler="ddpm", guidance_scale=2.0)
     names = [["red cube"], ["blue sphere", "gray cube"]] * 3

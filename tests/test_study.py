@@ -80,7 +80,22 @@ def test_a_trial_folder_holds_all_of_a_trial(finished):
     assert TrialConfig.from_dict(json.loads((folder / "config.json").read_text())).trial_key == folder.name
     wanted = {f"grid_{name}.png" for name in ("validation", "test", "new_test", "unseen")}
     wanted |= {"denoising.png", "noised.png", "schedule_sheet.png", "outcomes.npz", "metrics.jsonl"}
+    wanted |= {"diversity.png", "interpolation.png", "features.npz"}
     assert wanted <= {path.name for path in folder.iterdir()}
+    sizes = {"diversity.png": (4, 8), "interpolation.png": (8, 2)}  # columns, rows
+    for name, (columns, lines) in sizes.items():
+        with Image.open(folder / name) as image:
+            assert image.size == (columns * 66 + 2, lines * 66 + 2)
+    features = np.load(folder / "features.npz")
+    assert dict(zip(*np.unique(features["source"], return_counts=True), strict=True)) == {
+        "validation": 64, "test": 32, "new_test": 32, "unseen": 136, "real": 4
+    }  # fmt: skip
+    assert features["features"].dtype == np.float16
+    assert len(features["features"]) == len(features["labels"]) == 268
+    assert features["labels"][features["source"] == "real"].sum(1).tolist() == [1, 2, 3, 1]  # a frame a scene
+    line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert all(line[f"loss/t_{decile}"] > 0 for decile in range(10) if f"loss/t_{decile}" in line)
+    assert any(name.startswith("loss/t_") for name in line)
     assert len(list((folder / "images/test").glob("*.png"))) == 32
     with Image.open(folder / "images/test/0.png") as image:
         assert image.size == (16, 16)

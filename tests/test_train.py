@@ -115,6 +115,26 @@ def test_drop_rate_is_what_was_asked():
     assert np.mean(spy.dropped) == pytest.approx(0.3, abs=0.03)  # s.e. .007
 
 
+@pytest.mark.parametrize("timesteps", [10, 3])
+def test_errors_are_told_apart_by_their_timesteps(timesteps):
+    """A network that says 0 about gray images misses v = sqrt(alpha_bar) eps: its error at t is alpha_bar_t."""
+
+    class Silent(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x, t, c):
+            return x * self.weight
+
+    config = TINY.replace(timesteps=timesteps, total_images=2000, batch_size=100, lr=1e-12)
+    gray = np.full((200, 16, 16, 3), 128, np.uint8), images_and_labels(200)[1]
+    bars = schedules.alpha_bars(config.schedule, timesteps)
+    for progress in train(Training(config, Silent(), torch.device("cpu")), *gray, 1000):
+        assert list(progress.error_by_decile) == [t * 10 // timesteps for t in range(timesteps)]
+        np.testing.assert_allclose(list(progress.error_by_decile.values()), bars, rtol=0.03)  # s.e. at most .005
+
+
 @pytest.mark.slow
 def test_four_images_can_be_over_fitted_and_a_wrong_condition_scores_near_chance():
     """A network that sees four images under four labels draws those four when asked for them.
@@ -176,7 +196,7 @@ def test_an_interrupted_folder_continues_and_ends_the_same(tmp_path, monkeypatch
         pass
     for name in ("ema.safetensors", "raw.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
-    kept = ("images", "loss", "lr", "accuracy/validation")
+    kept = ("images", "loss", "lr", "accuracy/validation", *(f"loss/t_{decile}" for decile in range(10)))
     curves = [
         [{key: line.get(key) for key in kept} for line in read_lines(tmp_path / run / trainings.CURVE)]
         for run in ("whole", "parts")
