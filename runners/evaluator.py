@@ -79,16 +79,11 @@ class ResNet18(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")  # He et al. 2015
 
-    def features(self, x_BCHW: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> (B, 8 x width): what the head sees of a picture."""
-        h_BCHW = self.maxpool(F.relu(self.bn1(self.conv1(x_BCHW))))
-        h_BCHW = self.layer4(self.layer3(self.layer2(self.layer1(h_BCHW))))
-        h_BD: Tensor = h_BCHW.mean((2, 3))
-        return h_BD
-
     def logits(self, x_BCHW: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, K) before the sigmoid, for a loss that is stable in low precision."""
-        y_BK: Tensor = self.fc[0](self.features(x_BCHW))
+        h_BCHW = self.maxpool(F.relu(self.bn1(self.conv1(x_BCHW))))
+        h_BCHW = self.layer4(self.layer3(self.layer2(self.layer1(h_BCHW))))
+        y_BK: Tensor = self.fc[0](h_BCHW.mean((2, 3)))
         return y_BK
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
@@ -156,19 +151,6 @@ def probabilities(
         for start in range(0, len(images_NHWC), batch_size)
     ]
     return np.concatenate(parts) if parts else np.empty((0, LABELS), np.float32)
-
-
-@torch.no_grad()
-def features(
-    model: ResNet18, images_NHWC: Images, device: str | torch.device = "cpu", batch_size: int = 256
-) -> npt.NDArray[np.float16]:
-    """(N, 8 x width) for N > 0: the last layer before the head. Moves `model` to `device` and into eval mode."""
-    model.to(device).eval()
-    parts = [
-        model.features(as_inputs(images_NHWC[start : start + batch_size], device)).half().cpu().numpy()
-        for start in range(0, len(images_NHWC), batch_size)
-    ]
-    return np.concatenate(parts)
 
 
 def top(probability_NK: npt.NDArray[np.float32], labels: Labels) -> Labels:

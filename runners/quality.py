@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from runners import diffusion, sample
+from runners import diffusion, evaluator, sample
 from runners.config import TrialConfig
 from runners.data import SceneData, multi_hot
 from runners.schedules import log_snr
@@ -71,6 +71,19 @@ def diversity(images_SNHWC: Pixels) -> float:
         for j in range(i + 1, len(rows_SND))
     ]
     return float(np.mean(distances))
+
+
+def features(judge: evaluator.ResNet18, images_NHWC: Pixels, device: torch.device) -> NDArray[np.float16]:
+    """What the evaluator's head is given, after its last block: float16 (N, 8 x width), N > 0."""
+    given: list[NDArray[np.float16]] = []
+
+    def keep(head: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        given.append(inputs[0].half().cpu().numpy())
+
+    hook = judge.fc[0].register_forward_pre_hook(keep)
+    evaluator.probabilities(judge, images_NHWC, device)
+    hook.remove()
+    return np.concatenate(given)
 
 
 @torch.no_grad()

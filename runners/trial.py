@@ -214,7 +214,8 @@ def real_features(evaluator_path: str, data_path: str, device: str) -> tuple[NDA
     """
     scenes = data.open_prepared(Path(data_path))
     rows = scenes.held_out_indices[::4][:REAL_FEATURES]
-    features_ND = evaluator.features(load_judge(evaluator_path)[0], scenes.images_NHWC[rows], device)
+    judge = load_judge(evaluator_path)[0]
+    features_ND = quality.features(judge, scenes.images_NHWC[rows], torch.device(device))
     return features_ND, scenes.labels_NK[rows]
 
 
@@ -227,7 +228,7 @@ def save_features(
     path: Path,
 ) -> None:
     """features.npz: features float16 (N, D), labels bool (N, 24), source (N,): the list's name, or "real"."""
-    parts = [evaluator.features(judge, np.concatenate(list(pixels.values())), device), real[0]]
+    parts = [quality.features(judge, np.concatenate(list(pixels.values())), device), real[0]]
     labels = [*(data.multi_hot(lists[name]) for name in pixels), real[1]]
     source = np.repeat([*pixels, "real"], [*map(len, pixels.values()), len(real[0])])
     np.savez_compressed(path, features=np.concatenate(parts), labels=np.concatenate(labels), source=source)
