@@ -12,6 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 COLUMN = 3.4  # inches: one column of a two-column page
 DOUBLE = 7.0  # inches: the page
@@ -21,6 +22,7 @@ GREY = "0.45"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1)), (0, (4, 1, 1, 1, 1, 1)))
+LINEAR = 5  # largest over smallest value up to which a logarithmic axis would have a tick or none
 MOST = 12  # arms that one page of images or one legend can take
 
 matplotlib.rcParams.update(
@@ -113,6 +115,17 @@ def ticks_1_2_5(low: float, high: float) -> list[float]:
     return [digit * 10.0**power for power in range(first, last + 1) for digit in digits]
 
 
+def log_y(axes: Axes) -> None:
+    """A logarithmic y axis with named ticks, where what is drawn spans enough to have two of them."""
+    low, high = axes.dataLim.intervaly
+    if not 0 < LINEAR * low < high:
+        return
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def arm_label(study: Mapping[str, Any], arm: str) -> str:
     """The arm's name; of a study with one factor its value alone, because the axis or legend names the factor."""
     factors = list(study.get("factors") or {})
@@ -130,6 +143,17 @@ def plain(text: object) -> str:
     printable = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(text))
     escaped = printable.replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def short_names(values: Sequence[object], width: int = 24) -> dict[object, str]:
+    """value -> its label: a call without its arguments where the names alone tell the calls apart, cut at `width`."""
+    words = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
+    names = [word.split("(")[0] for word in words]
+    labels = names if len(set(names)) == len(set(words)) else words
+    return {
+        value: plain(label if len(label) <= width else f"{label[: width - 1]}…")
+        for value, label in zip(values, labels, strict=True)
+    }
 
 
 def show_image(axes: Axes, path: str, missing: str = "not recorded") -> None:

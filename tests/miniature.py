@@ -286,6 +286,7 @@ def _result(config: TrialConfig, score: float) -> dict[str, Any]:
         result |= {f"ceiling/{name}": 0.96, f"noise_digest/{name}": f"noise of {name}"}
     result |= {"ceiling_images": 300, "memorised": 0.05, "nearest/generated": 0.11, "nearest/held_out": 0.12}
     result |= {f"x0_error/snr_{low}_{low + 2}": 0.02 * (8 - low) / 16 for low in (-4, -2, 0, 2)}
+    result |= {"diversity": round(0.21 - 0.02 * config.guidance_scale + 0.002 * config.seed, 4)}
     result |= {f"chance/{name}": 0.2 for name in OBJECTS} | {f"objects/{name}": n for name, n in OBJECTS.items()}
     seconds = round(0.12 * evaluations(config) * (1.1 if "ddpm" in config.sampler else 1.0) + 0.1 * config.seed, 3)
     result |= {"seconds/train": 600.0 + config.seed, "seconds/sample": seconds, "images": config.total_images}
@@ -307,7 +308,10 @@ def _curve(config: TrialConfig, rng: np.random.Generator, final: float) -> list[
             0.03 + 0.01 * SCHEDULES.index(config.schedule) + 0.4 * np.exp(-seen / 9000) + 0.003 * rng.standard_normal()
         )
         line = {"images": int(seen), "seconds": seen / pace, "loss": float(loss), "gradient_norm": 0.5}
-        line |= {"lr": 1e-4, "images_per_second": pace}
+        line |= {"lr": config.lr * min(1.0, (index + 1) / 4), "images_per_second": pace}
+        # Of decile k of t: an eps network finds little noise hard and much noise easy; decile 3 was not drawn at first.
+        shape = {f"loss/t_{decile}": float(loss * 0.6 ** (decile - 2)) for decile in range(10)}
+        line |= {name: value for name, value in shape.items() if index or name != "loss/t_3"}
         if index % 4 == 3:
             line["accuracy/validation"] = float(0.2 + (final - 0.25) * (1 - np.exp(-seen / 25000)))
         lines.append(line)

@@ -1,6 +1,7 @@
-"""Accuracy by guidance scale.
+"""Accuracy and diversity by guidance scale.
 
-One panel a list, one line a setting of the other factors; the scale that validation would choose is marked.
+One panel a list and one of the diversity of samples, which guidance trades for accuracy; one line a setting of the
+other factors; the scale that validation would choose is marked.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from analysis import intervals, style, tables
 from study import record as reader
 
 COLUMNS = ["list", "arm", "setting", "guidance_scale", "n", "mean", "low", "high", "chance", "chosen"]
+DIVERSITY = "diversity"  # stands among the lists; a record of an older version has none
+DISTANCE = "RMS distance (pixels of 0 to 1)"  # of what `diversity` is
 RING: dict[str, Any] = {
     "marker": "o",
     "linestyle": "",
@@ -34,7 +37,7 @@ def applies(study: Mapping[str, Any]) -> bool:
 
 
 def table(study_id: str, record: Path) -> pd.DataFrame:
-    """One row a list and arm with COLUMNS; an arm without a complete trial has no row."""
+    """One row a list (or DIVERSITY) and arm with COLUMNS; an arm without a complete trial has no row."""
     rows, study = reader.load(study_id, record), reader.load_study(study_id, record)
     others = [name for name in study.get("factors") or {} if name != "guidance_scale"]
     fields = tables.fields_of(rows, study, ["guidance_scale", *others])
@@ -44,8 +47,8 @@ def table(study_id: str, record: Path) -> pd.DataFrame:
         groups.setdefault(name, []).append(arm)
     best = set(tables.chosen(rows, study, {name: arms for name, arms in groups.items() if len(arms) > 1}).values())
     found = []
-    for name in tables.LISTS:
-        mean = intervals.means(tables.values(rows, study, f"accuracy/{name}"))
+    for name in (*tables.LISTS, DIVERSITY):
+        mean = intervals.means(tables.values(rows, study, name if name == DIVERSITY else f"accuracy/{name}"))
         chance = rows[f"chance/{name}"].mean() if f"chance/{name}" in rows else np.nan
         for index, arm in enumerate(study["arms"]):
             if mean.n[index]:
@@ -68,16 +71,26 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     handles = lines + marks[: 1 + bool(table["chosen"].any())]
     columns = style.legend_columns([str(line.get_label()) for line in handles])
     figure = style.figure(style.DOUBLE, 2.4 + 0.16 * -(-len(handles) // columns))
-    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
-    for axes, name in zip(panels, names, strict=True):
+    panels = dict(zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True))
+    for name, axes in panels.items():
         _panel(axes, table[table["list"] == name], settings, kept, looks)
         axes.set_title(name)
-    shown = table[["low", "high", "mean", "chance"]].to_numpy(dtype=float)
-    panels[0].set_ylim(max(np.nanmin(shown) - 0.03, -0.03), min(np.nanmax(shown) + 0.03, 1.03))
-    panels[0].set_ylabel("accuracy")
+    _share_accuracy([axes for name, axes in panels.items() if name != DIVERSITY], table[table["list"] != DIVERSITY])
+    if DIVERSITY in panels:
+        panels[DIVERSITY].set_ylabel(DISTANCE)
     figure.supxlabel("guidance_scale s in eps_u + s (eps_c - eps_u); s = 1 is unguided", fontsize=8)
     figure.legend(handles=handles, loc="outside upper center", ncols=columns)
     return figure
+
+
+def _share_accuracy(panels: list[Axes], table: pd.DataFrame) -> None:
+    """The lists are read against each other: one axis, named once."""
+    shown = table[["low", "high", "mean", "chance"]].to_numpy(dtype=float)
+    for axes in panels[1:]:
+        axes.sharey(panels[0])
+        axes.tick_params(labelleft=False)
+    panels[0].set_ylim(max(np.nanmin(shown) - 0.03, -0.03), min(np.nanmax(shown) + 0.03, 1.03))
+    panels[0].set_ylabel("accuracy")
 
 
 def _panel(
@@ -107,6 +120,8 @@ def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
         "Marks are means over training seeds, thin bars their own 95 % t intervals (n = "
         f"{table['n'].max()} at most); lines are moved a little sideways so that no bar hides another. "
     )
+    if (table["list"] == DIVERSITY).any():
+        text += "Diversity is the mean RMS distance between pictures of one condition, pixels from 0 to 1. "
     best = table[table["chosen"] & (table["list"] == tables.SELECTION.removeprefix("accuracy/"))]
     if best.empty:
         return text + "No best scale is marked: a scale of every setting has holes."

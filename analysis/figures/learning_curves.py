@@ -1,7 +1,7 @@
 """Learning curves.
 
-Training loss and validation accuracy against images seen, and validation accuracy against the clock. Arms that
-share their trainings (a guidance or sampler study) are one curve.
+Training loss, learning rate and validation accuracy against images seen, and validation accuracy against the clock.
+Arms that share their trainings (a guidance or sampler study) are one curve.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import EngFormatter
 
 from analysis import style
 from study import record as reader
 
 ACCURACY = "accuracy/validation"
-COLUMNS = ["arm", "seed", "train_key", "images", "seconds", "loss", ACCURACY, "chance"]
+COLUMNS = ["arm", "seed", "train_key", "images", "seconds", "loss", "lr", ACCURACY, "chance"]
 # Factors that change what the loss measures, so that arms cannot be compared by its height.
 RESCALES = {"schedule", "timesteps", "prediction", "weighting"}
 MIN_REPORTS = 2  # of a curve; fewer are drawn as points
@@ -40,11 +40,13 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
         return style.blank("no training has reported yet")
     sharing = trainings(table, study)
     named = style.spread(study, [arms[0] for arms in sharing])
-    labels = [_label(arms, study) for arms in sharing if arms[0] in named]
+    labels = [label(arms, study) for arms in sharing if arms[0] in named]
     labels += ["other arms"] if len(named) < len(sharing) else []
     columns = style.legend_columns(labels)
-    figure = style.figure(style.DOUBLE, 2.35 + 0.15 * -(-len(labels) // columns))
-    loss, images, clock = figure.subplots(1, 3)
+    figure = style.figure(style.DOUBLE, 2.75 + 0.15 * -(-len(labels) // columns))
+    grid = figure.add_gridspec(2, 3, height_ratios=[3, 1])
+    loss, images, clock = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[:, 1]), figure.add_subplot(grid[:, 2])
+    rate = figure.add_subplot(grid[1, 0], sharex=loss)
     others = {arms: curves for arms, curves in sharing.items() if arms[0] not in named}
     for index, curves in enumerate(others.values()):
         _faint(loss, curves, "images", "loss", "other arms" if index == len(others) - 1 else None)
@@ -54,15 +56,15 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
         if arms in others:
             continue
         look = style.line_style(study, arms[0])
-        _band(loss, curves, "images", "loss", look, _label(arms, study))
+        _band(loss, curves, "images", "loss", look, label(arms, study))
         _band(images, curves, "images", ACCURACY, look)
         _band(clock, curves.assign(minutes=curves["seconds"] / 60), "minutes", ACCURACY, look)
-    _axes(loss, "training images seen", "training loss (MSE)")
+    _learning_rate(rate, sharing, others, study)
+    _axes(loss, "", "training loss (MSE)")
+    _axes(rate, "training images seen", "learning rate")
+    loss.tick_params(labelbottom=False)
     if (table["loss"] > 0).any():
-        loss.set_yscale("log")
-        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        loss.yaxis.set_minor_formatter(NullFormatter())
+        style.log_y(loss)
     if RESCALES & set(study.get("factors") or {}):
         loss.set_title("not on one scale across arms", color=style.GREY, fontsize=7)
     _axes(images, "training images seen", "validation accuracy")
@@ -82,6 +84,29 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def _learning_rate(
+    axes: Axes,
+    sharing: Mapping[tuple[str, ...], pd.DataFrame],
+    others: Mapping[tuple[str, ...], pd.DataFrame],
+    study: Mapping[str, Any],
+) -> None:
+    """The learning rate of each training's first seed (it is set, not measured); one black line where all agree."""
+    firsts = {arms: _first(curves, "images", "lr") for arms, curves in sharing.items()}
+    if len({tuple(zip(line["images"], line["lr"], strict=True)) for line in firsts.values()}) == 1 < len(firsts):
+        line = next(iter(firsts.values()))
+        axes.plot(line["images"], line["lr"], color="black", linewidth=1)
+        axes.set_title("the same in every arm", color=style.GREY, fontsize=7)
+    else:
+        for arms, line in firsts.items():
+            faint = {"color": "0.75", "linewidth": 0.6, "zorder": 1}
+            axes.plot(line["images"], line["lr"], **(faint if arms in others else style.line_style(study, arms[0])))
+    if all(line.empty for line in firsts.values()):
+        axes.text(0.5, 0.5, "not recorded", ha="center", va="center", color=style.GREY, transform=axes.transAxes)
+    axes.set_ylim(bottom=0)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(0, 0), useMathText=True)
+    axes.yaxis.get_offset_text().set_fontsize(6.5)
+
+
 def trainings(table: pd.DataFrame, study: Mapping[str, Any]) -> dict[tuple[str, ...], pd.DataFrame]:
     """Arms that share their trainings -> the curves of those trainings, in the study's order."""
     sharing: dict[frozenset[str], list[str]] = {}
@@ -92,7 +117,7 @@ def trainings(table: pd.DataFrame, study: Mapping[str, Any]) -> dict[tuple[str, 
     return {tuple(arms): table[table["arm"] == arms[0]] for arms in sharing.values()}
 
 
-def _label(arms: tuple[str, ...], study: Mapping[str, Any]) -> str:
+def label(arms: tuple[str, ...], study: Mapping[str, Any]) -> str:
     """The arm; for arms that share a training what their names share, or the first and how many more."""
     first = style.arm_label(study, arms[0])
     if len(arms) == 1:
@@ -135,8 +160,12 @@ def _band(axes: Axes, curves: pd.DataFrame, x: str, y: str, look: dict[str, Any]
 
 def _faint(axes: Axes, curves: pd.DataFrame, x: str, y: str, label: str | None = None) -> None:
     """A training that the legend has no room for: its first seed, in grey."""
-    first = curves[curves["seed"] == curves["seed"].min()].dropna(subset=[x, y]).sort_values(x)
+    first = _first(curves, x, y)
     axes.plot(first[x], first[y], color="0.75", linewidth=0.6, zorder=1, label=label)
+
+
+def _first(curves: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    return curves[curves["seed"] == curves["seed"].min()].dropna(subset=[x, y]).sort_values(x)
 
 
 def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
@@ -149,14 +178,14 @@ def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
         if arms[0] not in named:
             continue
         last = curves.sort_values("images").groupby("seed").last()
-        end = f"{_label(arms, study)}: loss {last['loss'].mean():.4f}"
+        end = f"{label(arms, study)}: loss {last['loss'].mean():.4f}"
         if last[ACCURACY].notna().any():
             end += f", validation accuracy {last[ACCURACY].mean():.3f}"
         ends.append(f"{end} (n = {len(last)})")
     return (
         "Thin lines are trainings (one a seed), thick lines their means, bands run from the smallest to the largest "
         "seed. Left: losses of different schedules, T, targets or weightings are not on one scale; compare the shape, "
-        "not the height. Middle and right: accuracy in training is measured with few-step DDIM on the validation list, "
-        f"and is no final score. At the last report, {'; '.join(ends)}."
+        "not the height; under it the learning rate. Middle and right: accuracy in training is measured with few-step "
+        f"DDIM on the validation list, and is no final score. At the last report, {'; '.join(ends)}."
         + (f" {len(sharing) - len(named)} more are in grey, one seed each." if len(named) < len(sharing) else "")
     )

@@ -1,0 +1,127 @@
+"""Search trials in parallel coordinates.
+
+One vertical axis a parameter of the search and one of the value; one line a trial, coloured by its value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis import style, tables
+from analysis.figures import search_slices
+
+DARK_IS_LARGE, DARK_IS_SMALL = matplotlib.colormaps["cividis_r"], matplotlib.colormaps["cividis"]
+MOST_AXES = 8
+
+
+def applies(study: Mapping[str, Any]) -> bool:
+    return search_slices.applies(study)
+
+
+def table(study_id: str, record: Path) -> pd.DataFrame:
+    """As of `search_slices`: one row a search trial, one column a parameter."""
+    return search_slices.table(study_id, record)
+
+
+def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
+    names = search_slices.parameters(table)[:MOST_AXES]
+    shown = table[table["value"].notna()]
+    if shown.empty or not names:
+        return style.blank("no search trial has a value yet" if study.get("search") else "the study is no search")
+    figure = style.figure(style.DOUBLE, 3.0)
+    axes = figure.subplots()
+    heights = np.stack([_height(axes, place, table, name)[shown.index] for place, name in enumerate(names)], axis=1)
+    scale = Normalize(shown["value"].min(), shown["value"].max())
+    value = _height(axes, len(names), table, "value")[shown.index]
+    points = np.concatenate([heights, value[:, None]], axis=1)
+    colours = DARK_IS_SMALL if study["metric"].startswith(tables.SMALLER_IS_BETTER) else DARK_IS_LARGE
+    _lines(axes, points, shown, scale, colours)
+    axes.set_xticks(range(len(names) + 1), [*(style.plain(name) for name in names), style.plain(study["metric"])])
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.set(xlim=(-0.1, len(names) + 0.35), ylim=(-0.04, 1.04), yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.grid(False)
+    shades = matplotlib.cm.ScalarMappable(scale, colours)
+    bar = figure.colorbar(shades, ax=axes, label=style.plain(study["metric"]), pad=0.01, aspect=30, fraction=0.04)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def _height(axes: Axes, place: int, table: pd.DataFrame, name: str) -> np.ndarray[Any, Any]:
+    """Where each trial crosses the axis at `place`, from 0 to 1; draws that axis and its labels."""
+    axes.axvline(place, color="0.35", linewidth=0.8, zorder=3)
+    if search_slices.is_number(table[name]):
+        change = np.log if name != "value" and search_slices.is_log(table[name]) else np.asarray
+        values = change(table[name].to_numpy(dtype=np.float64))
+        low, high = np.nanmin(values), np.nanmax(values)
+        ticks = _ticks(table[name], change is np.log)
+        at, labels = (change(np.array(ticks)) - low) / max(high - low, 1e-12), [f"{tick:g}" for tick in ticks]
+        heights = (values - low) / max(high - low, 1e-12)
+    else:
+        levels = list(dict.fromkeys(table[name].dropna()))
+        at = (np.arange(len(levels)) + 0.5) / len(levels)
+        labels = list(style.short_names(levels, 18).values())
+        # Trials of one choice are fanned out by their number: a bundle shows how many there are.
+        fan = 0.5 * (table["trial"].to_numpy() / max(table["trial"].max(), 1) - 0.5) / len(levels)
+        heights = table[name].map(dict(zip(levels, at, strict=True))).to_numpy(dtype=np.float64) + fan
+    back = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+    for height, label in zip(at, labels, strict=True):
+        if -0.001 <= height <= 1.001:
+            axes.plot([place - 0.012, place + 0.012], [height, height], color="0.35", linewidth=0.8, zorder=4)
+            axes.text(place + 0.03, height, label, fontsize=6.5, va="center", zorder=5, bbox=back)
+    return np.asarray(heights)
+
+
+def _ticks(column: pd.Series, log: bool) -> list[float]:
+    """A few values to name on the axis; those that were tried where there are few."""
+    values = np.unique(column.dropna().to_numpy(dtype=np.float64))
+    if len(values) <= 6:
+        return [float(value) for value in values]
+    if not log:
+        return [float(tick) for tick in MaxNLocator(5).tick_values(values[0], values[-1])]
+    return [tick for tick in style.ticks_1_2_5(values[0], values[-1]) if values[0] <= tick <= values[-1]]
+
+
+def _lines(axes: Axes, points: np.ndarray[Any, Any], shown: pd.DataFrame, scale: Normalize, colours: Colormap) -> None:
+    """Complete trials by their value, the best dark; the others faint and grey; the winner thick."""
+    x = np.arange(points.shape[1])
+    paths = [np.column_stack([x, row]) for row in points]
+    complete = (shown["state"] == "complete").to_numpy()
+    faint = [path for path, whole in zip(paths, complete, strict=True) if not whole]
+    axes.add_collection(LineCollection(faint, colors="0.7", linewidths=0.6, linestyles="--", zorder=1))
+    whole = [path for path, whole in zip(paths, complete, strict=True) if whole]
+    of_value = colours(scale(shown["value"].to_numpy()))
+    axes.add_collection(LineCollection(whole, colors=of_value[complete], linewidths=1.0, zorder=2))
+    for index in np.flatnonzero(shown["winner"].to_numpy()):
+        axes.plot(x, points[index], color=of_value[index], linewidth=3.5, zorder=2.5)
+
+
+def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
+    names, shown = search_slices.parameters(table), table[table["value"].notna()]
+    if shown.empty or not names:
+        return "No search trial has a value yet." if study.get("search") else "The study is no search."
+    others = int((shown["state"] != "complete").sum())
+    text = (
+        f"One line a search trial (n = {len(shown)} with a value, one training each), from its parameters on the left "
+        f"to its {study['metric']} on the right, in the colour of that value; {others} that were stopped early are "
+        "dashed in grey. Numbers run upwards, on a logarithmic axis where they look searched so; choices are fanned "
+        "out in the order of the trials."
+    )
+    if len(names) > MOST_AXES:
+        text += f" Drawn are {MOST_AXES} of {len(names)} parameters."
+    winner = shown[shown["winner"]]
+    if len(winner):
+        text += f" The thick line is the winner, trial {winner.iloc[0]['trial']} ({winner.iloc[0]['value']:.3f})."
+    return text
