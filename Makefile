@@ -4,18 +4,22 @@ RECORD ?= mlruns
 STUDY ?= schedules
 BIN := .venv/bin
 
-.PHONY: study test ui report lint bench
+.PHONY: study test ui dashboard report lint bench
 study: .venv/ready
-	$(BIN)/python study/run.py --study $(STUDY) --record $(RECORD)
+	$(BIN)/python study/run.py --study $(STUDY) --record "$(RECORD)"
 
 test: .venv/ready
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 ui: .venv/ready
-	$(BIN)/mlflow ui --backend-store-uri sqlite:///$(abspath $(RECORD))/mlflow.db --workers 1 --host 127.0.0.1
+	$(BIN)/python study/ui.py --record "$(RECORD)"
+
+dashboard: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dashboard]'
+	$(BIN)/python study/ui.py --record "$(RECORD)" --optuna
 
 report: .venv/ready
-	$(BIN)/python analysis/report.py --record $(RECORD)
+	$(BIN)/python analysis/report.py --record "$(RECORD)"
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -155,21 +155,39 @@ def main(arguments: list[str] | None = None) -> int:
 
 def print_answer(study: Mapping[str, Any], record: Path) -> None:
     """The table of the study's metric, the answer, what limits it and what is missing, on the terminal."""
-    from analysis import answers, caveats, factorial, search_table, tables, writing
+    from analysis import writing
+
+    shown, answer, lines = _answer(study, record)
+    print("\n\n".join(writing.text(table) for table in shown) + f"\n\n{answer}")
+    for line in lines:
+        print(line)
+
+
+def answer_markdown(study: Mapping[str, Any], record: Path) -> str:
+    """The same in Markdown, the answer first."""
+    from analysis import writing
+
+    shown, answer, lines = _answer(study, record)
+    notes = [*[()] * (len(shown) - 1), lines]
+    tables = [writing.markdown(table, under) for table, under in zip(shown, notes, strict=True)]
+    return "\n".join([*map(writing.markdown_text, answer.splitlines()), "", *tables])
+
+
+def _answer(study: Mapping[str, Any], record: Path) -> tuple[list[pd.DataFrame], str, list[str]]:
+    """The tables of the study's metric as they are read, the answer, and the lines under it."""
+    from analysis import answers, caveats, factorial, search_table, tables
 
     rows = reader.load(study["study_id"], record)
     shown = [tables.readable(tables.summary(rows, study, study["metric"]), study, study["metric"])]
     if len(best := tables.best_of_nuisance(rows, study, study["metric"])):
         shown.append(tables.readable(best))
-    print("\n\n".join(writing.text(table) for table in shown) + f"\n\n{answers.answer(rows, study)}")
     lines = search_table.lines(rows, study) if study.get("search") else []
     if shares := factorial.line(rows, study):
         lines.append(shares)
     lines += [f"Warning: {line}" for line in caveats.warnings(rows[rows["state"] == "complete"], study)]
     if lacking := answers.missing(rows, study):
         lines.append(lacking)
-    for line in lines:
-        print(line)
+    return shown, answers.answer(rows, study), lines
 
 
 if __name__ == "__main__":

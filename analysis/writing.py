@@ -17,13 +17,13 @@ def text(shown: pd.DataFrame) -> str:
 
 def markdown(shown: pd.DataFrame, notes: Sequence[str] = ()) -> str:
     """A GitHub table, and the notes as a list under it."""
-    escaped = [[_markdown(cell) for cell in row] for row in shown.to_numpy()]
+    escaped = [[markdown_text(cell) for cell in row] for row in shown.to_numpy()]
     lines = [list(shown.columns), ["---"] * len(shown.columns), *escaped]
     table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return table + ("\n" if notes else "") + "".join(f"- {_markdown(note)}\n" for note in notes)
+    return table + ("\n" if notes else "") + "".join(f"- {markdown_text(note)}\n" for note in notes)
 
 
-def _markdown(cell: object) -> str:
+def markdown_text(cell: object) -> str:
     """No cell boundary, HTML, link or emphasis out of an untrusted name."""
     escaped = _printable(cell).replace("&", "&amp;").replace("<", "&lt;")
     return "".join(f"\\{letter}" if letter in "\\|*_`[" else letter for letter in escaped)

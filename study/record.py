@@ -10,6 +10,7 @@ Reading needs neither torch nor MLflow: `load("schedules")` is a DataFrame with 
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sqlite3
@@ -31,6 +32,11 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # the tables that it makes are no news
 
 TAG_LIMIT = 5000  # characters of a tag that every store of MLflow takes
+CURVE = "curve/"  # before MLflow's names of the learning curves: a name without it is a score of the finished trial
+NOTE = "mlflow.note.content"  # the tag that the UI shows as description, as Markdown
+CHARTS_FIRST = ("accuracy", f"{CURVE}accuracy", CURVE.rstrip("/"))  # of the sections into which the UI puts charts
+RUN_NAME = "attributes.`Run Name`"  # the UI's name of that column
+SAVED_VIEW = "mlflow.sharedViewState."  # the tags in which the UI's button "Views" keeps what it saves
 DEFAULT_RECORD = Path(__file__).resolve().parent.parent / "mlruns"
 
 
@@ -149,15 +155,18 @@ class MlflowIndex:
 
         record = record.resolve()
         database = record / "mlflow.db"
+        self.record, self.study_id, self.question = record, study_id, question
         self.client: MlflowClient = MlflowClient(tracking_uri=f"sqlite:///{database}")
         experiment = self.client.get_experiment_by_name(study_id)
         if experiment is None:
             # The first call made the tables; from here on readers (the UI) do not block the writer.
             with sqlite3.connect(database) as connection:
                 connection.execute("PRAGMA journal_mode=wal")
+            for unused in self.client.search_experiments(filter_string="name = 'Default'"):
+                self.client.delete_experiment(unused.experiment_id)
             location = (record / "artifacts" / study_id).as_uri()
             self.experiment_id = self.client.create_experiment(study_id, location)
-            self.client.set_experiment_tag(self.experiment_id, "mlflow.note.content", question)
+            self.client.set_experiment_tag(self.experiment_id, NOTE, question)
             # Without its kind the UI takes an experiment for one of language models.
             self.client.set_experiment_tag(self.experiment_id, "mlflow.experimentKind", "custom_model_development")
         else:
@@ -191,10 +200,11 @@ class MlflowIndex:
 
     def start_launch(self, name: str, description: str, tags: Mapping[str, str], files: Mapping[str, str]) -> str:
         """The parent run of a launch; `files` become text artifacts (git diff, installed versions)."""
+        self._save_views()
         run = self.client.create_run(
             self.experiment_id,
             run_name=name,
-            tags={"kind": "launch", "mlflow.note.content": description, **tags},
+            tags={"kind": "launch", NOTE: description, **tags},
         )
         for file, text in files.items():
             self.client.log_text(run.info.run_id, text, file)
@@ -215,12 +225,12 @@ class MlflowIndex:
         return str(run.info.run_id)
 
     def log_lines(self, run_id: str, lines: Iterable[Mapping[str, float]]) -> None:
-        """Learning-curve lines as metrics whose step is the number of images seen."""
+        """Learning-curve lines as metrics `curve/<name>` whose step is the number of images seen."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         metrics = [
-            Metric(name, _finite(value), now, int(line["images"]))
+            Metric(CURVE + name, _finite(value), now, int(line["images"]))
             for line in lines
             for name, value in line.items()
             if name != "images"
@@ -233,10 +243,10 @@ class MlflowIndex:
         from mlflow.entities import Metric, RunTag
 
         result = read_json(folder / "result.json")
-        last = int(result["images"])
         now = int(time.time() * 1000)
         numbers = {name: value for name, value in result.items() if isinstance(value, int | float)}
-        metrics = [Metric(name, _finite(value), now, last) for name, value in numbers.items()]
+        # A metric of step 0 alone is a bar in the UI's charts; any other step makes it a line of one point.
+        metrics = [Metric(name, _finite(value), now, 0) for name, value in numbers.items()]
         texts = {name: str(value) for name, value in result.items() if isinstance(value, str) and value}
         tags = [RunTag(name, value) for name, value in (texts | read_json(folder / "environment.json")).items()]
         self.client.log_batch(run_id, metrics=metrics, tags=tags)
@@ -260,13 +270,77 @@ class MlflowIndex:
         self.client.set_tag(run_id, "pruned", f"after {images:,} images")
         self.client.set_terminated(run_id, "KILLED")
 
-    def finish_launch(self, run_id: str, status: str, report: Path | None = None, warnings: Iterable[str] = ()) -> None:
-        """Status FINISHED, FAILED or KILLED; the report's folder as artifacts of the parent run, warnings as a tag."""
+    def finish_launch(
+        self,
+        run_id: str,
+        status: str,
+        report: Path | None = None,
+        warnings: Iterable[str] = (),
+        answer: str = "",
+    ) -> None:
+        """Status FINISHED, FAILED or KILLED; the report's folder as artifacts of the parent run, warnings as a tag.
+
+        `answer`, in Markdown, describes the parent run and, under its question, the experiment.
+        """
+        self._save_views()
+        if answer:
+            self.client.set_tag(run_id, NOTE, _shortened(answer))
+            self.client.set_experiment_tag(self.experiment_id, NOTE, _shortened(f"{self.question}\n\n{answer}"))
         if report is not None:
             self.client.log_artifacts(run_id, str(report), "report")
         if text := "\n".join(warnings):
             self.client.set_tag(run_id, "warnings", text[:TAG_LIMIT])
         self.client.set_terminated(run_id, status)
+
+    def _save_views(self) -> None:
+        """Two saved views of the experiment's runs, because the UI's own choice of columns has no number in it.
+
+        `trials`: every trial, best first, with what differs and its scores; charts of the scores, then the learning
+        curves, then the rest. `arms`: the same with the means of each arm's seeds. The words are those of MLflow 3.
+        """
+        from runners.data import LISTS
+
+        study = load_study(self.study_id, self.record)
+        searched = (study.get("search") or {}).get("trials", [])
+        factors = dict.fromkeys([*study["factors"], *(name for trial in searched for name in trial["params"])])
+        scores = dict.fromkeys([study["metric"], *(f"accuracy/{name}" for name in LISTS)])
+        shown = [f"params.`{name}`" for name in [*factors, "seed"]] + [f"metrics.`{name}`" for name in scores]
+        trials = {
+            "searchFilter": "tags.kind = 'trial'",
+            "orderByKey": f"metrics.`{study['metric']}`",
+            "orderByAsc": False,
+            "selectedColumns": shown,
+            "columnOrder": [RUN_NAME, *shown],
+            "columnWidths": {RUN_NAME: 260} | dict.fromkeys(shown, 140),
+            "runsHiddenMode": "FIRST_20_RUNS",
+            "compareRunSections": [{"uuid": name, "name": name, "display": True} for name in CHARTS_FIRST],
+            "compareRunCharts": [],  # a chart of every metric is added to its section, and sections to these
+            "isAccordionReordered": True,
+        }
+        means = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
+        arms = trials | {"groupBy": means, "selectedColumns": [name for name in shown if name != "params.`seed`"]}
+        for key, state in (("trials", trials), ("arms", arms)):
+            view = {"name": key.capitalize(), "createdAt": int(time.time() * 1000), "state": json.dumps(state)}
+            self.client.set_experiment_tag(self.experiment_id, SAVED_VIEW + key, json.dumps(view))
+
+
+def pages(record: Path, address: str) -> dict[str, str]:
+    """study_id -> where a UI at `address` ("http://127.0.0.1:5000") shows its trials, the latest experiment first."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{record.resolve()}/mlflow.db")
+    # Without the type of workflow the UI opens on its pages for language models.
+    query = "workflowType=machine_learning&viewStateShareKey=trials"
+    experiments = client.search_experiments(order_by=["creation_time DESC"])
+    return {found.name: f"{address}/#/experiments/{found.experiment_id}/runs?{query}" for found in experiments}
+
+
+def _shortened(text: str) -> str:
+    """What a tag takes of a Markdown text, in whole lines."""
+    rest = "\n\nAll of it is in the artifact report/index.html."
+    if len(text) <= TAG_LIMIT:
+        return text
+    return text[: TAG_LIMIT - len(rest)].rpartition("\n")[0] + rest
 
 
 def _finite(value: float) -> float:

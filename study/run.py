@@ -262,14 +262,14 @@ def tell(plan: Plan, paths: Paths, last: dict[str, Any]) -> int:
     print()
     report.print_answer(study, paths.record)
     print(f"\nreport:    {page}\nfigures:   {page.parent / 'figures'}\ntables:    {page.parent / 'tables'}")
-    mlflow = Path(sys.executable).with_name("mlflow")
-    store = f"sqlite:///{paths.record}/mlflow.db"
-    print(f"MLflow UI: {mlflow} ui --backend-store-uri {store} --workers 1 --host 127.0.0.1")
+    command = [sys.executable, str(ROOT / "study" / "ui.py"), "--record", str(paths.record)]
+    print(f"MLflow UI: {shlex.join(command)}")
     complete = rows[rows["state"] == "complete"]
     failures = len(rows) - len(complete)
     if last:
         status = "FAILED" if failures else "FINISHED"
-        last["index"].finish_launch(last["parent"], status, page.parent, caveats.warnings(complete, study))
+        answer = report.answer_markdown(study, paths.record)
+        last["index"].finish_launch(last["parent"], status, page.parent, caveats.warnings(complete, study), answer)
     if failures:
         print(
             f"\n{failures} of {len(rows)} trials are not complete; tracebacks are in {paths.record}/trials/*.failed. "

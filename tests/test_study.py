@@ -67,7 +67,7 @@ def test_it_tells_what_it_does_and_what_came_out(finished):
     assert re.search(r"trial \d of 3 \| .*images/s \| .* left", done.stdout)
     assert all(arm in table_of(done.stdout) for arm in ARMS)
     assert (record / "studies/schedules-smoke/report/index.html").is_file()
-    assert f"mlflow ui --backend-store-uri sqlite:///{record}/mlflow.db --workers 1 --host 127.0.0.1" in done.stdout
+    assert f"study/ui.py --record {record}" in done.stdout
     assert "Warning" not in done.stderr
 
 
@@ -163,7 +163,7 @@ def test_mlflow_is_an_index_of_the_folders(finished):
             assert found.data.metrics[name] == pytest.approx(result[name])
         assert found.data.tags["evaluator_kind"] == "stand-in"
         assert len(found.data.tags["git_sha"]) in (7, 40)
-        losses = index.get_metric_history(found.info.run_id, "loss")
+        losses = index.get_metric_history(found.info.run_id, "curve/loss")
         lines = read_lines(folder / "metrics.jsonl")
         assert [(metric.step, metric.value) for metric in losses] == [
             (line["images"], line["loss"]) for line in lines if "loss" in line
@@ -180,6 +180,7 @@ def test_optuna_holds_every_trial(finished):
     trials = optuna_study(record).trials
     assert {trial.state for trial in trials} == {optuna.trial.TrialState.COMPLETE}
     assert sorted(trial.params["schedule"] for trial in trials) == ["cosine", "linear", "squaredcos_cap_v2"]
+    assert {(*trial.params, trial.user_attrs["seed"]) for trial in trials} == {("schedule", 0)}
     rows = reader.load("schedules", record).set_index("trial_key")
     for trial in trials:
         assert trial.value == pytest.approx(rows.loc[trial.user_attrs["trial_key"], "accuracy/validation"])
