@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from runners.config import TrialConfig
 from study.plan import SEARCH_SEED, WINNER, Plan, Trial
 from study.space import Choice, Dimension
 
-LAST_SEED = 2**31 - 1
 STARTUP_TRIALS = 10  # drawn at random before TPE models anything (Bergstra et al. 2011; optuna's default)
 PRUNE_AFTER = 5  # finished trials before any is pruned
 RUNG = 0.3  # share of the training before which nothing is pruned: ranks at 30 % agree with the last at about .86
@@ -60,6 +60,9 @@ class OptunaStudy:
         )
         self.study.set_user_attr("question", self.plan.spec.question)
         self.study.set_user_attr("metric", self.plan.spec.metric)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.study.set_metric_names([self.plan.spec.metric])  # what a dashboard writes on its axes
 
     @property
     def _trials(self) -> list[FrozenTrial]:
@@ -81,8 +84,11 @@ class GridStudy(OptunaStudy):
         self._grow_choices()
 
     def _distributions(self, seen: Mapping[str, BaseDistribution]) -> dict[str, BaseDistribution]:
-        """Each factor's values, old and new, and the seed."""
-        found: dict[str, BaseDistribution] = {"seed": IntDistribution(0, LAST_SEED)}
+        """Each factor's values, old and new.
+
+        The seed is an attribute, no parameter: a replication would crowd the factors out of a dashboard's importance.
+        """
+        found: dict[str, BaseDistribution] = {}
         for name, values in self.plan.design.factors.items():
             old = seen.get(name)
             before = list(old.choices) if isinstance(old, CategoricalDistribution) else []
@@ -132,7 +138,7 @@ class GridStudy(OptunaStudy):
             by_state.setdefault(frozen.state, set()).add(frozen.user_attrs.get("trial_key", ""))
         for trial in self.plan.trials:
             key = trial.config.trial_key
-            attrs = {"trial_key": key, "arm": trial.arm}
+            attrs = {"trial_key": key, "arm": trial.arm, "seed": trial.seed}
             if key in complete:
                 if key not in by_state.get(TrialState.COMPLETE, set()):
                     self._add(self._params(trial), attrs, TrialState.COMPLETE, complete[key])
