@@ -282,7 +282,6 @@ class MlflowIndex:
 
         `answer`, in Markdown, describes the parent run and, under its question, the experiment.
         """
-        self._save_views()
         if answer:
             self.client.set_tag(run_id, NOTE, _shortened(answer))
             self.client.set_experiment_tag(self.experiment_id, NOTE, _shortened(f"{self.question}\n\n{answer}"))
@@ -329,10 +328,13 @@ def pages(record: Path, address: str) -> dict[str, str]:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{record.resolve()}/mlflow.db")
-    # Without the type of workflow the UI opens on its pages for language models.
-    query = "workflowType=machine_learning&viewStateShareKey=trials"
-    experiments = client.search_experiments(order_by=["creation_time DESC"])
-    return {found.name: f"{address}/#/experiments/{found.experiment_id}/runs?{query}" for found in experiments}
+    found = {}
+    for experiment in client.search_experiments(order_by=["creation_time DESC"]):
+        # Without the type of workflow the UI opens on its pages for language models.
+        query = "workflowType=machine_learning"
+        query += "&viewStateShareKey=trials" if f"{SAVED_VIEW}trials" in experiment.tags else ""
+        found[experiment.name] = f"{address}/#/experiments/{experiment.experiment_id}/runs?{query}"
+    return found
 
 
 def _shortened(text: str) -> str:
