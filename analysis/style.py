@@ -58,7 +58,7 @@ def figure(width: float = DOUBLE, height: float = 2.4) -> Figure:
 def blank(message: str) -> Figure:
     """What is drawn when there is nothing to draw yet."""
     empty = figure(COLUMN, 1.0)
-    empty.text(0.5, 0.5, plain(message), ha="center", va="center", color=GREY)
+    empty.text(0.5, 0.5, wrapped(plain(message), 48), ha="center", va="center", color=GREY)
     return empty
 
 

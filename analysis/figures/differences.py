@@ -24,7 +24,9 @@ from study import record as reader
 COLUMNS = ["metric", "arm", "against", "n", "planned", "difference", "low", "high", "p Holm", "verdict", "margin"]
 SEPARATED = ("better", "worse")
 WORDS = {"open": "not separated", "no error": "no error known", "hole": "hole", "one": "one training"}
+UNKNOWN = {"color": style.GREY, "marker": "o"}  # an arm that the study does not list
 LABEL = 28  # letters of an arm on one line
+NAMED = 6  # differences that the caption writes out; all are in the tables
 REACH = 2.5  # times the largest difference seen: an interval may leave the panel beyond that, but not squeeze it
 
 
@@ -66,14 +68,14 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     height = sum(0.14 + 0.12 * (label.count("\n") + 1) for label in labels)
     figure = style.figure(style.DOUBLE, 1.05 + height)
     widths = [1.7, *[1.0] * (len(metrics) - 1)]
-    panels = figure.subplots(1, len(metrics), sharex=True, sharey=True, squeeze=False, width_ratios=widths)[0]
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False, width_ratios=widths)[0]
     for axes, name in zip(panels, metrics, strict=True):
         _panel(axes, table[table["metric"] == name], study)
+        axes.set_xlim(_limits(table))
         axes.xaxis.set_major_locator(MaxNLocator(6 if axes is panels[0] else 3))
         axes.set_title(style.plain(name.removeprefix("accuracy/")))
     panels[0].set_yticks(range(len(labels)), labels, linespacing=1.05)
     panels[0].set_ylim(len(labels) - 0.4, -0.6)
-    panels[0].set_xlim(_limits(table))
     words = panels[0].secondary_yaxis("right")
     words.set_yticks(range(len(labels)), [_word(row) for row in compared.itertuples()])
     words.tick_params(length=0)
@@ -104,12 +106,15 @@ def _panel(axes: Axes, compared: pd.DataFrame, study: Mapping[str, Any]) -> None
     if np.isfinite(margin):
         axes.axvspan(-margin, margin, color="0.93", linewidth=0, zorder=0)
     axes.axvline(0, color="black", linewidth=0.8)
-    for place, row in enumerate(compared.itertuples()):
-        look = looks.get(row.arm, {"color": style.GREY, "marker": "o"})
-        if np.isfinite(row.low):
-            axes.plot([row.low, row.high], [place, place], color=look["color"], linewidth=1.2)
-        face = look["color"] if row.verdict in SEPARATED else "white"
-        axes.plot(row.difference, place, look["marker"], color=look["color"], markerfacecolor=face, markersize=4.5)
+    rows = pd.DataFrame([looks.get(arm, UNKNOWN) for arm in compared["arm"]])
+    rows = rows.join(compared.reset_index(drop=True))
+    rows["face"] = rows["color"].where(rows["verdict"].isin(SEPARATED), "white")
+    whole = rows[rows["low"].notna()]
+    axes.hlines(whole.index, whole["low"], whole["high"], colors=whole["color"], linewidth=1.2)
+    # One collection a marker: a line an arm takes seconds when there are many.
+    for marker, marks in rows[rows["difference"].notna()].groupby("marker"):
+        colours = {"facecolor": marks["face"], "edgecolor": marks["color"]}
+        axes.scatter(marks["difference"], marks.index, s=20, marker=marker, zorder=3, **colours)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}" if abs(x) > 1e-9 else "0"))
@@ -150,10 +155,10 @@ def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
         f"{row.arm} {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}] {_word(row)}"
         for row in first[first["difference"].notna()].itertuples()
     ]
-    more = f"; and {len(listed) - style.MOST} more" if len(listed) > style.MOST else ""
+    more = f"; and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
     return (
         f"Marks are means of the differences seed by seed (n = {planned}), bars their 95 % t intervals, each for one "
         "comparison; filled marks are better or worse by the paired t test at .05 after Holm over the arms of a list. "
         "An interval that leaves 0 out may therefore be not separated; one that leaves the panel is cut off. "
-        f"{table['metric'].iloc[0]}: {'; '.join(listed[: style.MOST]) or 'no comparison is complete'}{more}.{lacking}"
+        f"{table['metric'].iloc[0]}: {'; '.join(listed[:NAMED]) or 'no comparison is complete'}{more}.{lacking}"
     )

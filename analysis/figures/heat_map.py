@@ -26,7 +26,7 @@ COLUMNS = ["list", "arm", "row", "column", "n", "planned", "mean", "low", "high"
 COLOURS = matplotlib.colormaps["cividis"]  # Nunez et al. 2018: even steps, the same for colour-blind readers
 NARROW = 18  # letters under a panel that takes a quarter of the page
 MOST_CELLS = 12  # in a row that leave room for their numbers
-DARK = 0.45  # relative luminance below which white is read better than black
+DARK = 0.179  # relative luminance L where black, (L + .05) / .05, and white, 1.05 / (L + .05), are equally clear
 
 
 def applies(study: Mapping[str, Any]) -> bool:
@@ -130,8 +130,9 @@ def _panel(axes: Axes, cells: pd.DataFrame, down: list[Any], across: list[Any], 
 
 
 def _ink(colour: tuple[float, float, float]) -> str:
-    """Black or white, whichever is read on `colour` (luminance of ITU-R BT.709)."""
-    return "white" if float(np.dot((0.2126, 0.7152, 0.0722), colour)) < DARK else "black"
+    """Black or white, whichever is read on the sRGB `colour`, by its relative luminance (WCAG 2.1)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return "white" if float(np.dot((0.2126, 0.7152, 0.0722), linear)) < DARK else "black"
 
 
 def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ noise the loss comes from. Arms that share their trainings are one line.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,10 @@ def table(study_id: str, record: Path) -> pd.DataFrame:
     long["t / T"] = long["t / T"].astype(float)
     found = long.merge(rows[["arm", "seed", "train_key"]], on=["arm", "seed"])
     parts = []
-    for _, part in found.groupby(["arm", "t / T"], sort=False):
-        over = intervals.means(part[["loss"]].to_numpy(dtype=float))
-        parts.append(part.assign(n=over.n[0], mean=over.mean[0], low=over.low[0], high=over.high[0]))
+    for _, part in found.groupby("t / T"):
+        seeds = part.pivot(index="seed", columns="arm", values="loss")
+        of_arm = pd.DataFrame({"arm": seeds.columns, **dataclasses.asdict(intervals.means(seeds.to_numpy()))})
+        parts.append(part.merge(of_arm, on="arm"))
     return pd.concat(parts, ignore_index=True)[COLUMNS]
 
 

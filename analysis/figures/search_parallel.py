@@ -36,16 +36,18 @@ def table(study_id: str, record: Path) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     names = search_slices.parameters(table)[:MOST_AXES]
-    shown = table[table["value"].notna()]
+    shown = table[table["value"].notna()].sort_values("value", kind="stable")
     if shown.empty or not names:
         return style.blank("no search trial has a value yet" if study.get("search") else "the study is no search")
     figure = style.figure(style.DOUBLE, 3.0)
     axes = figure.subplots()
     heights = np.stack([_height(axes, place, table, name)[shown.index] for place, name in enumerate(names)], axis=1)
-    scale = Normalize(shown["value"].min(), shown["value"].max())
+    complete = shown.loc[shown["state"] == "complete", "value"]
+    scale = Normalize(complete.min(), complete.max()) if len(complete) else Normalize()
     value = _height(axes, len(names), table, "value")[shown.index]
     points = np.concatenate([heights, value[:, None]], axis=1)
-    colours = DARK_IS_SMALL if study["metric"].startswith(tables.SMALLER_IS_BETTER) else DARK_IS_LARGE
+    smaller = study["metric"].startswith(tables.SMALLER_IS_BETTER)
+    colours = DARK_IS_SMALL if smaller else DARK_IS_LARGE
     _lines(axes, points, shown, scale, colours)
     axes.set_xticks(range(len(names) + 1), [*(style.plain(name) for name in names), style.plain(study["metric"])])
     axes.xaxis.tick_top()
@@ -87,7 +89,7 @@ def _height(axes: Axes, place: int, table: pd.DataFrame, name: str) -> np.ndarra
 def _ticks(column: pd.Series, log: bool) -> list[float]:
     """A few values to name on the axis; those that were tried where there are few."""
     values = np.unique(column.dropna().to_numpy(dtype=np.float64))
-    if len(values) <= 6:
+    if len(values) <= 10:
         return [float(value) for value in values]
     if not log:
         return [float(tick) for tick in MaxNLocator(5).tick_values(values[0], values[-1])]
@@ -95,7 +97,7 @@ def _ticks(column: pd.Series, log: bool) -> list[float]:
 
 
 def _lines(axes: Axes, points: np.ndarray[Any, Any], shown: pd.DataFrame, scale: Normalize, colours: Colormap) -> None:
-    """Complete trials by their value, the best dark; the others faint and grey; the winner thick."""
+    """Complete trials in the colour of their value, the largest on top; the others faint; the winner thick."""
     x = np.arange(points.shape[1])
     paths = [np.column_stack([x, row]) for row in points]
     complete = (shown["state"] == "complete").to_numpy()
