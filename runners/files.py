@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+MANIFEST = "files.json"
+# What libraries say that hide errno.ENOSPC: safetensors, and NumPy's tofile ("1000 requested and 262 written").
+FULL = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written")
 
 
 def write_aside(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call `write(temporary path)`, force it to the disk, then rename: a reader sees the old file or the new one."""
+    """Call `write(temporary path)`, force it to the disk, then rename: a reader sees the old file or the new one.
+
+    When anything fails, the temporary file is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -22,6 +32,27 @@ def write_aside(path: Path, write: Callable[[Path], Any]) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force a folder's names to the disk: a rename lasts only then."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised from, says that the disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if FULL.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -32,20 +63,109 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """A file of JSON lines, in place of the one that is there."""
+    write_aside(path, partial(Path.write_text, data="".join(map(_line, lines)), encoding="utf-8"))
+
+
 def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Add JSON lines to a file."""
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
+    """Add JSON lines to a file and force them to the disk: all of them, or none where that fails.
+
+    A last line that a kill cut short goes, or the next one would be a part of it.
+    """
+    content = "".join(map(_line, lines)).encode()
+    with path.open("ab+", buffering=0) as file:
+        end = _end_of_whole_lines(file)
+        file.truncate(end)
+        try:
+            while content:  # a disk that fills up takes a part first
+                content = content[file.write(content) :]
+            os.fsync(file.fileno())
+        except BaseException:
+            file.truncate(end)
+            raise
+
+
+def _end_of_whole_lines(file: IO[bytes]) -> int:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 1))
+    if file.read(1) in (b"", b"\n"):
+        return size
+    file.seek(0)
+    return file.read().rfind(b"\n") + 1
+
+
+def _line(value: Mapping[str, Any]) -> str:
+    return json.dumps(value) + "\n"
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON lines of a file, none if it is missing; a line that a kill cut short ends them."""
+    """The JSON lines of a file, none if it is missing; a line that is no object (a kill cut it short) ends them."""
     lines: list[dict[str, Any]] = []
     if not path.is_file():
         return lines
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except ValueError:
             break
+        if not isinstance(line, dict):
+            break
+        lines.append(line)
     return lines
+
+
+# --- folders that say what they hold ------------------------------------------------------------------
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path) -> None:
+    """files.json: the SHA-256 of every file under `folder`, by its path.
+
+    Those that lie in the folder itself are forced to the disk. Hundreds of single pictures would take a second and can
+    be drawn again: that they are whole, the digests say.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    for path in paths:
+        if path.parent == folder:
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+    write_json(folder / MANIFEST, {path.relative_to(folder).as_posix(): sha256(path) for path in paths})
+
+
+def damaged(folder: Path) -> dict[str, str]:
+    """File -> "missing", "changed" or "unreadable", of what files.json lists; empty when all is as it was written.
+
+    Files that came later are not its business. A folder without files.json (older ones have none) has nothing to
+    compare: only its result.json is looked at.
+    """
+    try:
+        listed = read_json(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
+        found = {name: _state(folder / name, digest) for name, digest in listed.items()}
+    except (OSError, ValueError, AttributeError):
+        return {MANIFEST: "unreadable"}
+    if "result.json" not in found:
+        found["result.json"] = _readable(folder / "result.json")
+    return {name: state for name, state in found.items() if state}
+
+
+def _state(path: Path, digest: str) -> str:
+    try:
+        return "" if sha256(path) == digest else "changed"
+    except FileNotFoundError:
+        return "missing"
+    except OSError:
+        return "unreadable"
+
+
+def _readable(path: Path) -> str:
+    try:
+        return "" if isinstance(read_json(path), dict) else "unreadable"
+    except FileNotFoundError:
+        return "missing"
+    except (OSError, ValueError):
+        return "unreadable"

@@ -6,9 +6,15 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import IO
+
+from runners import pulse
+
+LOOK_SECONDS = 0.1  # between two looks at a lock that another process holds
 
 
 class Held(Exception):
@@ -16,23 +22,37 @@ class Held(Exception):
 
 
 @contextlib.contextmanager
-def lock(path: Path, wait: bool = False) -> Iterator[None]:
+def lock(path: Path, wait: bool = False, shared: bool = False) -> Iterator[None]:
     """Hold the lock of `path`. The kernel frees it when the process ends, however it ends.
 
-    Raises Held when another process has it and `wait` is off.
+    `shared` locks exclude the others only. Raises Held when another process has it and `wait` is off. Who waits is
+    alive, and can be asked to end.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            file.seek(0)
-            try:
-                holder = json.loads(file.read())
-            except ValueError:
-                holder = {"pid": "unknown", "since": "just now"}
-            raise Held(f"by process {holder['pid']} since {holder['since']}") from error
+        while not _taken(file, shared):
+            if not wait:
+                raise Held(_holder(file))
+            pulse.beat()
+            time.sleep(LOOK_SECONDS)
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "since": datetime.now().isoformat(" ", "seconds")}))
         file.flush()
         yield
+
+
+def _taken(file: IO[str], shared: bool) -> bool:
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        holder = json.loads(file.read())
+        return f"by process {holder['pid']} since {holder['since']}"
+    except (ValueError, TypeError, KeyError):
+        return "by process unknown since just now"
