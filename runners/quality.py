@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from runners import diffusion, evaluator, sample
+from runners import diffusion, evaluator, pulse, sample
 from runners.config import TrialConfig
 from runners.data import SceneData, multi_hot
 from runners.schedules import log_snr
@@ -37,6 +37,7 @@ def nearest(images_NHWC: Pixels, references_MHWC: Pixels, device: torch.device) 
         b_MD = _rows(references_MHWC[start : start + CHUNK], device)
         square_NM = (a_ND**2).sum(1, keepdim=True) - 2 * a_ND @ b_MD.T + (b_MD**2).sum(1)
         best_N = torch.minimum(best_N, square_NM.min(1).values)
+        pulse.beat()
     distance_N: Floats = (best_N.clamp(min=0) / a_ND.shape[1]).sqrt().double().cpu().numpy()
     return distance_N
 

@@ -10,6 +10,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from runners import memory, pulse
 from runners.config import Call, TrialConfig, nearest
 from runners.diffusion import guide, x0_and_eps
 from runners.schedules import alpha_bars
@@ -197,6 +199,7 @@ def sample(
         x = steps.x0[step] * x0 + steps.eps[step] * eps + steps.xt[step] * x
         if steps.sigma[step] > 0:
             x = x + steps.sigma[step] * noise.draw(image_shape).to(device)
+        pulse.beat()
         yield SampleState(step + 1, len(steps.t), int(t), x, x0)
 
 
@@ -222,6 +225,12 @@ def to_uint8(x_BCHW: torch.Tensor) -> NDArray[np.uint8]:
     return images
 
 
+def chunk_of(device: torch.device) -> int:
+    """Conditions that go through the network together."""
+    # On a GPU a step of 512 guided images fills the device; on a CPU larger batches only leave the caches.
+    return 512 if device.type == "cuda" else 64
+
+
 def sample_list(
     config: TrialConfig,
     model: nn.Module,
@@ -234,10 +243,11 @@ def sample_list(
     """One image a condition and sampling seed, with the sampler and guidance of `config`: uint8 (seeds, N, H, W, C).
 
     `c_NK` are the conditions as multi-hot rows on the model's device; `chunk` conditions go through the network
-    together (0: by device).
+    together (0: by device, and half as many each time that memory runs out).
     """
-    # On a GPU a step of 512 guided images fills the device; on a CPU larger batches only leave the caches.
-    chunk = chunk or (512 if c_NK.device.type == "cuda" else 64)
+    if not chunk:
+        attempt = partial(sample_list, config, model, list_name, conditions, c_NK, seeds)
+        return memory.halving(attempt, chunk_of(c_NK.device), c_NK.device)[0]
     numbered = list(enumerate(conditions))
     passes = []
     for seed in range(seeds):

@@ -19,13 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from runners import schedules
+from runners import memory, schedules
 from runners.config import TrialConfig
 from runners.diffusion import add_noise, at, drop_conditions, loss_weights, target
 
 TRAINING_FORWARDS = 3.0  # FLOP of a training step in forward passes: the backward pass computes two products for one
 COUNTED_SAMPLES = 1000  # over which the share of dropped conditions is observed
 DECILES = 10  # of the timesteps, by which the error of the network's target is reported
+EXPLODED = 1e6  # mean loss of a report; targets have unit variance and answering 0 costs at most gamma, about 5
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class TrainProgress:
     images_per_second: float
     error_by_decile: dict[int, float]
 
+    @property
+    def diverged(self) -> bool:
+        """The loss is not finite, or a thousand standard deviations off: nothing comes back from there."""
+        return not self.loss <= EXPLODED
+
 
 def step_seed(*parts: int | str) -> int:
     """A 63-bit seed from its parts: neighbouring steps get unrelated generators."""
@@ -62,7 +68,8 @@ def learning_rate(config: TrialConfig, images: int) -> float:
 
 
 class Training:
-    """Weights, their average, the optimiser and the count of images: all the state of one training.
+    """Weights, their average, the optimiser, the count of images and the report in progress: all the state of one
+    training, so that one loaded between any two steps goes on, and reports, as if it had never stopped.
 
     Its tables are what every step reads, and it counts what the steps did with them: `treatment` tells from the
     running objects, not from the config, what the factors came to.
@@ -86,6 +93,12 @@ class Training:
             self.model.parameters(), decay=0.5 ** (config.batch_size / config.ema_halflife_images), foreach=True
         )
         self.images = 0
+        self.seconds = 0.0  # spent in steps
+        self.sums = torch.zeros(2, device=device)  # of loss and gradient norm since the last report
+        self.errors_D2 = torch.zeros(DECILES, 2, device=device)  # sum and number of samples since the last report
+        self.steps_since = 0
+        self.reported = (0, 0.0)  # images and seconds at the last report
+        self.micro_batch = 0  # images that go through the network at once where memory ran out; 0: the whole batch
         self.beta_T = schedules.betas(config.schedule, config.timesteps)
         bars = schedules.bars_of(self.beta_T)
         weights = loss_weights(config.weighting, config.prediction, bars)
@@ -97,7 +110,8 @@ class Training:
 
     def treatment(self) -> dict[str, Any]:
         """What the training has really done: T, the betas' digest, the share of dropped conditions among the first
-        samples (at least COUNTED_SAMPLES of them, or all), parameters, timesteps that no sample had."""
+        samples (at least COUNTED_SAMPLES of them, or all), parameters, timesteps that no sample had; where memory ran
+        out, the size of the parts in which a batch went through the network."""
         return {
             "timesteps": len(self.alpha_bar_T),
             "beta_digest": schedules.digest(self.beta_T),
@@ -105,6 +119,7 @@ class Training:
             "counted_samples": self.counted,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "never_drawn": torch.nonzero(~self.drawn_T).flatten().tolist(),
+            **({"micro_batch": self.micro_batch} if self.micro_batch else {}),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,6 +128,12 @@ class Training:
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "images": self.images,
+            "seconds": self.seconds,
+            "sums": self.sums,
+            "errors_D2": self.errors_D2,
+            "steps_since": self.steps_since,
+            "reported": self.reported,
+            "micro_batch": self.micro_batch,
             "drawn_T": self.drawn_T,
             "dropped": self.dropped,
             "counted": self.counted,
@@ -123,7 +144,11 @@ class Training:
         self.ema.load_state_dict(state["ema"])
         self.ema.to(self.device)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.images = int(state["images"])
+        self.images, self.seconds = int(state["images"]), float(state["seconds"])
+        self.sums, self.steps_since = state["sums"].to(self.device), int(state["steps_since"])
+        self.errors_D2 = state["errors_D2"].to(self.device)
+        self.reported = state["reported"]
+        self.micro_batch = int(state["micro_batch"])
         self.drawn_T = state["drawn_T"].to(self.device)
         self.dropped = state["dropped"].to(self.device)
         self.counted = int(state["counted"])
@@ -142,50 +167,58 @@ def train(
     images_NHWC: NDArray[np.uint8],
     labels_NK: NDArray[np.bool_],
     report_images: int = 10_000,
-) -> Iterator[TrainProgress]:
-    """Train until `total_images` are drawn; yields about every `report_images` images and at the end.
+) -> Iterator[TrainProgress | None]:
+    """Train until `total_images` are drawn. Yields after every step: a report about every `report_images` images and
+    at the end, None otherwise; at each of them `training` can be saved.
 
-    The images stay on the device as uint8. Raises FloatingPointError when the loss is no longer finite.
+    The images stay on the device as uint8. Raises FloatingPointError after a report that has `diverged`.
     """
     config, device = training.config, training.device
     data_NCHW = torch.from_numpy(np.ascontiguousarray(images_NHWC.transpose(0, 3, 1, 2))).to(device)
     c_NK = torch.from_numpy(np.ascontiguousarray(labels_NK)).to(device, torch.float32)
     generator = torch.Generator(device)
     order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
-    sums = torch.zeros(2, device=device)
-    errors_D2 = torch.zeros(DECILES, 2, device=device)
-    steps_since = 0
-    last_images, start, last_time = training.images, time.perf_counter(), time.perf_counter()
     size = min(config.batch_size, len(data_NCHW))
     while training.images < config.total_images:
+        start = time.perf_counter()
         step = training.images // size
         order, index_B = _batch(order, step, size, config.seed, len(data_NCHW))
         generator.manual_seed(step_seed("step", config.seed, step))
         index_B = index_B.to(device)
-        loss, norm = _step(training, data_NCHW[index_B], c_NK[index_B], generator, errors_D2)
-        sums += torch.stack([loss, norm])
-        steps_since += 1
-        if training.images - last_images >= report_images or training.images >= config.total_images:
-            mean_loss, mean_norm = (sums / steps_since).tolist()
-            if not math.isfinite(mean_loss):
-                raise FloatingPointError(f"the loss is {mean_loss} after {training.images:,} images: lower lr.")
-            now = time.perf_counter()
-            yield TrainProgress(
-                images=training.images,
-                total_images=config.total_images,
-                loss=mean_loss,
-                gradient_norm=mean_norm,
-                lr=learning_rate(config, training.images - config.batch_size),
-                seconds=now - start,
-                images_per_second=(training.images - last_images) / (now - last_time),
-                error_by_decile=_means(errors_D2),
-            )
-            # The caller's work between two reports (saving, scoring) is not training time.
-            pause = time.perf_counter() - now
-            start, last_time = start + pause, now + pause
-            sums.zero_()
-            errors_D2.zero_()
-            steps_since, last_images = 0, training.images
+        loss, norm = _step(training, data_NCHW[index_B], c_NK[index_B], generator)
+        training.sums += torch.stack([loss, norm])
+        training.steps_since += 1
+        due = training.images - training.reported[0] >= report_images or training.images >= config.total_images
+        means = (training.sums / training.steps_since).tolist() if due else []  # waits for the device
+        # The caller's work between two steps (saving, scoring) is not training time.
+        training.seconds += time.perf_counter() - start
+        if not due:
+            yield None
+            continue
+        progress = _report(training, *means)
+        yield progress
+        if progress.diverged:
+            raise FloatingPointError(f"the loss is {progress.loss:g} after {training.images:,} images: lower lr.")
+
+
+def _report(training: Training, mean_loss: float, mean_norm: float) -> TrainProgress:
+    """What happened since the last report; the next one begins."""
+    images, seconds = training.reported
+    progress = TrainProgress(
+        images=training.images,
+        total_images=training.config.total_images,
+        loss=mean_loss,
+        gradient_norm=mean_norm,
+        lr=learning_rate(training.config, training.images - training.config.batch_size),
+        seconds=training.seconds,
+        images_per_second=(training.images - images) / (training.seconds - seconds),
+        error_by_decile=_means(training.errors_D2),
+    )
+    training.sums.zero_()
+    training.errors_D2.zero_()
+    training.steps_since = 0
+    training.reported = (training.images, training.seconds)
+    return progress
 
 
 def _means(errors_D2: torch.Tensor) -> dict[int, float]:
@@ -209,11 +242,12 @@ def _step(
     images_BCHW: torch.Tensor,
     c_BK: torch.Tensor,
     generator: torch.Generator,
-    errors_D2: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One optimiser step on uint8 images; returns (weighted loss, gradient norm), both on the device.
 
-    Adds each sample's error and 1 to the row of `errors_D2` that its timestep belongs to.
+    Every random number of the batch is drawn before it goes through the network, at once or in parts: where memory runs
+    out the parts get smaller, and the sum of their gradients is that of the batch.
+    Adds each sample's error and 1 to the row of `training.errors_D2` that its timestep belongs to.
     """
     config, device = training.config, training.device
     x0_BCHW = images_BCHW.float() / 127.5 - 1
@@ -228,14 +262,19 @@ def _step(
     if training.counted < COUNTED_SAMPLES:
         training.dropped += drop_B.sum()
         training.counted += batch
-    ab_B111 = at(training.alpha_bar_T, t_B)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        output = training.model(add_noise(x0_BCHW, eps_BCHW, ab_B111), t_B, drop_conditions(c_BK, drop_B))
-    error_B = (output.float() - target(config.prediction, x0_BCHW, eps_BCHW, ab_B111)).square().mean((1, 2, 3))
-    loss = (training.weight_T[t_B] * error_B).mean()
-    error_B = error_B.detach()
-    errors_D2.index_add_(0, t_B * DECILES // config.timesteps, torch.stack([error_B, torch.ones_like(error_B)], 1))
-    loss.backward()
+    c_BK = drop_conditions(c_BK, drop_B)
+
+    def in_parts(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        training.optimizer.zero_grad(set_to_none=True)  # of a try that ran out of memory
+        parts = [slice(start, start + size) for start in range(0, batch, size)]
+        pairs = [_gradients(training, x0_BCHW[part], eps_BCHW[part], t_B[part], c_BK[part], batch) for part in parts]
+        losses, errors = zip(*pairs, strict=True)
+        return torch.stack(losses).sum(), torch.cat(errors)
+
+    (loss, error_B), size = memory.halving(in_parts, training.micro_batch or batch, device)
+    training.micro_batch = size if size < batch else 0
+    row_B = t_B * DECILES // config.timesteps
+    training.errors_D2.index_add_(0, row_B, torch.stack([error_B, torch.ones_like(error_B)], 1))
     norm = nn.utils.clip_grad_norm_(training.model.parameters(), config.clip_norm)
     for group in training.optimizer.param_groups:
         group["lr"] = learning_rate(config, training.images)
@@ -243,4 +282,24 @@ def _step(
     training.optimizer.zero_grad(set_to_none=True)
     training.ema.step(training.model.parameters())
     training.images += batch
-    return loss.detach(), norm.detach()
+    return loss, norm.detach()
+
+
+def _gradients(
+    training: Training,
+    x0_BCHW: torch.Tensor,
+    eps_BCHW: torch.Tensor,
+    t_B: torch.Tensor,
+    c_BK: torch.Tensor,
+    batch: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add the gradients of B images of a batch of `batch`; returns their share of its weighted loss, and the error of
+    the network's target in each (B,)."""
+    config, device = training.config, training.device
+    ab_B111 = at(training.alpha_bar_T, t_B)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        output = training.model(add_noise(x0_BCHW, eps_BCHW, ab_B111), t_B, c_BK)
+    error_B = (output.float() - target(config.prediction, x0_BCHW, eps_BCHW, ab_B111)).square().mean((1, 2, 3))
+    loss = (training.weight_T[t_B] * error_B).mean() * (len(x0_BCHW) / batch)
+    loss.backward()
+    return loss.detach(), error_B.detach()

@@ -1,7 +1,8 @@
 """One training in its folder: continued from its checkpoint, watched by a learning curve, kept for every trial
 that shares its `train_key`.
 
-    <trainings>/<train_key>/  config.json curve.jsonl ema.safetensors raw.safetensors done.json (state.pt until then)
+    <trainings>/<train_key>/  config.json curve.jsonl ema.safetensors raw.safetensors done.json
+                              state.pt state.previous.pt waiting-*.npy (until then: what it goes on from)
                               starts.jsonl (a line each time a process began or went on with it)
 
 done.json holds the digests of both weight files: what is read is what was written, or it is trained again.
@@ -9,7 +10,8 @@ done.json holds the digests of both weight files: what is read is what was writt
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -23,10 +25,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from runners import evaluator, sample
+from runners import checkpoints, evaluator, pulse, sample
 from runners.config import Call, TrialConfig
-from runners.data import SceneData, multi_hot
-from runners.files import append_lines, read_json, read_lines, write_aside, write_json
+from runners.data import SceneData, multi_hot, save_array
+from runners.files import append_lines, read_json, read_lines, sha256, write_aside, write_json, write_lines
 from runners.locks import Held, lock
 from runners.train import Training, TrainProgress, train
 
@@ -34,6 +36,7 @@ CURVE_STEPS = 10  # DDIM-10 ranks trainings like the full sampler at a hundredth
 CURVE_GUIDANCE = 2.0
 CHECKPOINT_SECONDS = 120.0
 CURVE = "curve.jsonl"
+SCORE = "accuracy/validation"
 WAITING = "waiting-"  # waiting-<images>-<seconds>.npy: pictures of a curve point without a score
 STARTS = "starts.jsonl"
 WEIGHTS = ("ema", "raw")
@@ -57,11 +60,6 @@ def damage(folder: Path) -> str:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
     return ""
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -88,8 +86,9 @@ def same_weights(folder: Path) -> str:
     """
     own = facts(folder)["sha256"]["raw"]
     for other in sorted(folder.parent.glob("*/done.json")):
-        if other.parent != folder and read_json(other).get("sha256", {}).get("raw") == own:
-            return other.parent.name
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # of one that is damaged: its own affair
+            if other.parent != folder and facts(other.parent)["sha256"]["raw"] == own:
+                return other.parent.name
     return ""
 
 
@@ -107,6 +106,7 @@ def run(
 
     A finished training yields its whole curve at once. Another process that is at the same training is waited for.
     A finished training whose files are not what was written is put aside and done again.
+    Closed before its end, or stopped (`pulse.Stopped`), it writes a checkpoint first.
     `judge()` is the evaluator, or None while it is being trained: a point of the learning curve waits, as a file, until
     there is one. After the last line `score_waiting` may have points left.
     """
@@ -117,53 +117,116 @@ def run(
     except Held as held:
         yield f"the training {folder.name} is held {held}: waiting for it"
     with lock(folder / "lock", wait=True):
+        for path in folder.glob("*.partial"):  # a process was killed while it wrote them
+            path.unlink()
         if finished(folder):
             broken = damage(folder)
             if not broken:
+                checkpoints.discard(folder)
                 yield read_lines(folder / CURVE)
                 return
             yield f"the training {folder.name} is damaged ({broken}): put aside as damaged-* and trained again"
             _put_aside(folder)
-        training = Training(config, model, device)
-        seconds = _resume(training, folder)
-        append_lines(folder / STARTS, [{"pid": os.getpid(), "at": time.time(), "images": training.images}])
-        lines = [line for line in read_lines(folder / CURVE) if line["images"] <= training.images]
-        # What was reported after the checkpoint is trained, and reported, again.
-        (folder / CURVE).unlink(missing_ok=True)
-        append_lines(folder / CURVE, lines)
-        for path in folder.glob(f"{WAITING}*.npy"):
-            if int(path.stem.removeprefix(WAITING).split("-")[0]) > training.images:
-                path.unlink()
-        if lines:
+        yield from _Run(config, folder, Training(config, model, device), scenes, judge, curve_points).events()
+
+
+class _Run:
+    """One process's turn at an unfinished training."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        folder: Path,
+        training: Training,
+        scenes: SceneData,
+        judge: Judge,
+        curve_points: int,
+    ) -> None:
+        self.config, self.folder, self.training, self.scenes, self.judge = config, folder, training, scenes, judge
+        self.marks = [config.total_images * (point + 1) // curve_points for point in range(curve_points)]
+        self.report_images = max(config.batch_size, config.total_images // (20 * curve_points))
+        self.drawn = 0  # images up to which the points of the learning curve are drawn
+        self.saved = time.perf_counter()
+
+    def events(self) -> Iterator[list[dict[str, float]] | str]:
+        if note := self._resume():
+            yield note
+        training, scenes = self.training, self.scenes
+        append_lines(self.folder / STARTS, [{"pid": os.getpid(), "at": time.time(), "images": training.images}])
+        if lines := read_lines(self.folder / CURVE):
             yield lines
         training_set = scenes.images_NHWC[scenes.train_indices], scenes.labels_NK[scenes.train_indices]
-        report_images = max(config.batch_size, config.total_images // (20 * curve_points))
-        marks = [config.total_images * (point + 1) // curve_points for point in range(curve_points)]
-        before, saved = training.images, time.perf_counter()
-        for progress in train(training, *training_set, report_images):
-            line = _line(progress, seconds)
-            append_lines(folder / CURVE, [line])
-            yield [line]
-            if any(before < mark <= progress.images for mark in marks):
-                images_NHWC = _validation_images(training, scenes)
-                waiting = folder / f"{WAITING}{progress.images}-{line['seconds']:.3f}.npy"
-                write_aside(waiting, partial(_save_array, images_NHWC))
-                yield score_waiting(folder, scenes, judge, device)
-            before = progress.images
-            if time.perf_counter() - saved > CHECKPOINT_SECONDS and progress.images < config.total_images:
-                state = {"training": training.state_dict(), "seconds": line["seconds"]}
-                write_aside(folder / "state.pt", partial(torch.save, state))
-                saved = time.perf_counter()
-        _finish(training, folder, line["seconds"])
+        diverged, micro_batch = False, training.micro_batch
+        try:
+            yield from self._point()  # one that the process before was stopped at
+            if lines := _score(self.folder, scenes, self.judge, training.device):
+                yield lines
+            for progress in train(training, *training_set, self.report_images):
+                if training.micro_batch != micro_batch:
+                    micro_batch = training.micro_batch
+                    yield f"out of memory: a batch goes through the network in parts of {micro_batch}"
+                if progress is not None:
+                    diverged = progress.diverged
+                    line = _line(progress)
+                    append_lines(self.folder / CURVE, [line])
+                    yield [line]
+                    if not diverged:
+                        yield from self._point()
+                if time.perf_counter() - self.saved > CHECKPOINT_SECONDS and not diverged:
+                    self._save()
+                pulse.beat()
+        except (GeneratorExit, pulse.Stopped):
+            if not diverged:
+                self._save()
+            raise
+        _finish(training, self.folder)
 
+    def _point(self) -> Iterator[list[dict[str, float]]]:
+        """Draw the point of the learning curve that is due here, if one is, and score what can be scored."""
+        training, folder = self.training, self.folder
+        if any(self.drawn < mark <= training.images for mark in self.marks) and training.steps_since == 0:
+            images_NHWC = _validation_images(training, self.scenes)
+            waiting = folder / f"{WAITING}{training.images}-{training.seconds:.3f}.npy"
+            write_aside(waiting, partial(save_array, images_NHWC))
+            self.drawn = training.images
+            yield _score(folder, self.scenes, self.judge, training.device)
 
-def _resume(training: Training, folder: Path) -> float:
-    """Load the checkpoint if there is one; the seconds that the training took up to it."""
-    if not (folder / "state.pt").is_file():
-        return 0.0
-    state = torch.load(folder / "state.pt", map_location=training.device, weights_only=True)
-    training.load_state_dict(state["training"])
-    return float(state["seconds"])
+    def _save(self) -> None:
+        """The curve is a part of the checkpoint, so that both are of one moment."""
+        state = {
+            "train_key": self.config.train_key,
+            "training": self.training.state_dict(),
+            "drawn": self.drawn,
+            "lines": read_lines(self.folder / CURVE),
+        }
+        checkpoints.save(self.folder, state)
+        self.saved = time.perf_counter()
+
+    def _resume(self) -> str:
+        """Load the newest whole checkpoint and make the folder agree with it; what was wrong with newer ones."""
+        state, complaint = checkpoints.load(self.folder, self.training.device)
+        if state is not None and not self._fits(state):
+            state, complaint = None, "state.pt: it was written for another setting or by another version"
+            checkpoints.discard(self.folder)
+        lines: list[dict[str, float]] = []
+        if state is not None:
+            self.training.load_state_dict(state["training"])
+            self.drawn, lines = state["drawn"], state["lines"]
+        images = self.training.images
+        # What was reported after the checkpoint is trained, and reported, again; a point that was drawn before it may
+        # have got its score after it.
+        known = {line["images"] for line in lines if SCORE in line}
+        scored = (line for line in read_lines(self.folder / CURVE) if SCORE in line and line["images"] <= images)
+        write_lines(self.folder / CURVE, [*lines, *(line for line in scored if line["images"] not in known)])
+        for path in self.folder.glob(f"{WAITING}*.npy"):
+            if int(path.stem.removeprefix(WAITING).split("-")[0]) > images:
+                path.unlink()
+        goes_on = f"goes on from the one at {images:,} images" if state is not None else "begins again"
+        return complaint and f"a checkpoint of {self.folder.name} is damaged ({complaint}): the training {goes_on}"
+
+    def _fits(self, state: dict[str, Any]) -> bool:
+        wanted = self.training.state_dict().keys()
+        return state.get("train_key") == self.config.train_key and state.get("training", {}).keys() == wanted
 
 
 def _put_aside(folder: Path) -> None:
@@ -173,32 +236,36 @@ def _put_aside(folder: Path) -> None:
             (folder / name).replace(folder / f"damaged-{name}")
 
 
-def _finish(training: Training, folder: Path, seconds: float) -> None:
+def _finish(training: Training, folder: Path) -> None:
     # No metadata in these files: equal weights must have equal digests, whatever the settings.
     for which in WEIGHTS:
         weights = training.weights(which)
+        if not all(bool(value.isfinite().all()) for value in weights.values()):
+            raise FloatingPointError(f"the {which} weights are not finite after {training.images:,} images: lower lr.")
         write_aside(folder / f"{which}.safetensors", partial(save_file, weights))
     facts = {
-        "seconds/train": seconds,
-        "images_per_second": training.images / seconds,
+        "seconds/train": training.seconds,
+        "images_per_second": training.images / training.seconds,
         "sha256": {which: sha256(folder / f"{which}.safetensors") for which in WEIGHTS},
         "treatment": training.treatment(),
     }
     for name, value in (("config.json", training.config.to_dict()), ("done.json", facts)):
         write_json(folder / name, value)
-    (folder / "state.pt").unlink(missing_ok=True)
+    checkpoints.discard(folder)
 
 
-def _line(progress: TrainProgress, seconds_before: float) -> dict[str, float]:
-    return {
+def _line(progress: TrainProgress) -> dict[str, float]:
+    """A line of the learning curve; a number that is not finite is left out, because JSON has none."""
+    line = {
         "images": progress.images,
-        "seconds": seconds_before + progress.seconds,
+        "seconds": progress.seconds,
         "loss": progress.loss,
         "gradient_norm": progress.gradient_norm,
         "lr": progress.lr,
         "images_per_second": progress.images_per_second,
         **{f"loss/t_{decile}": error for decile, error in progress.error_by_decile.items()},
     }
+    return {name: value for name, value in line.items() if math.isfinite(value)}
 
 
 def _validation_images(training: Training, scenes: SceneData) -> NDArray[np.uint8]:
@@ -216,30 +283,36 @@ def _validation_images(training: Training, scenes: SceneData) -> NDArray[np.uint
     training.ema.store(training.model.parameters())
     training.ema.copy_to(training.model.parameters())
     training.model.eval()
-    images_KNHWC = sample.sample_list(short, training.model, "validation", conditions, c_NK, seeds=1)
-    training.model.train()
-    training.ema.restore(training.model.parameters())
+    try:
+        images_KNHWC = sample.sample_list(short, training.model, "validation", conditions, c_NK, seeds=1)
+    finally:  # stopped in between, the training is saved as it was
+        training.model.train()
+        training.ema.restore(training.model.parameters())
     first: NDArray[np.uint8] = images_KNHWC[0]
     return first
 
 
 def score_waiting(folder: Path, scenes: SceneData, judge: Judge, device: torch.device) -> list[dict[str, float]]:
     """Score the curve points that wait, if there is an evaluator: new lines of the curve, with their accuracy."""
+    with lock(folder / "lock", wait=True):  # trials that share the training may come at once
+        return _score(folder, scenes, judge, device)
+
+
+def _score(folder: Path, scenes: SceneData, judge: Judge, device: torch.device) -> list[dict[str, float]]:
     model = judge()
     if model is None:
         return []
     asked_NK = multi_hot(scenes.lists["validation"])
     lines = []
     waiting = {tuple(path.stem.removeprefix(WAITING).split("-")): path for path in folder.glob(f"{WAITING}*.npy")}
+    known = {line["images"] for line in read_lines(folder / CURVE) if SCORE in line}
     for (images, seconds), path in sorted(waiting.items(), key=lambda item: int(item[0][0])):
+        if int(images) in known:  # a process was killed between the line and the file
+            path.unlink()
+            continue
         seen_NK = evaluator.predict(model, np.load(path), asked_NK, device)
         accuracy = evaluator.accuracy(seen_NK, asked_NK)
-        lines.append({"images": int(images), "seconds": float(seconds), "accuracy/validation": accuracy})
+        lines.append({"images": int(images), "seconds": float(seconds), SCORE: accuracy})
         append_lines(folder / CURVE, lines[-1:])
         path.unlink()
     return lines
-
-
-def _save_array(array: NDArray[np.uint8], path: Path) -> None:
-    with path.open("wb") as file:
-        np.save(file, array)

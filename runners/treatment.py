@@ -73,4 +73,9 @@ def warnings(config: TrialConfig, treatment: Mapping[str, Any] | None = None) ->
                 f"The sampler visits timesteps that the training never drew ({unseen} of {len(visited)}): train on "
                 "more images, or sample with fewer steps."
             )
+        if part := treatment.get("micro_batch"):
+            found.append(
+                f"Memory ran out: a batch of {config.batch_size} went through the network in parts of {part}, which "
+                "gives the same gradients up to rounding, except where batch norm saw the parts alone."
+            )
     return found
