@@ -2,16 +2,19 @@
 
 Everything is checked and decoded before anything is written. A prepared data set is a folder
 `<cache>/data-<digest>-<size>/` with `images.npy`, uint8 (N, H, W, 3), and `index.json`; it is written under a
-temporary name and renamed, so a half-written one is never used.
+temporary name and renamed, so a half-written one is never used. Both files are compared with the digests in index.json
+once a process; that takes 0.3 s for the 220 MB of i-CLEVR at 64x64.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,12 +26,14 @@ from numpy.typing import NDArray
 
 from runners import render, scenes
 from runners.config import Call, nearest
+from runners.files import read_json, sync_folder, write_aside
 
 LABELS = scenes.LABELS
 LISTS = ("validation", "test", "new_test", "unseen")
 MIN_IMAGES = 100
 MAX_SIDE = 4096  # i-CLEVR is 320x240: anything larger than this is a mistake or an image bomb
 HELD_OUT = 0.05  # of the scenes: the stand-in's and the denoising loss's unseen images
+OLD_INDEX = {"source", "names", "conditions", "lists", "held_out", "sha256"}  # without a digest of itself
 Condition = tuple[str, ...]
 
 
@@ -162,7 +167,7 @@ def _decode(path: Path, image_size: int) -> NDArray[np.uint8]:
             if rgb.size != (image_size, image_size):
                 rgb = rgb.resize((image_size, image_size), Image.Resampling.BILINEAR)
             return np.asarray(rgb)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"The image {path.name} in {path.parent} is corrupt ({error}): restore it.") from error
 
 
@@ -180,10 +185,11 @@ def prepare(
     """Make sure that `prepared(source, image_size, cache)` is there; yields progress while it is made.
 
     `source` is the config's `data`: "rendered(...)", or "folder(digest=...)" with its `folder`, and its images where
-    the caller has decoded them already. Raises ValueError for a corrupt image, before anything is written.
+    the caller has decoded them already. Data that are not what was written are made again. Raises ValueError for a
+    corrupt image, before anything is written.
     """
     final = prepared(source, image_size, cache)
-    if (final / "index.json").is_file():
+    if final.exists() and not damage(final):
         return
     if folder is not None:
         names, conditions, lists = list(folder.labels), list(folder.labels.values()), dict(folder.lists)
@@ -208,15 +214,18 @@ def prepare(
         "conditions": conditions,
         "lists": {"validation": _validation(conditions, lists), **lists, "unseen": _unseen(conditions)},
         "held_out": _held_out(names),
-        "sha256": hashlib.sha256(images_NHWC.tobytes()).hexdigest(),
+        "sha256": hashlib.sha256(images_NHWC.data).hexdigest(),
     }
+    index["index_sha256"] = _index_digest(index)
     temporary = final.with_name(f"{final.name}.{os.getpid()}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        np.save(temporary / "images.npy", images_NHWC)
-        (temporary / "index.json").write_text(json.dumps(index), encoding="utf-8")
+        write_aside(temporary / "images.npy", functools.partial(save_array, images_NHWC))
+        write_aside(temporary / "index.json", functools.partial(Path.write_text, data=json.dumps(index)))
+        shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
+        sync_folder(cache)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -224,6 +233,10 @@ def prepare(
 
 def decode(folder: Folder, image_size: int) -> Generator[Progress, None, NDArray[np.uint8]]:
     """All images of a folder, uint8 (N, S, S, 3), as the generator's value. ValueError for the first corrupt one."""
+    from PIL import Image
+
+    # Of a header that promises 90 to 180 million pixels Pillow only warns, of more than that it is an error.
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
     names = list(folder.labels)
     images_NHWC = np.empty((len(names), image_size, image_size, 3), dtype=np.uint8)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -263,9 +276,50 @@ def prepared(source: str, image_size: int, cache: Path) -> Path:
     return cache / f"data-{digest}-{image_size}"
 
 
+def damage(path: Path) -> str:
+    """What is wrong with prepared data, in words; "" when both files are what was written."""
+    try:
+        stamps = tuple((path / name).stat().st_mtime_ns for name in ("index.json", "images.npy"))
+        return _damage(path, stamps)
+    except OSError as error:
+        return str(error)
+
+
+@functools.lru_cache(8)
+def _damage(path: Path, stamps: tuple[int, ...]) -> str:
+    """`damage`, looked for once while the files stay the same."""
+    try:
+        index = read_json(path / "index.json")
+        if index.keys() - OLD_INDEX and index["index_sha256"] != _index_digest(index):
+            return "index.json is not what was written"
+        images_NHWC = np.load(path / "images.npy", mmap_mode="r")
+        if hashlib.sha256(images_NHWC.data).hexdigest() != index["sha256"]:
+            return "images.npy is not what was written"
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _index_digest(index: dict[str, Any]) -> str:
+    """SHA-256 of everything else in an index."""
+    rest = {name: value for name, value in index.items() if name != "index_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def save_array(array: NDArray[np.uint8], path: Path) -> None:
+    """`np.save` under just this name."""
+    with path.open("wb") as file:
+        np.save(file, array)
+
+
 def open_prepared(path: Path) -> SceneData:
-    """The prepared data under `path`; the images stay on disk until they are read."""
-    index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+    """The prepared data under `path`; the images stay on disk until they are read.
+
+    Raises ValueError when they are not what was written: the next launch makes them again.
+    """
+    if broken := damage(path):
+        raise ValueError(f"The prepared images in {path} are damaged ({broken}): run the same command again.")
+    index = read_json(path / "index.json")
     held_out_N = np.zeros(len(index["names"]), dtype=bool)
     held_out_N[index["held_out"]] = True
     return SceneData(
