@@ -9,11 +9,14 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import math
+import os
 import platform
 import resource
 import shutil
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +31,11 @@ from runners import (
     diffusion,
     evaluate,
     evaluator,
+    files,
+    memory,
     models,
     pictures,
+    pulse,
     quality,
     sample,
     schedules,
@@ -59,6 +65,7 @@ class Place:
     device: str
     threads: int = 1
     curve_points: int = 5
+    deterministic: bool = False  # only algorithms that give the same bits each time; a GPU has faster ones
 
 
 def build_model(config: TrialConfig) -> nn.Module:
@@ -67,21 +74,35 @@ def build_model(config: TrialConfig) -> nn.Module:
     return models.build(config.model, config.image_size, len(data.LABELS), config.timesteps)
 
 
-def run(config: TrialConfig, place: Place) -> Iterator[Event]:
+def run(config: TrialConfig, place: Place) -> Generator[Event, None, None]:
     """Train (or find the training), sample, score, write the folder.
 
     Yields `curve`, `note`, `sampling`, at last `done`. Raises treatment.TreatmentError when a setting did not reach
-    the training or the sampling.
+    the training or the sampling. Stopped, closed or failed, it leaves the training and nothing of the trial's folder.
     """
     final = Path(place.record) / "trials" / config.trial_key
     partial = final.with_name(f"{config.trial_key}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    try:
+        yield from _run(config, place, partial)
+        files.write_manifest(partial)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        files.sync_folder(final.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    yield {"event": "done", "accuracy": files.read_json(final / "result.json")["accuracy/validation"]}
+
+
+def _run(config: TrialConfig, place: Place, partial: Path) -> Iterator[Event]:
+    """Fill the trial's folder; the events until then."""
+    be_deterministic(place.deterministic)
     device = torch.device(place.device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     scenes = data.open_prepared(Path(place.data))
-    judge = functools.cache(lambda: load_judge(place.evaluator))
+    judge = functools.cache(lambda: load_judge(place.evaluator, config.evaluator))
     training = Path(place.record) / "cache" / "trainings" / config.train_key
     model = build_model(config).to(device)
 
@@ -99,6 +120,7 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
             f"factor did not reach the training, or makes no difference. Compare the config.json of both."
         )
     while ready() is None:  # another worker is training it
+        pulse.beat()
         time.sleep(0.2)
     lines = trainings.score_waiting(training, scenes, ready, device)
     yield {"event": "curve", "lines": lines, "total_images": config.total_images}
@@ -119,7 +141,10 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
     real_asked_NL = scenes.labels_NK[scenes.held_out_indices]
     for position, (name, conditions) in enumerate(scenes.lists.items()):
         if conditions:
-            images_KNHWC = sample_list(config, model, name, conditions, partial)
+            images_KNHWC, note = sample_list(config, model, name, conditions, partial, passes)
+            if note:
+                yield {"event": "note", "text": note}
+            pulse.beat()
             asked_NL = data.multi_hot(conditions)
             probability_KNL = np.stack([evaluator.probabilities(judge()[0], images, device) for images in images_KNHWC])
             predicted_KNL = np.stack([evaluator.top(probability_NL, asked_NL) for probability_NL in probability_KNL])
@@ -151,7 +176,7 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
     scores |= quality.denoising_errors(config, model, scenes, alpha_bar_T, device)
     save_schedule(alpha_bar_T, partial / "schedule.csv")
     result = {
-        **{name: value for name, value in scores.items() if value == value},  # a NaN would be no JSON
+        **{name: value for name, value in scores.items() if math.isfinite(value)},  # JSON has no NaN
         **digests,
         "ceiling_images": len(real_asked_NL),
         "images": config.total_images,
@@ -180,21 +205,41 @@ def run(config: TrialConfig, place: Place) -> Iterator[Event]:
     }
     for file, value in texts.items():
         (partial / f"{file}.json").write_text(json.dumps(value, indent=1))
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
-    yield {"event": "done", "accuracy": scores["accuracy/validation"]}
+
+
+def be_deterministic(wanted: bool) -> None:
+    """The same bits from the same numbers on a GPU too, or an error where an operation has no such algorithm."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(wanted)
 
 
 def sample_list(
-    config: TrialConfig, model: nn.Module, name: str, conditions: list[data.Condition], folder: Path
-) -> NDArray[np.uint8]:
-    """Sample a list K times, uint8 (K, N, H, W, 3), and save the first pass as pictures."""
+    config: TrialConfig,
+    model: nn.Module,
+    name: str,
+    conditions: list[data.Condition],
+    folder: Path,
+    passes: list[int],
+) -> tuple[NDArray[np.uint8], str]:
+    """Sample a list K times, uint8 (K, N, H, W, 3), and save the first pass as pictures; a note if memory ran out.
+
+    `passes[0]` counts the images that go through the network: those of a try that ran out of memory do not.
+    """
     device = next(model.parameters()).device
     c_NK = torch.from_numpy(data.multi_hot(conditions)).to(device, torch.float32)
-    images_KNHWC = sample.sample_list(config, model, name, conditions, c_NK, config.sampling_seeds)
+    before, whole = passes[0], sample.chunk_of(device)
+
+    def attempt(chunk: int) -> NDArray[np.uint8]:
+        passes[0] = before
+        return sample.sample_list(config, model, name, conditions, c_NK, config.sampling_seeds, chunk)
+
+    images_KNHWC, chunk = memory.halving(attempt, whole, device)
+    note = f"out of memory: {chunk} images of {name} are sampled at once, not {whole}" if chunk < whole else ""
     pictures.save(folder / f"grid_{name}.png", pictures.grid(images_KNHWC[0]))
     pictures.save_tree(folder / "images" / name, images_KNHWC[0])
-    return images_KNHWC
+    return images_KNHWC, note
 
 
 @functools.cache
@@ -292,12 +337,20 @@ def save_schedule(alpha_bar_T: NDArray[np.float64], path: Path) -> None:
 # --- the evaluator and the facts that stand beside a score ---------------------------------------------
 
 
-def load_judge(path: str) -> tuple[evaluator.ResNet18, dict[str, Any]]:
-    """The evaluator of a path, and what stands under every score it gives."""
+def load_judge(path: str, wanted: str = "") -> tuple[evaluator.ResNet18, dict[str, Any]]:
+    """The evaluator of a path, and what stands under every score it gives.
+
+    Raises ValueError when the file is damaged, or is not the `wanted` "checkpoint(sha256=...)" of a config.
+    """
     if not path.endswith(".safetensors"):
         model, sha256 = evaluator.load_checkpoint(Path(path))
+        if wanted.startswith("checkpoint(") and dict(Call.parse(wanted).arguments).get("sha256") != sha256:
+            raise ValueError(f"{path} has changed since the study was started (now sha256 {sha256}): put it back.")
         kind = "official" if evaluator.is_official(sha256) else "other checkpoint"
         return model, {"evaluator_kind": kind, "evaluator_sha256": sha256}
+    beside = digest_file(Path(path))
+    if beside.exists() and beside.read_text() != json.dumps({"sha256": files.sha256(Path(path))}, indent=1):
+        raise ValueError(f"{path} is damaged: delete it, and run the same command again to train it again.")
     model, _, held_out = evaluator.load_stand_in(Path(path))
     return model, {"evaluator_kind": "stand-in", "evaluator_held_out_accuracy": held_out["accuracy"]}
 
@@ -316,7 +369,7 @@ def stand_in_recipe(config: TrialConfig) -> evaluator.StandInRecipe:
     return stand_in(**call.bind(stand_in))
 
 
-def make_stand_in(config: TrialConfig, place: Place) -> Iterator[Event]:
+def make_stand_in(config: TrialConfig, place: Place) -> Generator[Event, None, None]:
     """Train the stand-in evaluator and save it at `place.evaluator`; one process at a time does so."""
     with lock(Path(f"{place.evaluator}.lock"), wait=True):
         if not Path(place.evaluator).is_file():
@@ -330,6 +383,7 @@ def _train_stand_in(config: TrialConfig, place: Place) -> Iterator[Event]:
     for progress in evaluator.train_stand_in(
         scenes.images_NHWC, scenes.labels_NK, scenes.train_indices, scenes.held_out_indices, recipe, place.device
     ):
+        pulse.beat()
         yield {
             "event": "stand_in",
             "done": progress.images_seen,
@@ -337,7 +391,24 @@ def _train_stand_in(config: TrialConfig, place: Place) -> Iterator[Event]:
             "images_per_second": progress.images_per_second,
         }
         if progress.model is not None and progress.held_out is not None:
-            evaluator.save_stand_in(Path(place.evaluator), progress.model, recipe, progress.held_out)
+            save_stand_in(Path(place.evaluator), progress.model, recipe, progress.held_out)
+
+
+def save_stand_in(
+    path: Path, model: evaluator.ResNet18, recipe: evaluator.StandInRecipe, held_out: dict[str, float]
+) -> None:
+    """The evaluator's file, and first a file with its digest beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        evaluator.save_stand_in(written, model, recipe, held_out)
+        files.write_json(digest_file(path), {"sha256": files.sha256(written)})
+        files.write_aside(path, written.replace)
+
+
+def digest_file(path: Path) -> Path:
+    """Beside a stand-in; those of older records have none."""
+    return path.with_name(f"{path.name}.sha256.json")
 
 
 def peak_memory_mb(device: torch.device) -> float:
@@ -356,6 +427,7 @@ def environment(place: Place) -> dict[str, str]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "device_slot": place.device,
         "threads": str(place.threads),
+        "deterministic": str(place.deterministic),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,

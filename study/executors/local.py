@@ -83,7 +83,7 @@ class LocalExecutor:
         except queue.Empty:
             return None
         if event is not None:
-            return slot, event
+            return None if event["event"] == "beat" else (slot, event)
         if self.workers.get(slot.number) is worker:
             del self.workers[slot.number]
         code = worker.wait()
