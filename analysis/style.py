@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import NDArray
 
 COLUMN = 3.4  # inches: one column of a two-column page
 DOUBLE = 7.0  # inches: the page
@@ -175,6 +177,20 @@ def strip_height(paths: Sequence[str]) -> float:
             height, width = imread(path).shape[:2]
             return 0.2 + 0.97 * DOUBLE * min(float(height / width), 0.3)
     return 0.6
+
+
+def heat(axes: Axes, shares: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str]) -> None:
+    """Shares in [0, 1] as coloured cells with their numbers (.45); a NaN is an empty cell."""
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0, pad=2, labelsize=6)
+    for (row, column), share in np.ndenumerate(shares):
+        if share == share:
+            number = "1" if share > 0.995 else f"{share:.2f}"[1:]
+            axes.text(column, row, number, ha="center", va="center", fontsize=6, color="w" if share > 0.6 else "k")
 
 
 def save(drawn: Figure, stem: Path) -> Path:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from runners.config import Call, TrialConfig
+from runners.data import multi_hot
+from runners.evaluate import by_class
 from runners.scenes import LABELS
 from runners.schedules import alpha_bars, betas, log_snr
 
@@ -259,22 +261,39 @@ def write_trial(folder: Path, config: TrialConfig, score: float | None = None, i
     _write(folder / "conditions.json", json.dumps(dict.fromkeys(OBJECTS, CONDITIONS * 2)))
     _write(folder / "schedule.csv", _schedule(config))
     write_outcomes(folder, score)
+    write_features(folder, score)
     if images:
         _images(folder, config, rng)
     _write(folder / "result.json", json.dumps(_result(config, score)))
 
 
 def write_outcomes(folder: Path, score: float, passes: int = 1, seed: int = 0) -> None:
-    """outcomes.npz: each object asked for is seen when its own number, the same in every trial, is below the score."""
+    """outcomes.npz and classes.csv: each object asked for is seen when its own number, the same in every trial, is
+    below the score; one that is not is seen as the third label after it, which no condition asks for beside it."""
     luck = np.random.default_rng(seed)
     arrays = {}
     for name in OBJECTS:
         seen_KNL = np.zeros((passes, 2 * len(CONDITIONS), len(LABELS)), dtype=bool)
         for position, labels in enumerate(CONDITIONS * 2):
             for label in labels:
-                seen_KNL[:, position, LABELS.index(label)] = luck.random(passes) < score
+                hit_K = luck.random(passes) < score
+                seen_KNL[:, position, LABELS.index(label)] |= hit_K
+                seen_KNL[:, position, (LABELS.index(label) + 3) % len(LABELS)] |= ~hit_K
         arrays[name] = seen_KNL
     np.savez_compressed(folder / "outcomes.npz", **arrays)  # type: ignore[arg-type]
+    rows = [row for name, seen_KNL in arrays.items() for row in by_class(name, seen_KNL, multi_hot(CONDITIONS * 2))]
+    lines = [",".join(map(str, row.values())) for row in rows]
+    _write(folder / "classes.csv", "\n".join([",".join(rows[0]), *lines, ""]))
+
+
+def write_features(folder: Path, score: float) -> None:
+    """features.npz: three images of each condition a side; the lower the score, the further apart the two sides."""
+    rng = np.random.default_rng(0)
+    labels_NL = multi_hot(CONDITIONS * 6)
+    features_ND = rng.standard_normal((len(labels_NL), 6))
+    features_ND[: len(labels_NL) // 2] += 4 * (1 - score)
+    source = np.repeat(["test", "real"], len(labels_NL) // 2)
+    np.savez(folder / "features.npz", features=features_ND.astype(np.float16), labels=labels_NL, source=source)
 
 
 def _result(config: TrialConfig, score: float) -> dict[str, Any]:
@@ -332,6 +351,8 @@ def _images(folder: Path, config: TrialConfig, rng: np.random.Generator) -> None
         _save(folder / "images" / "test" / f"{index}.png", scene)
     for name in OBJECTS:
         _save(folder / f"grid_{name}.png", _row(scenes))
+    _save(folder / "diversity.png", np.concatenate([_row(scenes[:4])] * 8))
+    _save(folder / "interpolation.png", np.concatenate([_row(scenes), _row(scenes[::-1])]))
     bars = alpha_bars(config.schedule, config.timesteps)[np.linspace(0, config.timesteps - 1, 8).astype(int)]
     clean, noise = scenes[0] / 127.5 - 1, rng.standard_normal(scenes[0].shape)
     frames = [np.clip((np.sqrt(a) * clean + np.sqrt(1 - a) * noise + 1) * 127.5, 0, 255).astype(np.uint8) for a in bars]
