@@ -46,22 +46,24 @@ def _of_the_runner(complete: pd.DataFrame, study: Study) -> list[str]:
     """The sentences of the trials, each with its arms; more than ALIKE that differ in numbers only become one."""
     if "warnings" not in complete:
         return []
-    arms_of: dict[str, list[str]] = {}
+    told = complete[["arm", "warnings"]].dropna().drop_duplicates()
+    texts_of = told.groupby("arm")["warnings"].agg(list).to_dict()
+    arms_of: dict[str, dict[str, None]] = {}
     for arm in study["arms"]:
-        for text in complete.loc[complete["arm"] == arm, "warnings"].dropna():
-            for sentence in filter(None, str(text).split("\n")):
-                arms = arms_of.setdefault(sentence, [])
-                arms += [arm] if arm not in arms else []
+        for sentence in filter(None, "\n".join(map(str, texts_of.get(arm, []))).split("\n")):
+            arms_of.setdefault(sentence, {})[arm] = None
     alike: dict[str, list[str]] = {}
     for sentence in arms_of:
         alike.setdefault(re.sub(r"\d+(\.\d+)?", "#", sentence), []).append(sentence)
     found = []
     for sentences in alike.values():
         if len(sentences) <= ALIKE:
-            found += [f"{named(arms_of[sentence])}: {sentence}" for sentence in sentences]
+            found += [f"{named(list(arms_of[sentence]))}: {sentence}" for sentence in sentences]
         else:
             arms = [arm for arm in study["arms"] if any(arm in arms_of[sentence] for sentence in sentences)]
-            more = f"(so for {arms_of[sentences[0]][0]}; {len(sentences) - 1} more sentences with other numbers)"
+            more = (
+                f"(so for {next(iter(arms_of[sentences[0]]))}; {len(sentences) - 1} more sentences with other numbers)"
+            )
             found.append(f"{named(arms)}: {sentences[0]} {more}")
     return found
 
@@ -88,10 +90,10 @@ def _same_weights(complete: pd.DataFrame) -> list[str]:
     if "weights_sha256" not in complete:
         return []
     found: dict[str, None] = {}
-    for _, same in complete.groupby("weights_sha256", sort=False):
-        trainings = same.drop_duplicates("train_key")
-        if len(trainings) < 2:
-            continue
+    different = complete.drop_duplicates(["weights_sha256", "train_key"])
+    for _, trainings in different[different.duplicated("weights_sha256", keep=False)].groupby(
+        "weights_sha256", sort=False
+    ):
         arms = list(trainings["arm"].unique())
         seeds = [f"{arm} seed {seed}" for arm, seed in zip(trainings["arm"], trainings["seed"], strict=True)]
         names = arms if len(arms) > 1 else seeds

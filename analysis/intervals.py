@@ -11,7 +11,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,14 +67,16 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
 
 def means(values: ArrayLike, level: float = LEVEL) -> Means:
     """Mean and t interval of every column of `values`, shape (seeds, arms); holes are left out and n says so."""
-    columns = [column[np.isfinite(column)] for column in _seeds_by_arms(values).T]
-    low, high = np.array([t_interval(column, level) for column in columns]).reshape(-1, 2).T
-    return Means(
-        n=np.array([len(column) for column in columns], dtype=np.int64),
-        mean=np.array([column.mean() if len(column) else np.nan for column in columns]),
-        low=low,
-        high=high,
-    )
+    from scipy import special
+
+    array = _seeds_by_arms(values)
+    known = np.isfinite(array)
+    n = known.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is the NaN of a column without numbers
+        mean = np.where(known, array, 0).sum(axis=0) / n
+        sd = np.sqrt((np.where(known, array - mean, 0) ** 2).sum(axis=0) / (n - 1))
+        half = special.stdtrit(np.maximum(n - 1, 1), (1 + level) / 2) * sd / np.sqrt(n)
+    return Means(n=n, mean=mean, low=mean - half, high=mean + half)
 
 
 def differences(values: ArrayLike, references: int | ArrayLike = 0, level: float = LEVEL) -> Differences:
@@ -156,12 +158,18 @@ def sign_flip(paired: ArrayLike) -> float:
         return np.nan
     observed = abs(sample.sum()) - 1e-9 * np.abs(sample).sum()  # sums in another order round differently
     if len(sample) > ENUMERATED:
-        signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(100_000, len(sample)))
+        signs = _signs(len(sample))
         return float((1 + np.count_nonzero(np.abs(signs @ sample) >= observed)) / (1 + len(signs)))
     sums = np.zeros(1)
     for value in sample:
         sums = np.concatenate([sums + value, sums - value])
     return float(np.mean(np.abs(sums) >= observed))
+
+
+@lru_cache(maxsize=1)  # 0.8 MB a seed, and every arm of a study has as many
+def _signs(n: int) -> Array:
+    """100,000 draws of n signs, always the same."""
+    return np.random.default_rng(0).choice((-1.0, 1.0), size=(100_000, n))
 
 
 def smallest_sign_flip(n: int) -> float:
@@ -193,21 +201,23 @@ def unpaired_noise(p1: float, p2: float, objects: float, level: float = LEVEL) -
 
     What the difference of two single evaluations means before any training is repeated; NaN for no objects.
     """
-    from scipy import stats
+    from scipy import special
 
     if not objects > 0:
         return np.nan
-    return float(stats.norm.ppf((1 + level) / 2) * np.sqrt((p1 * (1 - p1) + p2 * (1 - p2)) / objects))
+    return float(special.ndtri((1 + level) / 2) * np.sqrt((p1 * (1 - p1) + p2 * (1 - p2)) / objects))
 
 
 def wilson(k: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     """Interval of a share of k in n independent objects (Wilson 1927); NaN for n = 0."""
-    from statsmodels.stats.proportion import proportion_confint
+    # Not statsmodels' proportion_confint, the oracle of the tests: importing it takes longer than a page of numbers.
+    from scipy import special
 
     if not n > 0:
         return np.nan, np.nan
-    low, high = proportion_confint(k, n, alpha=1 - level, method="wilson")
-    return float(low), float(high)
+    z, p = special.ndtri((1 + level) / 2), k / n
+    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return float((middle - half) / (1 + z**2 / n)), float((middle + half) / (1 + z**2 / n))
 
 
 # --- plans -------------------------------------------------------------------------------------------

@@ -53,9 +53,11 @@ code { font: .85em ui-monospace, "DejaVu Sans Mono", monospace; }
 class Drawn:
     """A figure as the page needs it; `png` is None when it could not be drawn, and `caption` says why."""
 
+    name: str
     title: str
     caption: str
     png: Path | None
+    place: str  # one of figures.PLACES
 
 
 def render(rows: pd.DataFrame, study: Study, drawn: Sequence[Drawn]) -> str:

@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import re
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +44,12 @@ def build(study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None 
     record = Path(record)
     study = load_study(study_id, record)
     out = Path(out) if out else record / "studies" / study["study_id"] / "report"
-    rows = reader.load(study["study_id"], record)
-    write_tables(rows, study, out / "tables")
-    drawn = draw_figures(study, record, out / "figures")
-    index = out / "index.html"
-    index.write_text(page.render(rows, study, drawn), encoding="utf-8")
+    with reader.read_once():
+        rows = reader.load(study["study_id"], record)
+        write_tables(rows, study, out / "tables")
+        drawn = draw_figures(study, record, out / "figures")
+        index = out / "index.html"
+        index.write_text(page.render(rows, study, drawn), encoding="utf-8")
     return index
 
 
@@ -94,24 +101,40 @@ def file_stem(metric: str) -> str:
 
 def draw_figures(study: Mapping[str, Any], record: Path, folder: Path) -> list[Drawn]:
     """Every figure that applies to the study; one that fails is named on the page and costs no other."""
+    from analysis import figures
+
+    applying = [name for name in figures.ordered() if figures.applies(figures.load(name), study)]
+    draw = partial(_draw_figure, study=study, record=record, folder=folder)
+    workers = min(_processes(), len(applying) // 2)  # one that draws a single figure is not worth its start
+    if workers < 2:
+        return list(map(draw, applying))
+    # A forked process has what was imported and read here, so it begins to draw at once.
+    try:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+            return list(pool.map(draw, applying))
+    except BrokenProcessPool:  # a worker was killed, as when memory is short: one at a time needs less
+        return list(map(draw, applying))
+
+
+def _processes() -> int:
+    """Processes that may draw: one a core, where forking is safe (Linux, and no thread that could hold a lock)."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" and threading.active_count() == 1 else 1
+
+
+def _draw_figure(name: str, study: Mapping[str, Any], record: Path, folder: Path) -> Drawn:
     from analysis import figures, style
     from analysis.page import Drawn
 
-    drawn = []
-    for name in figures.NAMES:
-        figure = figures.load(name)
-        if not figures.applies(figure, study):
-            continue
-        title = figures.title(figure)
-        try:
-            table = figure.table(study["study_id"], record)
-            png = style.save(figure.draw(table, study), folder / name)
-            portable = table.replace(f"^{re.escape(str(record))}/", "", regex=True)
-            portable.to_csv(folder / f"{name}.csv", index=False)
-            drawn.append(Drawn(title, figure.caption(table, study), png))
-        except Exception as error:  # whatever is wrong with one image or curve, the tables are still wanted
-            drawn.append(Drawn(title, f"not drawn ({type(error).__name__}: {error}).", None))
-    return drawn
+    figure = figures.load(name)
+    title, place = figures.title(figure), figures.place(figure)
+    try:
+        table = figure.table(study["study_id"], record)
+        png = style.save(figure.draw(table, study), folder / name)
+        portable = table.replace(f"^{re.escape(str(record))}/", "", regex=True)
+        portable.to_csv(folder / f"{name}.csv", index=False)
+        return Drawn(name, title, figure.caption(table, study), png, place)
+    except Exception as error:  # whatever is wrong with one image or curve, the tables are still wanted
+        return Drawn(name, title, f"not drawn ({type(error).__name__}: {error}).", None, place)
 
 
 def load_study(name: str | None, record: Path) -> dict[str, Any]:

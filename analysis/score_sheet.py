@@ -76,7 +76,7 @@ def readable(table: pd.DataFrame) -> list[pd.DataFrame]:
 def _sheet(table: pd.DataFrame) -> pd.DataFrame:
     lines: dict[tuple[str, str], dict[str, str]] = {}
     intervals_of = tables.with_interval(table, "mean", "ci low", "ci high", "")
-    for (_, row), shown in zip(table.iterrows(), intervals_of, strict=True):
+    for row, shown in zip(table.to_dict("records"), intervals_of, strict=True):
         line = lines.setdefault((row["list"], row["arm"]), {"list": row["list"]} if row["list"] else {})
         line.setdefault("arm", row["arm"])
         line.setdefault("n", str(row["n"]) if row["n"] == row["planned"] else f"{row['n']}/{row['planned']}")

@@ -196,6 +196,8 @@ def heat(axes: Axes, shares: NDArray[np.float64], rows: Sequence[str], columns: 
 def save(drawn: Figure, stem: Path) -> Path:
     """`stem`.png and `stem`.pdf, the same bytes for the same figure; returns the PNG."""
     stem.parent.mkdir(parents=True, exist_ok=True)
+    drawn.draw_without_rendering()  # places everything; each file would otherwise place it twice
+    drawn.set_layout_engine(None)
     drawn.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
     drawn.savefig(stem.with_suffix(".png"), metadata={"Software": None})
     return stem.with_suffix(".png")

@@ -16,6 +16,7 @@ from analysis import intervals, outcomes
 from runners.config import DEFAULTS
 
 Study = Mapping[str, Any]
+Line = Mapping[Any, Any] | pd.Series  # of a table: column -> value
 
 LISTS = ("validation", "test", "new_test", "unseen")
 SELECTION = "accuracy/validation"  # what every choice is made on
@@ -97,8 +98,9 @@ def summary(rows: pd.DataFrame, study: Study, metric: str) -> pd.DataFrame:
     if len(study["seeds"]) == 1:
         found = outcomes.compared(rows, against, metric)
         table = table.join(found.reindex(arms).reset_index(drop=True))
+    lines = {line["arm"]: line for line in table.to_dict("records")}
     table["verdict"] = [
-        _verdict(row, table, rows, study, verdict) for verdict, (_, row) in zip(judged, table.iterrows(), strict=True)
+        _verdict(line, lines, rows, study, verdict) for verdict, line in zip(judged, lines.values(), strict=True)
     ]
     return table
 
@@ -132,15 +134,18 @@ def number_of(rows: pd.DataFrame, field: str) -> float:
     return float(rows[field].mean()) if field in rows and len(rows) else np.nan
 
 
-def _verdict(row: pd.Series, table: pd.DataFrame, rows: pd.DataFrame, study: Study, verdict: str) -> str:
-    """What may be said of an arm against its reference, given what its numbers allow (`intervals.verdicts`)."""
+def _verdict(row: Line, lines: Mapping[str, Line], rows: pd.DataFrame, study: Study, verdict: str) -> str:
+    """What may be said of an arm against its reference, given what its numbers allow (`intervals.verdicts`).
+
+    `lines`: arm -> its line of the table.
+    """
     if row["n"] < row["planned"]:
         return f"hole: {row['n']} of {row['planned']} seeds ({_lacking(rows, row)})"
     if not row["against"]:
         if row["arm"] == study["baseline_arm"]:
             return "baseline"
-        return "reference" if (table["against"] == row["arm"]).any() else "not compared"
-    reference = table[table["arm"] == row["against"]].iloc[0]
+        return "reference" if row["arm"] in (line["against"] for line in lines.values()) else "not compared"
+    reference = lines[row["against"]]
     if reference["n"] < row["planned"]:
         name = "the baseline" if reference["arm"] == study["baseline_arm"] else reference["arm"]
         return f"not compared: {name} has {reference['n']} of {row['planned']} seeds"
@@ -149,10 +154,10 @@ def _verdict(row: pd.Series, table: pd.DataFrame, rows: pd.DataFrame, study: Stu
         if np.isnan(p):
             return "one training each: no interval"
         return f"one training each: p McNemar {probability(p)} says nothing about other seeds"
-    return verdict_in_words(verdict, row, comparisons_of(table))
+    return verdict_in_words(verdict, row, sum(line["against"] != "" for line in lines.values()))
 
 
-def verdict_in_words(verdict: str, row: pd.Series, comparisons: int) -> str:
+def verdict_in_words(verdict: str, row: Line, comparisons: int) -> str:
     """The words for what `intervals.verdicts` found in the numbers of `row`; n > 1."""
     if verdict == "no error":
         return "not separated: the same difference in every seed, so no error can be estimated"
@@ -164,7 +169,7 @@ def verdict_in_words(verdict: str, row: pd.Series, comparisons: int) -> str:
 EQUAL = "no difference larger than"
 
 
-def largest_difference(row: pd.Series) -> float:
+def largest_difference(row: Line) -> float:
     """The farther end of the interval, rounded up: nothing larger is compatible with it."""
     return float(np.ceil(1000 * intervals.largest_difference(row["difference low"], row["difference high"])) / 1000)
 
@@ -174,7 +179,7 @@ def comparisons_of(table: pd.DataFrame) -> int:
     return int((table["against"] != "").sum())
 
 
-def _lacking(rows: pd.DataFrame, row: pd.Series) -> str:
+def _lacking(rows: pd.DataFrame, row: Line) -> str:
     """`1 failed, 1 pruned`: what the seeds of an arm's hole came to."""
     states = rows.loc[rows["arm"] == row["arm"], "state"]
     counts = states[states != "complete"].value_counts().sort_index()
@@ -183,7 +188,7 @@ def _lacking(rows: pd.DataFrame, row: pd.Series) -> str:
     return ", ".join([*parts, *([f"{without} without a number"] if without else [])])
 
 
-def _seeds_in_words(row: pd.Series, comparisons: int) -> str:
+def _seeds_in_words(row: Line, comparisons: int) -> str:
     """The seeds that would separate a difference as large as the one seen, if it is real."""
     needed = intervals.seeds_needed(row["difference"], row["sd of differences"], comparisons=comparisons)
     if needed is None:

@@ -15,9 +15,12 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from runners.config import DEFAULTS, TrialConfig, nearest
 from runners.files import read_json, read_lines
@@ -37,6 +40,8 @@ NOTE = "mlflow.note.content"  # the tag that the UI shows as description, as Mar
 CHARTS_FIRST = ("accuracy", f"{CURVE}accuracy", CURVE.rstrip("/"))  # of the sections into which the UI puts charts
 RUN_NAME = "attributes.`Run Name`"  # the UI's name of that column
 SAVED_VIEW = "mlflow.sharedViewState."  # the tags in which the UI's button "Views" keeps what it saves
+P = ParamSpec("P")
+T = TypeVar("T")
 DEFAULT_RECORD = Path(__file__).resolve().parent.parent / "mlruns"
 
 
@@ -49,11 +54,48 @@ def studies(record: Path = DEFAULT_RECORD) -> dict[str, dict[str, Any]]:
     return {study["study_id"]: study for study in sorted(found, key=lambda study: str(study["launched"]))}
 
 
+@contextmanager
+def read_once() -> Iterator[None]:
+    """While it is open, `load_study`, `load` and `curves` read each study once: a report asks for it again and again.
+
+    What a study gained since is not seen, so it is for one report, not for a process.
+    """
+    global _read
+    outer, _read = _read, {} if _read is None else _read
+    try:
+        yield
+    finally:
+        _read = outer
+
+
+_read: dict[tuple[Any, ...], Any] | None = None  # (function, its arguments) -> its value
+
+
+def _remembered(read: Callable[P, T]) -> Callable[P, T]:
+    """`read`, which inside `read_once` is called once for the same arguments; a frame is given out as a copy."""
+
+    @wraps(read)
+    def remembering(*given: P.args, **named: P.kwargs) -> T:
+        if _read is None:
+            return read(*given, **named)
+        key = (read.__name__, given, *sorted(named.items()))
+        if key not in _read:
+            _read[key] = read(*given, **named)
+        value: T = copy(_read[key])
+        return value
+
+    return remembering
+
+
+@_remembered
 def load_study(study: str, record: Path = DEFAULT_RECORD) -> dict[str, Any]:
     """study.json of a study id ("schedules-laptop"), or of the latest launch of a study ("schedules").
 
     Raises ValueError that names the studies of the record when it is not among them.
     """
+    own = Path(record) / "studies" / study / "study.json"
+    if Path(study).name == study and own.is_file() and (value := read_json(own)).get("study_id") == study:
+        return dict(value)
     known = studies(record)
     if study in known:
         return known[study]
@@ -65,11 +107,13 @@ def load_study(study: str, record: Path = DEFAULT_RECORD) -> dict[str, Any]:
     raise ValueError(f"{record} records no study {study!r}{nearest(study, known)}")
 
 
+@_remembered
 def load(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
     """One row a trial of the study's plan: arm, seed (the block), state, every config field (typed), every result.
 
     `state` is complete, pruned, failed or missing; results of trials that are not complete are NaN. `folder` is the
-    trial's folder; `training_seed` the seed it trained with, which an arm may shift.
+    trial's folder, `run_id` its MLflow run ("" before it is indexed); `training_seed` the seed it trained with, which
+    an arm may shift.
     Raises ValueError as `load_study` does.
     """
     import pandas as pd
@@ -78,7 +122,8 @@ def load(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
     for trial in load_study(study, record)["trials"]:
         folder = trial_folder(Path(record), trial["trial_key"])
         row: dict[str, Any] = {"arm": trial["arm"], "seed": trial["seed"], "state": state(folder)}
-        row |= {"trial_key": trial["trial_key"], "train_key": trial["train_key"], "folder": str(folder)}
+        row |= {name: trial[name] for name in ("trial_key", "train_key")}
+        row |= {"run_id": trial.get("run_id") or "", "folder": str(folder)}
         config = DEFAULTS | trial["config"]
         row |= {name: value for name, value in config.items() if name != "seed"} | {"training_seed": config["seed"]}
         if row["state"] == "complete":
@@ -87,6 +132,7 @@ def load(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@_remembered
 def curves(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
     """One row a report of a training: arm, seed, images, seconds, loss, lr, accuracy/validation, ..."""
     import pandas as pd

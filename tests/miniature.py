@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -68,11 +69,16 @@ def write(
     seeds: Iterable[int] = (0, 1, 2),
     holes: Collection[tuple[str, int]] = (),
     failed: Collection[tuple[str, int]] = (),
+    linked: bool = False,
     **study: Any,
 ) -> Path:
-    """A record of any arms, whose validation accuracy is `score`; the first arm is the baseline, seed 0 has images."""
+    """A record of any arms, whose validation accuracy is `score`; the first arm is the baseline, seed 0 has images.
+
+    With `linked` all trials share the pictures, outcomes and schedule of the first.
+    """
     seeds = list(seeds)
     trials = []
+    first: Path | None = None
     for arm, setting in arms.items():
         for seed in seeds:
             config = replace(setting, seed=seed)
@@ -81,7 +87,8 @@ def write(
             if (arm, seed) in failed:
                 _write(folder.with_name(f"{folder.name}.failed") / "traceback.txt", FAILURE)
             elif (arm, seed) not in holes:
-                write_trial(folder, config, score(config), images=seed == seeds[0])
+                write_trial(folder, config, score(config), images=seed == seeds[0], like=first)
+                first = folder if linked and first is None else first
     name = study.get("study", "study")
     value = {
         "study_id": f"{name}-smoke",
@@ -227,6 +234,16 @@ def reports(root: Path, **study: Any) -> Path:
     return write(root, arms, score, **(fields | study))
 
 
+def many(root: Path, arms: int = 40, seeds: int = 50) -> Path:
+    """A large record fast: learning rates x seeds; what does not depend on them is one file with many names."""
+    settings = {f"lr={lr:g}": replace(BASELINE, lr=float(f"{lr:g}")) for lr in np.geomspace(1e-5, 1e-2, arms)}
+    fields = {"study": "many", "question": "Which learning rate?", "factors": {"lr": [c.lr for c in settings.values()]}}
+    score = {config.lr: 0.5 + 0.1 * (index / arms) for index, config in enumerate(settings.values())}
+    return write(
+        root, settings, lambda config: score[config.lr] + _luck(config, 0.01), seeds=range(seeds), linked=True, **fields
+    )
+
+
 def _luck(config: TrialConfig, size: float) -> float:
     """What a seed brings in every arm, and a little that differs from arm to arm but not from run to run."""
     own = np.random.default_rng([config.seed, int(config.trial_key, 16)]).standard_normal()
@@ -251,12 +268,21 @@ def _schedule_score(config: TrialConfig) -> float:
     return VALIDATION[config.schedule][config.seed % 3]  # seeds beyond the three written out repeat them
 
 
-def write_trial(folder: Path, config: TrialConfig, score: float | None = None, images: bool = True) -> None:
-    """A complete trial folder: configuration, result, learning curve, schedule and images."""
+def write_trial(
+    folder: Path, config: TrialConfig, score: float | None = None, images: bool = True, like: Path | None = None
+) -> None:
+    """A complete trial folder: configuration, result, learning curve, schedule, scores by class and images.
+
+    What depends on neither the setting nor the score is linked to the files of `like`, if it is given.
+    """
     score = _schedule_score(config) if score is None else score
     rng = np.random.default_rng([config.seed, SCHEDULES.index(config.schedule)])
     _write(folder / "config.json", json.dumps(config.to_dict()))
     _write(folder / "metrics.jsonl", "".join(f"{json.dumps(line)}\n" for line in _curve(config, rng, score)))
+    if like is not None:
+        _link(like, folder, images)
+        _write(folder / "result.json", json.dumps(_result(config, score)))
+        return
     _write(folder / "environment.json", json.dumps({"device": "cpu", "torch": "2.13.0", "python": "3.11.2"}))
     _write(folder / "conditions.json", json.dumps(dict.fromkeys(OBJECTS, CONDITIONS * 2)))
     _write(folder / "schedule.csv", _schedule(config))
@@ -294,6 +320,15 @@ def write_features(folder: Path, score: float) -> None:
     features_ND[: len(labels_NL) // 2] += 4 * (1 - score)
     source = np.repeat(["test", "real"], len(labels_NL) // 2)
     np.savez(folder / "features.npz", features=features_ND.astype(np.float16), labels=labels_NL, source=source)
+
+
+def _link(like: Path, folder: Path, images: bool) -> None:
+    """Names in `folder` for the files of the trial `like`; its own are config, curve and result."""
+    for path in like.rglob("*"):
+        own = path.name in ("config.json", "metrics.jsonl", "result.json")
+        if path.is_file() and not own and (images or path.suffix != ".png"):
+            (folder / path.relative_to(like)).parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, folder / path.relative_to(like))
 
 
 def _result(config: TrialConfig, score: float) -> dict[str, Any]:

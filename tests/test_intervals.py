@@ -159,6 +159,7 @@ def test_the_arithmetic_is_scipys_and_statsmodels() -> None:
     """What is written out here for its speed, against the slow functions of others."""
     from scipy import stats
     from statsmodels.stats.multitest import multipletests
+    from statsmodels.stats.proportion import proportion_confint
 
     rng = np.random.default_rng(3)
     for n in (2, 3, 8, 30):
@@ -168,6 +169,8 @@ def test_the_arithmetic_is_scipys_and_statsmodels() -> None:
             assert intervals.correlation(sample, other) == pytest.approx(stats.pearsonr(sample, other).statistic)
         p = rng.uniform(0, 0.2, n).round(2)
         assert intervals.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+        expected = proportion_confint(n // 2, n, method="wilson")
+        assert intervals.wilson(n // 2, n) == pytest.approx(expected)
 
 
 def verdicts(differences: list[tuple[float, float, float, float, float]], **rule: Any) -> list[str]:

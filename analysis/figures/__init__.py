@@ -1,6 +1,7 @@
 """One figure a file: `table(study_id, record)` gathers a plain DataFrame from the record, `draw(table, study)`
 draws it, `caption(table, study)` says in numbers what is seen. The file name is the registry. A figure that makes
-sense for some studies only has `applies(study)`."""
+sense for some studies only has `applies(study)`; one that answers the question or is made of pictures says so with
+`PLACE = "answer"` or `PLACE = "pictures"`, the others stand among the diagnostics."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+# Where on the page a figure stands, its module's PLACE: what answers the question, pictures, diagnostics.
+PLACES = ("answer", "pictures", "diagnostics")
 NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
@@ -34,6 +37,19 @@ def load(name: str) -> FigureModule:
     if name not in NAMES:
         raise ValueError(f"No figure {name!r}: write one of {', '.join(NAMES)}.")
     return cast(FigureModule, importlib.import_module(f"{__name__}.{name}"))
+
+
+def place(figure: FigureModule) -> str:
+    """One of PLACES: what the figure says, else "diagnostics"."""
+    found = getattr(figure, "PLACE", PLACES[-1])
+    if found not in PLACES:
+        raise ValueError(f"PLACE = {found!r} of a figure: write one of {', '.join(PLACES)}.")
+    return str(found)
+
+
+def ordered() -> list[str]:
+    """NAMES in the order of the page: by place, then by name."""
+    return sorted(NAMES, key=lambda name: (PLACES.index(place(load(name))), name))
 
 
 def title(figure: FigureModule) -> str:

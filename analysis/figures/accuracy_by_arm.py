@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from analysis import intervals, style, tables
 from study import record as reader
 
+PLACE = "answer"
 STAR: dict[str, Any] = {
     "marker": "*",
     "linestyle": "",

@@ -20,6 +20,7 @@ from analysis import intervals, style, tables
 from runners.config import Call
 from study import record as reader
 
+PLACE = "answer"
 METRIC = "accuracy/validation"
 COLUMNS = ["arm", "family", "evaluations", "seconds", "n", "mean", "low", "high", "chance"]
 COSTS = {"evaluations": "network evaluations an image", "seconds": "seconds of sampling"}

@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from analysis import intervals, style, tables
 from study import record as reader
 
+PLACE = "answer"
 COLUMNS = ["list", "arm", "setting", "guidance_scale", "n", "mean", "low", "high", "chance", "chosen"]
 DIVERSITY = "diversity"  # stands among the lists; a record of an older version has none
 DISTANCE = "RMS distance (pixels of 0 to 1)"  # of what `diversity` is

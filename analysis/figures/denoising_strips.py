@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from analysis import pictures, style
 
+PLACE = "pictures"
 ONE_COLUMN = 6  # strips; more are drawn at half the size
 
 

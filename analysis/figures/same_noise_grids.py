@@ -17,6 +17,7 @@ from analysis import style
 from runners.files import read_json
 from study import record as reader
 
+PLACE = "pictures"
 LIST = "test"
 CONDITIONS = 8
 COLUMNS = ["arm", "seed", "index", "condition", "image"]

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from analysis import intervals, style, tables
 from study import record as reader
 
+PLACE = "answer"
 COLUMNS = ["kind", "name", "state", "value", "best", "pruned_at_images", "n", "low", "high"]
 STATES: dict[str, dict[str, Any]] = {
     "complete": {"marker": "o", "color": style.COLOURS[0], "markersize": 4.5},
