@@ -2,6 +2,7 @@
 
     python analysis/report.py                         the latest launched study
     python analysis/report.py --study schedules       the latest launch of that study
+    python analysis/report.py --all                   every study, and an index of them
 
 Writes tables/<list>.csv .md .tex, figures/<name>.png .pdf .csv and a self-contained index.html.
 """
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from analysis.page import Drawn
 
+FIRST = "run `python study/run.py --study schedules` first."
 REQUIRED = ("study", "question", "metric", "baseline_arm", "arms", "seeds", "trials")  # fields of study.json
 
 
@@ -53,15 +55,43 @@ def build(study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None 
     return index
 
 
+def build_all(record: Path = reader.DEFAULT_RECORD, out: Path | None = None) -> tuple[Path, list[str]]:
+    """Write the report of every study and <record>/studies/index.html, or <out>/<study id>/ and <out>/index.html.
+
+    Returns the index, and one sentence for each study that cannot be read, which costs no other.
+    Raises ValueError for a record without a study that can be read.
+    """
+    from analysis import index_page
+
+    record, entries, damaged = Path(record), [], []
+    folder = Path(out) if out else record / "studies"
+    for name in sorted(path.parent.name for path in (record / "studies").glob("*/study.json")):
+        try:
+            study = load_study(name, record)
+            with reader.read_once():
+                index = build(name, record, out and folder / name)
+                entries.append(index_page.entry(reader.load(name, record), study, index))
+        except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+            damaged.append(f"{name} has no report: {' '.join(str(error).split())}")
+    if not entries:
+        raise ValueError(damaged[0] if damaged else f"{record} records no study: {FIRST}")
+    entries.sort(key=lambda entry: str(entry.study["launched"]), reverse=True)
+    index = folder / "index.html"
+    index.write_text(index_page.render(entries, folder), encoding="utf-8")
+    return index, damaged
+
+
 def write_tables(rows: pd.DataFrame, study: Mapping[str, Any], folder: Path) -> None:
     """A metric's table in full (CSV) and as it is read (Markdown, LaTeX), with the protocol under it.
 
     `<metric>_best` is the table of each setting at its best nuisance value, `<metric>_factors` and `_levels` those of
-    crossed factors, `score_sheet` all scores of all lists, `search` that of the search trials.
+    crossed factors, `score_sheet` all scores of all lists, `classes` those by class, `search` that of the search
+    trials. `trials.csv` is the data: one row a trial, every config field, every result.
     """
-    from analysis import answers, factorial, score_sheet, search_table, tables
+    from analysis import answers, class_scores, factorial, score_sheet, search_table, tables
 
     folder.mkdir(parents=True, exist_ok=True)
+    rows.assign(folder="trials/" + rows["trial_key"]).to_csv(folder / "trials.csv", index=False)
     protocol = answers.protocol(rows, study)
     for metric in tables.metrics(rows, study):
         table, best = tables.summary(rows, study, metric), tables.best_of_nuisance(rows, study, metric)
@@ -74,6 +104,10 @@ def write_tables(rows: pd.DataFrame, study: Mapping[str, Any], folder: Path) -> 
             _write_table(folder / f"{file_stem(metric)}_levels", levels, factorial.readable_levels(levels), lines)
     if sheets := score_sheet.readable(sheet := score_sheet.table(rows, study)):
         _write_table(folder / "score_sheet", sheet, sheets, [*score_sheet.notes(rows, study), *protocol])
+    if len(classes := class_scores.table(rows, study)):
+        sheets_of = class_scores.readable(classes, study)
+        named = [sheet.assign(list=name)[["list", *sheet.columns]] for name, sheet in sheets_of.items()]
+        _write_table(folder / "classes", classes, named, [class_scores.note(classes, study), *protocol])
     if len(searched := search_table.table(study)):
         _write_table(folder / "search", searched, search_table.readable(searched, study), protocol)
 
@@ -145,7 +179,7 @@ def load_study(name: str | None, record: Path) -> dict[str, Any]:
     """
     try:
         if name is None and not (known := list(reader.studies(record).values())):
-            raise ValueError(f"{record} records no study: run `python study/run.py --study schedules` first.")
+            raise ValueError(f"{record} records no study: {FIRST}")
         study = known[-1] if name is None else reader.load_study(name, record)
         lacking = [field for field in REQUIRED if not study.get(field)]
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
@@ -161,11 +195,21 @@ def load_study(name: str | None, record: Path) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Tables, figures and one page of a study, from the record alone.")
-    parser.add_argument("--study", metavar="NAME", help="a study or a study id (default: the latest launched)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--study", metavar="NAME", help="a study or a study id (default: the latest launched)")
+    which.add_argument("--all", action="store_true", help="every study of the record, and an index of them")
     parser.add_argument("--record", type=Path, default=reader.DEFAULT_RECORD, metavar="DIR", help="default: mlruns")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: <record>/studies/<study id>/report")
     given = parser.parse_args(arguments)
+    if given.out is not None and given.out.exists() and not given.out.is_dir():
+        print(f"report: --out {given.out} is a file: write the name of a folder.", file=sys.stderr)
+        return 2
     try:
+        if given.all:
+            index, damaged = build_all(given.record, given.out)
+            print(f"Index: {index}")
+            print(*(f"report: {sentence}" for sentence in damaged), sep="\n", end="\n" * bool(damaged), file=sys.stderr)
+            return 1 if damaged else 0
         study = load_study(given.study, given.record)
         index = build(study["study_id"], given.record, given.out)
     except (ValueError, OSError) as error:
