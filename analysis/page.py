@@ -20,6 +20,7 @@ Study = Mapping[str, Any]
 # Nothing may be loaded or run, whatever a name in the record says: images are data, there is no script.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 FEW_NOTES = 3  # limits that stand open under the answer; more are folded
+WIDE = 28  # letters of a cell that stay on one line: an interval, not a sentence
 LONG = 12  # rows of a table of a further list; longer ones are folded
 PLACES = {"answer": "What answers the question", "pictures": "Pictures", "diagnostics": "Diagnostics"}
 
@@ -41,6 +42,7 @@ table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabu
 th { text-align: left; font-weight: 600; border-top: 1.5px solid #333; border-bottom: 1px solid #333; }
 th, td { padding: .25rem .8rem .25rem 0; vertical-align: top; }
 th, td { white-space: nowrap; }
+td.long { white-space: normal; min-width: 12rem; }
 td:last-child { white-space: normal; padding-right: 0; min-width: 11rem; }
 thead th { position: sticky; top: 0; background: #fff; }
 tbody:last-child tr:last-child td { border-bottom: 1.5px solid #333; }
@@ -56,9 +58,10 @@ summary { cursor: pointer; font-size: .9rem; color: #0b5c8c; }
 code { font: .85em ui-monospace, "DejaVu Sans Mono", monospace; }
 @media (max-width: 40rem) { body { margin-top: 1rem; padding: 0 .75rem; } h1 { font-size: 1.35rem; } }
 @media print {
-  body { max-width: none; margin: 0; font-size: 11px; } nav { display: none; }
+  html { font-size: 10px; } body { max-width: none; margin: 0; padding: 0; font-size: 1rem; } nav { display: none; }
   .scroll { overflow: visible; max-height: none; } thead th { position: static; }
-  th, td { white-space: normal; overflow-wrap: anywhere; padding-right: .4rem; } td:last-child { min-width: 0; }
+  th, td { white-space: normal; padding-right: .4rem; } td.long, td:last-child { min-width: 0; }
+  td code { overflow-wrap: anywhere; } figure img { max-height: 20cm; }
   figure, tr { break-inside: avoid; } h2, h3, .place { break-after: avoid; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }
@@ -331,4 +334,5 @@ def table(
 
 
 def _cell(value: object, mark: bool) -> str:
-    return f"<td><code>{text(value)}</code></td>" if mark else f"<td>{text(value)}</td>"
+    shown = f"<code>{text(value)}</code>" if mark else text(value)
+    return f'<td class="long">{shown}</td>' if len(str(value)) > WIDE and not mark else f"<td>{shown}</td>"

@@ -21,6 +21,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from analysis import intervals, style, tables
 from study import record as reader
 
+PLACE = "answer"
 COLUMNS = ["metric", "arm", "against", "n", "planned", "difference", "low", "high", "p Holm", "verdict", "margin"]
 SEPARATED = ("better", "worse")
 WORDS = {"open": "not separated", "no error": "no error known", "hole": "hole", "one": "one training"}

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from analysis import style, tables
 from analysis.figures import accuracy_by_guidance
 
+PLACE = "answer"
 VALIDATION = tables.SELECTION.removeprefix("accuracy/")
 MOST_LABELLED = 4  # settings whose every point has room for its s; of more the ends of each line have it
 

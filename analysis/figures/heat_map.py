@@ -22,6 +22,7 @@ from matplotlib.patches import Rectangle
 from analysis import intervals, style, tables
 from study import record as reader
 
+PLACE = "answer"
 COLUMNS = ["list", "arm", "row", "column", "n", "planned", "mean", "low", "high", "chosen"]
 COLOURS = matplotlib.colormaps["cividis"]  # Nunez et al. 2018: even steps, the same for colour-blind readers
 NARROW = 18  # letters under a panel that takes a quarter of the page

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from analysis import factorial, search_table, style, tables
 from study import record as reader
 
+PLACE = "answer"
 COLUMNS = ["effect", "kind", "share", "p", "complete", "planned"]
 LOOKS = {"factor": style.COLOURS[0], "interaction": style.COLOURS[5], "error": "0.7"}
 ERRORS = ("seed (block)", "rest")

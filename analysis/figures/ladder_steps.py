@@ -17,6 +17,7 @@ from analysis import intervals, style, tables
 from analysis.figures import differences
 from study import record as reader
 
+PLACE = "answer"
 COLUMNS = ["arm", "n", "planned", "mean", "low", "high", "difference", "difference low", "difference high", "verdict"]
 LABEL = 30  # letters of a rung on one line
 
