@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from analysis import outcomes, style
 from study import record as reader
 
+PLACE = "pictures"
+
 LIST = "test"
 COLUMNS = ["arm", "seed", "index", "asked", "seen", "missed", "image", "objects", "all missed"]
 ACROSS, DOWN = 6, 2  # pictures of an arm

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 
 from analysis import pictures, style
 
+PLACE = "pictures"
+
 LISTS = ("test", "new_test")
 ONE_COLUMN = 6  # arms; more are drawn at half the size
 

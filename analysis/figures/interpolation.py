@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 
 from analysis import pictures, style
 
+PLACE = "pictures"
+
 ONE_COLUMN = 6  # strips; more are drawn at half the size
 
 

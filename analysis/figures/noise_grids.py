@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from analysis import pictures, style
 from runners.files import read_json
 
+PLACE = "pictures"
+
 LIST = "validation"  # whose first conditions diversity.png shows
 ACROSS = 4  # arms a row of the page
 FILES = {"grid": "diversity.png"}
