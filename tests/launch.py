@@ -17,7 +17,7 @@ def command(record: Path, *arguments: str) -> list[str]:
 def run(record: Path, *arguments: str, workers: int = 1) -> subprocess.CompletedProcess[str]:
     """One worker unless the test is about several: each pays seconds for its imports."""
     line = command(record, *arguments, "--per-device", str(workers))
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600)
 
 
 def table_of(output: str) -> str:

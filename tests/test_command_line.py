@@ -16,7 +16,9 @@ import pytest
 import torch
 
 from runners.locks import lock
-from study import spec
+from runners.treatment import warnings
+from study import plan as planning
+from study import scales, spec
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,6 +61,7 @@ def test_dry_run_prints_an_aligned_table(tmp_path):
     assert "9 trials = 3 arms x 3 seeds, 9 distinct trainings" in done.stdout
     assert "schedule=linear" in done.stdout
     assert "total_images = 3600000" in done.stdout
+    assert "unknown until two seeds" in done.stdout  # what the design can see: the record has no pilot
 
 
 def test_dry_run_of_the_reports_says_what_they_cost(tmp_path):
@@ -66,26 +69,33 @@ def test_dry_run_of_the_reports_says_what_they_cost(tmp_path):
     arguments = ["--study", "reports", "--scale", "paper", "--devices", "cpu", "--dry-run", "--record", tmp_path / "r"]
     text = run(*arguments).stdout
     assert "42 trials = 14 arms x 3 seeds, 24 distinct trainings" in text
-    plan = json.loads(run(*arguments, "--json").stdout)
-    assert plan["trainings"] == plan["missing_trainings"] == 24
+    row = scales.find("paper")
+    plan = planning.make("reports", spec.find("reports"), "paper", row, {}, None)
+    cost = planning.cost(plan, row, tmp_path / "r", 1)
+    assert len(plan.train_keys) == cost.missing_trainings == 24
     # R0 107, R1 3 x 251.5, R2 140.8, R4 3 x 1005.9 PFLOP: 3 x 31.0 GFLOP x images (R0: 13.2), three seeds each.
-    assert plan["train_flop"] == pytest.approx(4.02e18, rel=0.01)
-    assert f"{plan['train_flop'] / 1e18:.3g} EFLOP of training" in text
+    assert cost.train_flop == pytest.approx(4.02e18, rel=0.01)
+    assert f"{cost.train_flop / 1e18:.3g} EFLOP of training" in text
     # 150 TFLOP/s, fp32 settings at .7 of it; a trial's pictures and scores, and the preparation, come on top.
-    fp32 = plan["train_flop"] - 3 * 3 * 3 * 31.03e9 * 3_601_800
-    assert plan["seconds"] > (plan["train_flop"] + fp32 * (1 / 0.7 - 1)) / 150e12
-    assert plan["seconds"] < 2 * plan["train_flop"] / 150e12
-    assert f"about {plan['seconds'] / 3600:.1f} h on one machine that the scale is made for" in text
+    fp32 = cost.train_flop - 3 * 3 * 3 * 31.03e9 * 3_601_800
+    assert cost.seconds > (cost.train_flop + fp32 * (1 / 0.7 - 1)) / 150e12
+    assert cost.seconds < 2 * cost.train_flop / 150e12
+    assert f"about {cost.seconds / 3600:.1f} h on one machine that the scale is made for" in text
     assert "at 150 TFLOP/s, assumed for one H200" in text
 
 
-@pytest.mark.parametrize(("keep", "weights"), [("all", 18), ("best", 2), ("none", 0)])
-def test_dry_run_prints_the_disk_that_checkpoints_take(keep, weights, tmp_path):
-    arguments = ["--scale", "paper", "--devices", "cpu", "--keep-checkpoints", keep, "--record", tmp_path / "r"]
-    plan = json.loads(run("--study", "schedules", "--dry-run", "--json", *arguments).stdout)
-    network = 113_686_019 * 4
+def test_dry_run_prints_the_disk_that_checkpoints_take(tmp_path):
+    """The command with `--keep-checkpoints none`, and the same number for the other two."""
+    arguments = ["--scale", "paper", "--devices", "cpu", "--keep-checkpoints", "none", "--record", tmp_path / "r"]
+    told = json.loads(run("--study", "schedules", "--dry-run", "--json", *arguments).stdout)
+    network, row = 113_686_019 * 4, scales.find("paper")
     # The weights that stay (average and last step of 9 trainings), one checkpoint in training, 9 trials' pictures.
-    assert plan["disk_bytes"] == pytest.approx(weights * network + 4 * network + 9 * 6 * 2**20)
+    wanted = {"all": 18 * network, "best": 2 * network, "none": 0}
+    for keep, weights in wanted.items():
+        plan = planning.make("schedules", spec.find("schedules"), "paper", row, {}, None, keep)
+        cost = planning.cost(plan, row, tmp_path / "r", 1)
+        assert cost.disk_bytes == pytest.approx(weights + 4 * network + 9 * 6 * 2**20)
+    assert told["disk_bytes"] == cost.disk_bytes  # of "none", the last
 
 
 def test_guidance_without_an_unconditional_branch_is_warned_of(tmp_path):
@@ -95,7 +105,8 @@ def test_guidance_without_an_unconditional_branch_is_warned_of(tmp_path):
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("Warning (guidance_scale=0.0, guidance_scale=1.5, guidance_scale=2.0 and 2 more): ")
     assert "there is no unconditional branch to guide from" in line
-    assert run("--study", "guidance", *arguments).stderr == ""
+    plan = planning.make("guidance", spec.find("guidance"), "smoke", scales.find("smoke"), {}, None)
+    assert not any(warnings(trial.config) for trial in plan.trials)
 
 
 BAD = {

@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 
 import pytest
+import torch
 from launch import ROOT, run, table_of
 
+from runners.evaluator import ResNet18
 from study import record as reader
 
 pytestmark = pytest.mark.slow
 
 
-def test_real_folders_run_through(tmp_path):
-    """`--data DIR`: a folder of images, cached by its content; the same command again runs nothing."""
-    folder = tmp_path / "scenes"
-    make = [sys.executable, "-m", "runners.render", str(folder), "--scenes", "40", "--image-size", "32"]
+def test_a_folder_and_an_evaluator_file_run_through(tmp_path):
+    """`--data DIR` with `--evaluator FILE`, in the official layout with random weights: the data are cached by their
+    content, the file's sha256 stands beside every score, no stand-in is trained; the same command runs nothing."""
+    folder, record = tmp_path / "scenes", tmp_path / "record"
+    make = [sys.executable, "-m", "runners.render", str(folder), "--scenes", "40", "--image-size", "64"]
     subprocess.run(make, cwd=ROOT, check=True, capture_output=True)
-    record = tmp_path / "record"
-    done = run(record, "--data", str(folder))
-    assert done.returncode == 0, done.stderr
-    (study_id,) = os.listdir(record / "studies")
-    assert study_id.startswith("schedules-smoke-folder-")
-    again = run(record, "--data", str(folder))
-    assert "nothing is run" in again.stdout
-    assert table_of(again.stdout) == table_of(done.stdout)
-    rows = reader.load(study_id, record)
-    assert rows["data"].str.fullmatch(r"folder\(digest='[0-9a-f]{12}'\)").all()
-
-
-def test_an_evaluator_file_scores_the_trials(tmp_path):
-    """A checkpoint in the official layout at 64x64, with random weights: its sha256 stands beside every score."""
-    import torch
-
-    from runners.evaluator import ResNet18
-
     torch.manual_seed(0)
     torch.save({"model": ResNet18().state_dict()}, tmp_path / "checkpoint.pth")
-    # A study of one arm: a trial at 64x64 takes half a minute.
-    flags = ["--study", "report_r2", "--set", "data=rendered(scenes=40)", "--set", "image_size=64"]
-    done = run(tmp_path / "record", "--evaluator", str(tmp_path / "checkpoint.pth"), *flags)
+    sha256 = hashlib.sha256((tmp_path / "checkpoint.pth").read_bytes()).hexdigest()
+    # The evaluator reads 64x64; patches of four pixels make that a network of the smoke scale's size.
+    model = "unet(attention=(-1,), channels=(16, 32, 32), groups=8, layers=1, patch=4)"
+    flags = ["--study", "null", "--data", str(folder), "--evaluator", str(tmp_path / "checkpoint.pth")]
+    flags += ["--set", "image_size=64", "--set", f"model={model}"]
+    done = run(record, *flags)
     assert done.returncode == 0, done.stderr
-    (study_id,) = os.listdir(tmp_path / "record/studies")
-    rows = reader.load(study_id, tmp_path / "record")
-    assert len(rows) == 1
+    (study_id,) = os.listdir(record / "studies")
+    assert study_id.startswith("null-smoke-")
+    rows = reader.load(study_id, record)
+    assert len(rows) == 2
+    assert set(rows["state"]) == {"complete"}
+    assert rows["data"].str.fullmatch(r"folder\(digest='[0-9a-f]{12}'\)").all()
     assert set(rows["evaluator_kind"]) == {"other checkpoint"}
-    assert not list((tmp_path / "record/cache").glob("evaluator-*"))
+    assert set(rows["evaluator_sha256"]) == {sha256}
+    assert not list((record / "cache").glob("evaluator-*"))
+    again = run(record, *flags)
+    assert "nothing is run" in again.stdout
+    assert table_of(again.stdout) == table_of(done.stdout)
+    assert os.listdir(record / "studies") == [study_id]

@@ -74,10 +74,6 @@ def test_the_dry_run_says_what_the_design_sees_and_what_a_seed_more_buys(miniatu
     assert f"{plan['detectable_difference']:.3f}; 4 seeds (" in text
 
 
-def test_without_a_pilot_it_says_so(tmp_path):
-    assert "unknown until two seeds" in dry_run("--study", "schedules", "--scale", "smoke", "--record", tmp_path / "r")
-
-
 def test_a_claim_takes_five_seeds():
     row, study = scales.find("laptop"), spec.find("schedules")
 

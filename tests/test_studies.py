@@ -1,5 +1,5 @@
-"""Every study at smoke scale in one record, started as a user starts it: all of them run, and what they share is
-trained once."""
+"""Every study at smoke scale on a folder of the user's, in one record, started as a user starts it: all of them run,
+and what they share is trained once."""
 
 from __future__ import annotations
 
@@ -9,27 +9,51 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from launch import ROOT
+from PIL import Image
 
+from runners import scenes
+from runners.data import LABELS
 from runners.files import read_lines
 from study import record as reader
 from study import spec
 
 pytestmark = pytest.mark.slow
-TRIALS = 4  # of the search; its own tests run more
-
-
-def launch(name: str, record: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "study/run.py", "--study", name, "--scale", "smoke", "--record", str(record), *more]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=450)
+TRIALS = 3  # of the search; its own tests run more
 
 
 @pytest.fixture(scope="module")
-def everything(tmp_path_factory) -> tuple[Path, str]:
+def folder(tmp_path_factory) -> Path:
+    """102 pictures of noise that show 6 scenes, so that the validation list, which every curve draws, is short."""
+    root = tmp_path_factory.mktemp("pictures")
+    rng = np.random.default_rng(0)
+    labels = {}
+    for scene in range(34):
+        things = LABELS[scene % 6 :: 9]
+        for frame in range(3):
+            name = scenes.frame_name(scene, frame)
+            labels[name] = things[: frame + 1]
+            Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(root / name)
+    lists = scenes.test_lists()
+    objects = {label: number for number, label in enumerate(LABELS)}
+    files = {"train": labels, "objects": objects, "test": lists["test"], "new_test": lists["new_test"][:8]}
+    for file, content in files.items():
+        (root / f"{file}.json").write_text(json.dumps(content))
+    return root
+
+
+def launch(name: str, folder: Path, record: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "study/run.py", "--study", name, "--scale", "smoke", "--data", str(folder), *more]
+    return subprocess.run([*line, "--record", str(record)], cwd=ROOT, capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory, folder) -> tuple[Path, str]:
     """The record and the output of one command that runs every study."""
     record = tmp_path_factory.mktemp("studies") / "record"
-    done = launch("all", record, "--trials", str(TRIALS))
+    done = launch("all", folder, record, "--trials", str(TRIALS))
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr
     return record, done.stdout
 
@@ -48,8 +72,9 @@ def starts(record: Path) -> dict[str, int]:
 @pytest.mark.parametrize("name", spec.names())
 def test_it_runs(name, everything):
     record, output = everything
-    assert f"{name}-smoke: {spec.find(name).question}" in output
     study, rows = reader.load_study(name, record), reader.load(name, record)
+    assert study["study_id"].startswith(f"{name}-smoke-folder-")
+    assert f"{study['study_id']}: {spec.find(name).question}" in output
     assert set(rows["state"]) == {"complete"}
     assert rows["arm"].nunique() == len(study["arms"])
     report = record / "studies" / study["study_id"] / "report"
@@ -63,9 +88,9 @@ def test_it_runs(name, everything):
     assert not [key for key, count in starts(record).items() if count > 1]
 
 
-def test_guidance_at_three_seeds_is_three_trainings(record):
+def test_guidance_at_three_seeds_is_three_trainings(record, folder):
     """Shown from the record: 18 complete trials, three trainings, each begun once."""
-    done = launch("guidance", record, "--seeds", "3")
+    done = launch("guidance", folder, record, "--seeds", "3")
     assert done.returncode == 0, done.stderr
     assert "18 trials = 6 arms x 3 seeds, 3 distinct trainings" in done.stdout
     rows = reader.load("guidance", record)
@@ -85,38 +110,22 @@ def test_warnings_stand_in_the_table_and_in_the_ui(record):
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{record}/mlflow.db")
-    experiment = client.get_experiment_by_name("timesteps-smoke")
+    study_id = reader.load_study("timesteps", record)["study_id"]
+    experiment = client.get_experiment_by_name(study_id)
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert "sqrt(alpha_bar_T) = 0.080 > 0.05" in runs["T=500 fixed seed=0"].data.tags["warnings"]
     assert "sqrt(alpha_bar_T)" not in runs["T=500 matched seed=0"].data.tags.get("warnings", "")
     (parent,) = (run for run in runs.values() if run.data.tags["kind"] == "launch")
     assert "sqrt(alpha_bar_T)" in parent.data.tags["warnings"]
-    page = (record / "studies/timesteps-smoke/report/index.html").read_text()
+    page = (record / "studies" / study_id / "report/index.html").read_text()
     assert "sqrt(alpha_bar_T) = 0.080" in page
     assert "never drew" in page  # 320 images cannot visit 1,000 timesteps
 
 
 def test_reports_print_our_number_beside_the_published_one(record):
-    text = (record / "studies/reports-smoke/report/tables/accuracy_test.md").read_text()
+    study_id = reader.load_study("reports", record)["study_id"]
+    text = (record / "studies" / study_id / "report/tables/accuracy_test.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| R1 T=500 "))
     assert "0.760" in row
     # .76 - .775 on 72 objects: 1.96 sqrt(.76 .24 / 72 + .775 .225 / 72) = .138
     assert re.search(r"-0\.015, inside the noise of one evaluation \(±0\.138\)", row)
-
-
-def test_checkpoints_that_are_not_kept_are_deleted_and_made_again(tmp_path, record):
-    """Of three trainings none keeps its weights; a study that needs one trains it again, to the same numbers."""
-    import shutil
-
-    mine = tmp_path / "record"
-    shutil.copytree(record / "cache", mine / "cache", ignore=shutil.ignore_patterns("trainings"))
-    done = launch("schedules", mine, "--keep-checkpoints", "none")
-    assert done.returncode == 0, done.stderr
-    trainings = mine / "cache" / "trainings"
-    assert len(list(trainings.glob("*/done.json"))) == 3
-    assert not list(trainings.glob("*/*.safetensors"))
-    key = reader.load("schedules", mine)["train_key"][0]
-    before = json.loads((trainings / key / "done.json").read_text())["sha256"]
-    assert launch("guidance", mine).returncode == 0
-    assert json.loads((trainings / key / "done.json").read_text())["sha256"] == before
-    assert starts(mine)[key] == 2

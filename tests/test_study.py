@@ -197,34 +197,26 @@ def test_the_same_command_again_runs_nothing_and_prints_the_same_table(finished)
     assert len(runs(record)) == 4
 
 
-def test_more_seeds_run_only_the_new_cells_and_an_index_that_was_lost_is_made_again(finished, tmp_path):
-    record = Path(shutil.copytree(finished[0], tmp_path / "record"))
-    old = {path.name for path in (record / "trials").iterdir()}
-    (record / "mlflow.db").unlink()
-    (record / "optuna.db").unlink()
-    done = run(record, "--seeds", "2")
-    assert done.returncode == 0, done.stderr
-    assert "3 trials and 3 trainings to run" in done.stdout
-    assert done.stdout.count("was complete but not in MLflow: indexed") == 3
-    assert len({path.name for path in (record / "trials").iterdir()} - old) == 3
-    assert sum(found.data.tags["kind"] == "trial" for found in runs(record)) == 6
-    assert len(optuna_study(record).trials) == 6
-    assert list(reader.load("schedules", record)["state"]) == ["complete"] * 6
-
-
 def test_killed_at_any_moment_the_same_command_finishes_it(finished, tmp_path):
-    """The coordinator is killed with SIGKILL: no worker survives it, nothing stays RUNNING, no cell is lost."""
+    """More seeds on a record that lost its indexes and a trial; the coordinator is killed with SIGKILL: no worker
+    survives it, nothing stays RUNNING, no cell is lost; what was complete stays, what was lost comes out the same."""
     record = Path(
         shutil.copytree(finished[0], tmp_path / "record", ignore=shutil.ignore_patterns("mlflow.db*", "optuna.db*"))
     )
-    keys = sorted(path.name for path in (record / "trials").iterdir())
+    before = reader.load("schedules", record)
+    keys = sorted(before["trial_key"])
     shutil.rmtree(record / "trials" / keys[0])
     shutil.rmtree(record / "cache" / "trainings")
-    launched = subprocess.Popen(command(record), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    untouched = {path: path.stat().st_mtime_ns for path in (record / "trials").rglob("*")}
+    launched = subprocess.Popen(command(record, "--seeds", "2"), cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert launched.stdout is not None
+    printed = ""
     for line in launched.stdout:
+        printed += line
         if line.startswith("started"):
             break
+    assert "4 trials and 4 trainings to run" in printed
+    assert printed.count("was complete but not in MLflow: indexed") == 2
     time.sleep(2)
     children = subprocess.run(["pgrep", "-P", str(launched.pid)], capture_output=True, text=True).stdout.split()
     assert children
@@ -234,11 +226,39 @@ def test_killed_at_any_moment_the_same_command_finishes_it(finished, tmp_path):
     while any(map(alive, children)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(alive, children))
-    done = run(record)
+    done = run(record, "--seeds", "2")
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (record / "trials").iterdir()) == keys
+    assert "indexed" not in done.stdout
+    rows = reader.load("schedules", record)
+    assert list(rows["state"]) == ["complete"] * 6
+    assert sorted(path.name for path in (record / "trials").iterdir()) == sorted(rows["trial_key"])
+    assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
     assert "RUNNING" not in {found.info.status for found in runs(record)}
-    assert table_of(done.stdout) == table_of(finished[1].stdout)
+    assert sum(found.data.tags["kind"] == "trial" for found in runs(record)) == 6
+    states = [trial.state.name for trial in optuna_study(record).trials]
+    assert states.count("COMPLETE") == 6
+    assert set(states) == {"COMPLETE", "FAIL"}  # those of the killed launch: FAIL, not RUNNING
+    same = [name for name in before if name.startswith(("accuracy/", "x0_error/", "weights_sha256", "noise_digest/"))]
+    assert {"accuracy/test", "weights_sha256"} < set(same)
+    old = rows[rows["seed"] == 0].set_index("trial_key").loc[before["trial_key"], same]
+    assert old.equals(before.set_index("trial_key")[same])
+
+
+def test_checkpoints_that_are_not_kept_are_deleted_and_made_again(finished, tmp_path):
+    """Of a record without weights a study that needs one trains it again, to the same numbers, and deletes it again."""
+    record = Path(shutil.copytree(finished[0], tmp_path / "record"))
+    for path in (record / "cache/trainings").glob("*/*.safetensors"):
+        path.unlink()
+    folder = record / "cache/trainings" / reader.load("schedules", record)["train_key"][0]
+    before = json.loads((folder / "done.json").read_text())
+    done = run(record, "--study", "guidance", "--keep-checkpoints", "none")
+    assert done.returncode == 0, done.stderr
+    assert set(reader.load("guidance", record)["train_key"]) == {folder.name}
+    after = json.loads((folder / "done.json").read_text())
+    assert after["sha256"] == before["sha256"]
+    assert after["seconds/train"] != before["seconds/train"]
+    assert len(read_lines(folder / "starts.jsonl")) == 2
+    assert not list((record / "cache/trainings").glob("*/*.safetensors"))
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, finished):
