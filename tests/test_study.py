@@ -245,8 +245,10 @@ def test_killed_at_any_moment_the_same_command_finishes_it(finished, tmp_path):
 
 
 def test_checkpoints_that_are_not_kept_are_deleted_and_made_again(finished, tmp_path):
-    """Of a record without weights a study that needs one trains it again, to the same numbers, and deletes it again."""
+    """Of a record whose study kept none, another study that needs one trains it again, to the same numbers."""
     record = Path(shutil.copytree(finished[0], tmp_path / "record"))
+    path = record / "studies/schedules-smoke/study.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"keep_checkpoints": "none"}))
     for path in (record / "cache/trainings").glob("*/*.safetensors"):
         path.unlink()
     folder = record / "cache/trainings" / reader.load("schedules", record)["train_key"][0]

@@ -144,7 +144,7 @@ def test_four_images_can_be_over_fitted_and_a_wrong_condition_scores_near_chance
     rng = np.random.default_rng(3)
     images = np.repeat(np.repeat(rng.integers(40, 216, (4, 4, 4, 3), dtype=np.uint8), 4, 1), 4, 2)
     conditions = [["red cube"], ["blue cube"], ["green sphere"], ["cyan cylinder"]]
-    config = TINY.replace(total_images=16 * 500, batch_size=16, lr=3e-3, ema_halflife_images=400, drop_probability=0.0)
+    config = TINY.replace(total_images=16 * 300, batch_size=16, lr=3e-3, ema_halflife_images=400, drop_probability=0.0)
     training = Training(config, build_model(config), torch.device("cpu"))
     repeated = np.concatenate([images] * 4), np.concatenate([multi_hot(conditions)] * 4)
     for _ in train(training, *repeated, 4000):
