@@ -31,7 +31,7 @@ def table(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
 
     `asked` and `named unasked` are means over the trainings. Empty where no trial has kept its classes.csv.
     """
-    counts = _counts(tables.complete_rows(rows))
+    counts = recorded(tables.complete_rows(rows))
     if counts.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     counts["recall"] = counts["hits"] / counts["asked"].where(counts["asked"] > 0)
@@ -50,7 +50,7 @@ def table(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
     return found.iloc[np.lexsort([rank.to_numpy() for rank in reversed(ranks)])][list(COLUMNS)].reset_index(drop=True)
 
 
-def _counts(complete: pd.DataFrame) -> pd.DataFrame:
+def recorded(complete: pd.DataFrame) -> pd.DataFrame:
     """The lines of every classes.csv, with the arm and seed of its trial."""
     lines: list[tuple[Any, ...]] = []
     for arm, seed, folder in zip(complete["arm"], complete["seed"], complete["folder"], strict=True):

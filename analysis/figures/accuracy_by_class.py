@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import style, tables
+from analysis import class_scores, style, tables
 from runners.scenes import COLOURS, LABELS, RADIUS
 from study import record as reader
 
@@ -26,12 +26,10 @@ def table(study_id: str, record: Path) -> pd.DataFrame:
     complete trials that recorded it."""
     rows = tables.complete_rows(reader.load(study_id, record))
     found = []
-    for arm, folders in rows.groupby("arm", sort=False)["folder"] if len(rows) else []:
-        known = [pd.read_csv(path) for folder in folders if (path := Path(folder) / "classes.csv").is_file()]
-        if known:
-            sums = pd.concat(known).groupby("label")[["asked", "hits"]].sum().reindex(LABELS, fill_value=0)
-            for label, (asked, hits) in zip(LABELS, sums.to_numpy(), strict=True):
-                found.append([arm, label, asked, hits, hits / asked if asked else np.nan, len(known)])
+    for arm, counts in class_scores.recorded(rows).groupby("arm", sort=False):
+        sums = counts.groupby("label")[["asked", "hits"]].sum().reindex(LABELS, fill_value=0)
+        for label, (asked, hits) in zip(LABELS, sums.to_numpy(), strict=True):
+            found.append([arm, label, asked, hits, hits / asked if asked else np.nan, counts["seed"].nunique()])
     return pd.DataFrame(found, columns=COLUMNS)
 
 
