@@ -244,6 +244,24 @@ def many(root: Path, arms: int = 40, seeds: int = 50) -> Path:
     )
 
 
+def planned(root: Path, name: str, seeds: int = 2) -> Path:
+    """A record of a study of study/studies, from its own plan at scale smoke; later arms are a little better."""
+    from study import plan, scales, spec
+
+    found = spec.find(name)
+    if found.space:
+        return search(root, trials=12)
+    value = plan.make(name, found, "smoke", scales.find("smoke"), {}, seeds)
+    order = list(value.design.arms)
+    for trial in value.trials:
+        score = 0.45 + 0.3 * order.index(trial.arm) / len(order) + _luck(trial.config, 0.02)
+        write_trial(root / "trials" / trial.config.trial_key, trial.config, score, images=trial.seed == 0)
+    run_ids = {trial.config.trial_key: f"run{trial.config.trial_key}" for trial in value.trials}
+    written = value.to_json("2026-11-21T04:00:00+00:00", f"python study/run.py --study {name}", run_ids, None)
+    _write(root / "studies" / value.study_id / "study.json", json.dumps(written))
+    return root
+
+
 def _luck(config: TrialConfig, size: float) -> float:
     """What a seed brings in every arm, and a little that differs from arm to arm but not from run to run."""
     own = np.random.default_rng([config.seed, int(config.trial_key, 16)]).standard_normal()
@@ -276,7 +294,7 @@ def write_trial(
     What depends on neither the setting nor the score is linked to the files of `like`, if it is given.
     """
     score = _schedule_score(config) if score is None else score
-    rng = np.random.default_rng([config.seed, SCHEDULES.index(config.schedule)])
+    rng = np.random.default_rng([config.seed, _place(config)])
     _write(folder / "config.json", json.dumps(config.to_dict()))
     _write(folder / "metrics.jsonl", "".join(f"{json.dumps(line)}\n" for line in _curve(config, rng, score)))
     if like is not None:
@@ -358,9 +376,7 @@ def _curve(config: TrialConfig, rng: np.random.Generator, final: float) -> list[
     pace = 100 * (1 + 0.05 * config.seed)
     lines: list[dict[str, float]] = []
     for index, seen in enumerate(images):
-        loss = (
-            0.03 + 0.01 * SCHEDULES.index(config.schedule) + 0.4 * np.exp(-seen / 9000) + 0.003 * rng.standard_normal()
-        )
+        loss = 0.03 + 0.01 * _place(config) + 0.4 * np.exp(-seen / 9000) + 0.003 * rng.standard_normal()
         line = {"images": int(seen), "seconds": seen / pace, "loss": float(loss), "gradient_norm": 0.5}
         line |= {"lr": config.lr * min(1.0, (index + 1) / 4), "images_per_second": pace}
         # Of decile k of t: an eps network finds little noise hard and much noise easy; decile 3 was not drawn at first.
@@ -370,6 +386,11 @@ def _curve(config: TrialConfig, rng: np.random.Generator, final: float) -> list[
             line["accuracy/validation"] = float(0.2 + (final - 0.25) * (1 - np.exp(-seen / 25000)))
         lines.append(line)
     return lines
+
+
+def _place(config: TrialConfig) -> int:
+    """Of the schedule among SCHEDULES; others stand behind them."""
+    return SCHEDULES.index(config.schedule) if config.schedule in SCHEDULES else len(SCHEDULES)
 
 
 def _schedule(config: TrialConfig) -> str:
