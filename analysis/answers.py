@@ -61,7 +61,7 @@ def answer(rows: pd.DataFrame, study: Study) -> str:
         table = tables.summary(rows, study, metric)
     compared = table[table["difference"].notna()]
     if compared.empty:
-        return f"No answer yet: {missing(rows, study) or 'the study has one arm, and nothing to compare it with.'}"
+        return _alone(rows, study) or f"No answer yet: {missing(rows, study)}"
     lacking = int((table["against"] != "").sum()) - len(compared)
     holes = f" Preliminary: {lacking} {'arm has' if lacking == 1 else 'arms have'} holes." if lacking else ""
     n = len(study["seeds"])
@@ -79,6 +79,25 @@ def answer(rows: pd.DataFrame, study: Study) -> str:
     if _is_ladder(table):
         return _steps(compared, where) + f" {terms}.{holes}"
     return _separated(table, compared, separated, where) + f" {terms}.{holes}"
+
+
+def _alone(rows: pd.DataFrame, study: Study) -> str:
+    """What the only arm of a whole study scores, beside published values; empty for other studies."""
+    if len(study["arms"]) > 1 or missing(rows, study):
+        return ""
+    arm, parts = study["arms"][0], []
+    for metric in tables.metrics(rows, study):
+        row, known = tables.summary(rows, study, metric).iloc[0], tables.published(study, arm, metric)
+        if metric == study["metric"] or np.isfinite(known):
+            one_seed = np.isnan(row["ci low"])
+            interval = "" if one_seed else f" [{row['ci low']:.3f}, {row['ci high']:.3f}]"
+            inside = "inside" if row["ci low"] <= known <= row["ci high"] else "outside"
+            place = "" if one_seed else f", {inside} the interval"
+            beside = f" (published: {known:.3f}{place})" if np.isfinite(known) else ""
+            parts.append(f"{metric} is {row['mean']:.3f}{interval}{beside}")
+    n = len(study["seeds"])
+    seeds = f"n = {n} training seed{'s' * (n != 1)}{', 95 % t intervals' * (n > 1)}"
+    return f"One arm, {arm}, with nothing to compare it with: {', '.join(parts)} ({seeds})."
 
 
 def _best_of_one_seed(table: pd.DataFrame, metric: str, where: str) -> str:

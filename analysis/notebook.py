@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import factorial, figures, style, tables
+from analysis import answers, factorial, figures, search_table, style, tables
 from study import record as reader
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Opened:
     def answer(self) -> None:
         """Print the question, the answer with n and interval, and what is missing."""
         print(self.study["question"])
-        print(tables.answer(self.rows, self.study))
-        print(tables.missing(self.rows, self.study), end="")
+        print(answers.answer(self.rows, self.study))
+        print(answers.missing(self.rows, self.study), end="")
 
     def table(self, metric: str = "") -> pd.DataFrame:
         """Every arm with n, interval, paired difference and verdict; `metric` is the study's own unless named."""
@@ -55,12 +55,12 @@ class Opened:
 
     def search(self) -> pd.DataFrame:
         """One row a search trial; empty for a study that is no search."""
-        table = tables.search_table(self.study)
-        return tables.readable_search(table, self.study).set_index("trial") if len(table) else table
+        table = search_table.table(self.study)
+        return search_table.readable(table, self.study).set_index("trial") if len(table) else table
 
     def protocol(self) -> None:
         """Print what the numbers rest on, and what limits them."""
-        print(*tables.protocol(self.rows, self.study), sep="\n")
+        print(*answers.protocol(self.rows, self.study), sep="\n")
 
     def show(self, name: str) -> None:
         """Draw a figure of `analysis/figures`, save it as PNG, PDF and CSV, and print its caption under it."""

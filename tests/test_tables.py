@@ -633,3 +633,12 @@ def test_metrics_begin_with_the_studys_own(miniature_record: Path) -> None:
     rows = reader.load("schedules", miniature_record)
     assert tables.metrics(rows, {"metric": "accuracy_macro/test"})[0] == "accuracy_macro/test"
     assert tables.metrics(rows, {"metric": METRIC}) == [f"accuracy/{name}" for name in tables.LISTS]
+
+
+def test_the_only_arm_is_answered_beside_its_published_value(tmp_path: Path) -> None:
+    record = miniature.planned(tmp_path, "report_r0", seeds=3)
+    study = reader.load_study("report_r0", record)
+    said = answers.answer(reader.load("report_r0", record), study)
+    assert said.startswith("One arm, R0, with nothing to compare it with: accuracy/validation is 0.450 [0.407, 0.493]")
+    assert "(published: 0.643, outside the interval)" in said
+    assert said.endswith("(n = 3 training seeds, 95 % t intervals).")
