@@ -138,7 +138,7 @@ def draw_figures(study: Mapping[str, Any], record: Path, folder: Path) -> list[D
     from analysis import figures
 
     applying = [name for name in figures.ordered() if figures.applies(figures.load(name), study)]
-    draw = partial(_draw_figure, study=study, record=record, folder=folder)
+    draw = partial(_draw_or_say_why, study=study, record=record, folder=folder)
     workers = min(_processes(), len(applying) // 2)  # one that draws a single figure is not worth its start
     if workers < 2:
         return list(map(draw, applying))
@@ -155,20 +155,29 @@ def _processes() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" and threading.active_count() == 1 else 1
 
 
-def _draw_figure(name: str, study: Mapping[str, Any], record: Path, folder: Path) -> Drawn:
+def draw_figure(name: str, study: Mapping[str, Any], record: Path, folder: Path) -> Drawn:
+    """Gather and draw one figure; `folder`/`name` as PNG, PDF and, without a path of this machine, CSV."""
     from analysis import figures, style
     from analysis.page import Drawn
 
     figure = figures.load(name)
-    title, place = figures.title(figure), figures.place(figure)
+    table = figure.table(study["study_id"], record)
+    png = style.save(figure.draw(table, study), folder / name)
+    portable = table.replace(f"^{re.escape(str(record))}/", "", regex=True)
+    portable.to_csv(folder / f"{name}.csv", index=False)
+    return Drawn(name, figures.title(figure), figure.caption(table, study), png, figures.place(figure))
+
+
+def _draw_or_say_why(name: str, study: Mapping[str, Any], record: Path, folder: Path) -> Drawn:
+    from analysis import figures
+    from analysis.page import Drawn
+
     try:
-        table = figure.table(study["study_id"], record)
-        png = style.save(figure.draw(table, study), folder / name)
-        portable = table.replace(f"^{re.escape(str(record))}/", "", regex=True)
-        portable.to_csv(folder / f"{name}.csv", index=False)
-        return Drawn(name, title, figure.caption(table, study), png, place)
+        return draw_figure(name, study, record, folder)
     except Exception as error:  # whatever is wrong with one image or curve, the tables are still wanted
-        return Drawn(name, title, f"not drawn ({type(error).__name__}: {error}).", None, place)
+        figure = figures.load(name)
+        reason = f"not drawn ({type(error).__name__}: {error})."
+        return Drawn(name, figures.title(figure), reason, None, figures.place(figure))
 
 
 def load_study(name: str | None, record: Path) -> dict[str, Any]:
