@@ -11,15 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
 import re
 import sys
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,21 +132,7 @@ def draw_figures(study: Mapping[str, Any], record: Path, folder: Path) -> list[D
     from analysis import figures
 
     applying = [name for name in figures.ordered() if figures.applies(figures.load(name), study)]
-    draw = partial(_draw_or_say_why, study=study, record=record, folder=folder)
-    workers = min(_processes(), len(applying) // 2)  # one that draws a single figure is not worth its start
-    if workers < 2:
-        return list(map(draw, applying))
-    # A forked process has what was imported and read here, so it begins to draw at once.
-    try:
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
-            return list(pool.map(draw, applying))
-    except BrokenProcessPool:  # a worker was killed, as when memory is short: one at a time needs less
-        return list(map(draw, applying))
-
-
-def _processes() -> int:
-    """Processes that may draw: one a core, where forking is safe (Linux, and no thread that could hold a lock)."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" and threading.active_count() == 1 else 1
+    return [_draw_or_say_why(name, study, record, folder) for name in applying]
 
 
 def draw_figure(name: str, study: Mapping[str, Any], record: Path, folder: Path) -> Drawn:
