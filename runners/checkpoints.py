@@ -31,7 +31,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     # Through memory: torch.save answers a full disk with an error about positions, and the digest is needed first.
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    content = buffer.getvalue()
+    content = buffer.getbuffer()
     head = hashlib.sha256(content).hexdigest().encode() + b"\n"
     write_aside(folder / NEXT, partial(_write, parts=(head, content)))
     _content(folder / NEXT)
@@ -67,15 +67,15 @@ def discard(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _write(path: Path, parts: tuple[bytes, ...]) -> None:
+def _write(path: Path, parts: tuple[bytes | memoryview, ...]) -> None:
     with path.open("wb") as file:
         file.writelines(parts)
 
 
 def _content(path: Path) -> bytes:
     """What follows the digest; ValueError when it is not what was written."""
-    text = path.read_bytes()
-    content = text[DIGEST + 1 :]
-    if text[: DIGEST + 1] != hashlib.sha256(content).hexdigest().encode() + b"\n":
+    with path.open("rb") as file:
+        head, content = file.read(DIGEST + 1), file.read()
+    if head != hashlib.sha256(content).hexdigest().encode() + b"\n":
         raise ValueError("it is not what was written")
     return content

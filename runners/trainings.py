@@ -34,7 +34,8 @@ from runners.train import Training, TrainProgress, train
 
 CURVE_STEPS = 10  # DDIM-10 ranks trainings like the full sampler at a hundredth of its cost
 CURVE_GUIDANCE = 2.0
-CHECKPOINT_SECONDS = 120.0
+CHECKPOINT_SECONDS = 120.0  # between two checkpoints that take CHECKPOINT_COST or less to write, 2 % of the time;
+CHECKPOINT_COST = 2.4  # one that takes longer is written as much less often
 CURVE = "curve.jsonl"
 SCORE = "accuracy/validation"
 WAITING = "waiting-"  # waiting-<images>-<seconds>.npy: pictures of a curve point without a score
@@ -146,7 +147,7 @@ class _Run:
         self.marks = [config.total_images * (point + 1) // curve_points for point in range(curve_points)]
         self.report_images = max(config.batch_size, config.total_images // (20 * curve_points))
         self.drawn = 0  # images up to which the points of the learning curve are drawn
-        self.saved = time.perf_counter()
+        self.saved, self.pause = time.perf_counter(), CHECKPOINT_SECONDS
 
     def events(self) -> Iterator[list[dict[str, float]] | str]:
         if note := self._resume():
@@ -172,7 +173,7 @@ class _Run:
                     yield [line]
                     if not diverged:
                         yield from self._point()
-                if time.perf_counter() - self.saved > CHECKPOINT_SECONDS and not diverged:
+                if time.perf_counter() - self.saved > self.pause and not diverged:
                     self._save()
                 pulse.beat()
         except (GeneratorExit, pulse.Stopped):
@@ -193,6 +194,7 @@ class _Run:
 
     def _save(self) -> None:
         """The curve is a part of the checkpoint, so that both are of one moment."""
+        start = time.perf_counter()
         state = {
             "train_key": self.config.train_key,
             "training": self.training.state_dict(),
@@ -201,6 +203,7 @@ class _Run:
         }
         checkpoints.save(self.folder, state)
         self.saved = time.perf_counter()
+        self.pause = CHECKPOINT_SECONDS * max(1.0, (self.saved - start) / CHECKPOINT_COST)
 
     def _resume(self) -> str:
         """Load the newest whole checkpoint and make the folder agree with it; what was wrong with newer ones."""

@@ -148,7 +148,7 @@ def test_stopped_after_any_step_it_ends_as_the_uninterrupted_one(whole, tmp_path
     assert outcome(folder) == wanted
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_crashed_at_any_moment_it_ends_as_the_uninterrupted_one(whole, tmp_path, monkeypatch, seed):
     """Nothing is saved on the way out; the last checkpoint is from any time before, or there is none."""
     judged, wanted = whole
@@ -188,24 +188,27 @@ def test_a_lost_curve_comes_back_from_the_checkpoint(undisturbed, tmp_path, monk
 
 
 def test_a_score_is_not_written_twice(undisturbed, tmp_path, monkeypatch):
-    """Killed between the line of a score and the deletion of its pictures."""
+    """The pictures of a point wait for the evaluator; killed between the line of their score and their deletion."""
     folder = tmp_path / STEPS.train_key
-    unlink = Path.unlink
-    kept = []
+    with monkeypatch.context() as patch:
+        raise_after(patch, 52, pulse.Stopped)  # 40 steps, 10 of sampling, and two more
+        with pytest.raises(pulse.Stopped):
+            list(turn(folder, judged=False))
+    (waiting,) = folder.glob("waiting-*")
 
-    def keep_once(path: Path, missing_ok: bool = False) -> None:
-        if path.name.startswith("waiting-") and not kept:
-            kept.append(path)
-            raise Crash
-        unlink(path, missing_ok)
+    def crash(path: Path, missing_ok: bool = False) -> None:
+        raise Crash
 
-    monkeypatch.setattr(trainings, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(Path, "unlink", keep_once)
-    with pytest.raises(Crash):
-        list(turn(folder))
-    assert kept[0].exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", crash)
+        with pytest.raises(Crash):
+            list(turn(folder))
+    assert trainings.SCORE in files.read_lines(folder / trainings.CURVE)[-1]
+    assert waiting.exists()
     list(turn(folder))
-    assert outcome(folder) == undisturbed
+    scores = [line["images"] for line in files.read_lines(folder / trainings.CURVE) if trainings.SCORE in line]
+    assert scores == [40, 80]
+    assert outcome(folder)["ema"] == undisturbed["ema"]
 
 
 # --- checkpoints --------------------------------------------------------------------------------------
@@ -252,10 +255,8 @@ KILLS = {
     "in the middle of the file": lambda: setattr(checkpoints, "_write", write_half),
     "before it is forced to the disk": lambda: exit_in(os, "fsync", 9),
     "before it gets a name": lambda: exit_in(checkpoints, "_content", 2, before=False),
-    "before it is read back": lambda: exit_in(checkpoints, "_content", 3),
     "before the newest becomes the one before": lambda: exit_in(checkpoints, "sync_folder", 2, before=False),
     "between the two renames": lambda: exit_in(Path, "replace", 7),
-    "after the renames": lambda: exit_in(checkpoints, "sync_folder", 3),
 }
 
 
@@ -341,6 +342,17 @@ def test_with_both_damaged_it_begins_again_and_says_so(undisturbed, half, tmp_pa
     assert began_at(folder) == 0
     assert not (folder / "planted").exists()
     assert outcome(folder) == undisturbed
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_the_whole_one_before(half, tmp_path):
+    folder = Path(shutil.copytree(half, tmp_path / STEPS.train_key))
+    whole = (folder / checkpoints.PREVIOUS).read_bytes()
+    flip(folder / checkpoints.NEWEST)
+    state, _ = checkpoints.load(folder, CPU)
+    assert state is not None
+    checkpoints.save(folder, state)
+    assert (folder / checkpoints.PREVIOUS).read_bytes() == whole
+    assert checkpoints.load(folder, CPU)[1] == ""
 
 
 def test_the_checkpoint_of_another_training_is_not_used(undisturbed, half, tmp_path):
@@ -794,7 +806,7 @@ def whole_or_absent(folder: Path) -> None:
 
 
 # Kilobytes that are left: a checkpoint of this training has 33, its weights 6 each, a curve 12.
-@pytest.mark.parametrize("left", [0, 8, 24, 40, 56, 76])
+@pytest.mark.parametrize("left", [0, 24, 40, 76])
 def test_a_full_disk_fails_a_training_in_one_sentence_and_spoils_nothing(undisturbed, disk, monkeypatch, left):
     monkeypatch.setattr(trainings, "CHECKPOINT_SECONDS", 0.0)
     folder = disk / STEPS.train_key
@@ -831,6 +843,18 @@ def test_a_full_disk_fails_a_trial_and_leaves_no_half_folder(done, disk, left):
     filler.unlink()
     list(trial.run(TRIAL, place(record)))
     assert files.damaged(trial_folder(record)) == {}
+
+
+def test_a_full_disk_takes_no_half_line(disk):
+    """The file's last page has room for a part of the line."""
+    path = disk / "lines.jsonl"
+    files.append_lines(path, [{"images": 1, "text": "x" * 4000}])
+    with (disk / "filler").open("wb") as file, contextlib.suppress(OSError):
+        file.write(bytes(10**7))
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="No space left"):
+        files.append_lines(path, [{"images": 2, "text": "y" * 400}])
+    assert path.read_bytes() == before
 
 
 def test_a_full_disk_leaves_no_half_data_and_no_half_evaluator(disk):
