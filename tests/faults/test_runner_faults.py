@@ -218,6 +218,7 @@ def in_a_child(work: Callable[[], object]) -> int:
     """Run `work` in a process of its own; its exit code (0 when it came to its end)."""
     child = os.fork()
     if child == 0:
+        signal.alarm(120)  # a fork must not wait for ever for a thread that it has not got
         code = 1
         try:
             work()
