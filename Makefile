@@ -4,7 +4,7 @@ RECORD ?= mlruns
 STUDY ?= schedules
 BIN := .venv/bin
 
-.PHONY: study test ui dashboard report lint bench
+.PHONY: study test ui dashboard notebooks report lint bench
 study: .venv/ready
 	$(BIN)/python study/run.py --study $(STUDY) --record "$(RECORD)"
 
@@ -17,6 +17,10 @@ ui: .venv/ready
 dashboard: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dashboard]'
 	$(BIN)/python study/ui.py --record "$(RECORD)" --optuna
+
+notebooks: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks]'
+	ABLATION_RECORD="$(abspath $(RECORD))" $(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir analysis
 
 report: .venv/ready
 	$(BIN)/python analysis/report.py --record "$(RECORD)"
