@@ -6,6 +6,8 @@ run again, and both indexes are made to agree with them before anything starts.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import time
@@ -22,11 +24,14 @@ from runners import data
 from runners.files import append_lines, read_json, write_json
 from runners.locks import lock
 from runners.trial import Place
-from study import provenance, record, search
-from study.executors.local import LocalExecutor, Slot
+from study import provenance, record, search, storage
+from study.executors.local import ENDS, LocalExecutor, Slot
+from study.indexing import Indexer, Run
 from study.plan import Plan, Trial
 
 FLUSH_SECONDS = 10.0  # learning curves reach MLflow in batches
+STOP_SECONDS = 60.0  # for the checkpoints of the workers after a Ctrl-C
+RETRIED = ("crashed", "hung", "out of memory")  # an exception would only be raised again
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class Running:
 
     trial: Trial
     number: int
-    run_id: str
+    run: Run
+    tries: int
     lines: list[dict[str, float]] = field(default_factory=list)
     seen: list[dict[str, float]] = field(default_factory=list)
     accuracy: float = 0.0
@@ -60,7 +66,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Event:
-    """What happened: preparing, started, progress, scored, pruned, failed, repaired, finished. `info`: for display."""
+    """What happened: preparing, started, progress, scored, pruned, retried, failed, note, stopping, finished.
+
+    `info`: for display.
+    """
 
     what: str
     trial: Trial | None = None
@@ -89,133 +98,223 @@ def prepare(plan: Plan, source: Source, paths: Paths) -> Iterator[Event]:
 
 
 def launch(
-    plan: Plan, paths: Paths, executor: LocalExecutor, command: str, curve_points: int
+    plan: Plan, paths: Paths, executor: LocalExecutor, command: str, curve_points: int, retries: int = 1
 ) -> Generator[Event, None, None]:
     """Run what is missing. Yields an event for everything that happens.
 
     After `scored` the caller may add files to the trial's folder; what is there when the generator goes on is what
-    MLflow gets. Failed trials do not stop the others. On any exception, and when the generator is closed, workers
-    are ended and runs closed as KILLED.
+    MLflow gets. Failed trials do not stop the others; one whose worker crashed, hung or ran out of memory is tried
+    `retries` times more. A KeyboardInterrupt of the executor gives the workers time for a checkpoint. On any
+    exception, and when the generator is closed, workers are ended and runs closed as KILLED.
     """
-    root = paths.record
-    finished = complete(plan, root)
-    known = _study_json(plan, root)
-    with lock(root / "index.lock", wait=True):  # two processes must not create one database
-        cells = search.cells(root, plan, finished, (known.get("search") or {}).get("trials", []))
-        index = record.MlflowIndex(root, plan.study_id, plan.spec.question)
-    for name in index.repair():
-        yield Event("repaired", info={"text": f"{name} was interrupted: it goes on from its last checkpoint"})
-    run_ids = index.indexed()
-    unindexed = [trial for trial in plan.trials if trial.config.trial_key in finished.keys() - run_ids.keys()]
+    return _Launch(plan, paths, executor, command, curve_points, retries).events()
 
-    def write() -> None:
-        _write_study(plan, root, command, run_ids, cells.describe() or known.get("search"))
 
-    write()
-    forget(plan, root)
-    if not cells.more() and not unindexed:
-        return
-    tags = provenance.tags()
-    parent = index.start_launch(
-        f"launch {datetime.now():%Y-%m-%d %H:%M}",
-        plan.spec.question,
-        {"study": plan.study, "scale": plan.scale, **tags},
-        provenance.files(command),
-    )
-    tags |= {"study": plan.study, "scale": plan.scale}
-    for trial in unindexed:
-        folder = record.trial_folder(root, trial.config.trial_key)
-        run_ids[trial.config.trial_key] = index.index_trial(parent, trial.name, folder, {"arm": trial.arm, **tags})
-        yield Event("repaired", trial, {"text": f"{trial.name} was complete but not in MLflow: indexed"})
-    write()
+class _Launch:
+    """What a launch knows while it runs."""
 
-    running: dict[int, Running] = {}
-    judging: int | None = None  # the slot that trains the stand-in evaluator, while others train already
-    failures = 0
-    flushed = time.monotonic()
-    try:
-        while cells.more() or running:
-            if judging is None and not paths.evaluator.exists():
-                judging = executor.slots[0].number
-                place = _place(paths, executor.slots[0], plan)
-                job = {"kind": "evaluator", "config": plan.baseline.to_dict(), "place": place}
-                executor.submit(executor.slots[0], job)
-            for slot in executor.slots:
-                if slot.number not in running and slot.number != judging:
-                    # A finished training may be sampled by several slots, an unfinished one is one slot's.
-                    keys = {current.trial.config.train_key for current in running.values()}
-                    cell = cells.next({key for key in keys if not record.has_weights(root, key)})
-                    if cell is None:
-                        break
-                    number, trial = cell
-                    run_id = index.start_trial(parent, trial.name, trial.config, {"arm": trial.arm, **tags})
-                    running[slot.number] = Running(trial, number, run_id)
-                    write()
-                    job = {"kind": "trial", "config": trial.config.to_dict()}
-                    executor.submit(slot, job | {"place": _place(paths, slot, plan, curve_points)})
-                    yield Event("started", trial, {"slot": slot.number, "device": slot.device})
-            answer = executor.poll(1.0)
-            if time.monotonic() - flushed > FLUSH_SECONDS:
-                for current in running.values():
-                    _flush(index, current)
-                flushed = time.monotonic()
-            if answer is None:
+    def __init__(
+        self, plan: Plan, paths: Paths, executor: LocalExecutor, command: str, curve_points: int, retries: int
+    ) -> None:
+        self.plan, self.paths, self.root = plan, paths, paths.record
+        self.executor, self.command = executor, command
+        self.curve_points, self.retries = curve_points, retries
+        self.finished = complete(plan, self.root)
+        self.known = _study_json(plan, self.root)
+        with lock(self.root / "index.lock", wait=True):  # two processes must not create one database
+            self.cells = search.cells(
+                self.root, plan, self.finished, (self.known.get("search") or {}).get("trials", [])
+            )
+        tags = {"study": plan.study, "scale": plan.scale, **provenance.tags()}
+        run_ids = {trial["trial_key"]: trial["run_id"] for trial in self.known.get("trials", [])}
+        self.index = Indexer(self.root, plan.study_id, plan.spec.question, tags, run_ids)
+        self.running: dict[int, Running] = {}
+        self.again: list[tuple[int, Trial, int]] = []  # number, trial and tries so far of what is to be tried again
+        self.judging: int | None = None  # the slot that trains the stand-in evaluator, while others train already
+        self.judge_tries = 0
+        self.failures = 0
+        self.flushed = time.monotonic()
+
+    def events(self) -> Generator[Event, None, None]:
+        try:
+            self._write_study()
+            self.index.open()
+            done = [trial for trial in self.plan.trials if trial.config.trial_key in self.finished]
+            name = f"launch {datetime.now():%Y-%m-%d %H:%M}"
+            self.index.catch_up(done, name, lambda: provenance.files(self.command))
+            yield from self._write_index()
+            self._write_study()
+            forget(self.plan, self.root)
+            while self.cells.more() or self.again or self.running:
+                yield from self._deal()
+                answer = self.executor.poll(1.0)
+                yield from self._write_index()
+                if answer is not None:
+                    yield from self._take(*answer)
+            yield from map(_note, self.index.drain())
+            self._write_study()
+        except BaseException as error:
+            yield from self._end(error)
+            raise
+        yield Event("finished", info={"index": self.index, "failures": self.failures})
+
+    # --- giving out ------------------------------------------------------------------------------------
+
+    def _deal(self) -> Iterator[Event]:
+        """The stand-in evaluator to the first slot, while there is none; a trial to every idle one."""
+        if self.judging is None and not self.paths.evaluator.exists():
+            slot = next((slot for slot in self.executor.slots if slot.number not in self.running), None)
+            if slot is not None:
+                self.judging = slot.number
+                place = _place(self.paths, slot, self.plan)
+                self.executor.submit(
+                    slot, {"kind": "evaluator", "config": self.plan.baseline.to_dict(), "place": place}
+                )
+        for slot in self.executor.slots:
+            if slot.number in self.running or slot.number == self.judging:
                 continue
-            slot, event = answer
-            if slot.number == judging:
-                if event["event"] == "failed":
-                    raise RuntimeError(f"The stand-in evaluator could not be trained:\n{event['traceback']}")
-                if event["event"] == "done":
-                    judging = None
-                else:
-                    yield Event("preparing", info={"what": "training the stand-in evaluator", **event})
-                continue
-            current = running[slot.number]
-            trial, key = current.trial, current.trial.config.trial_key
-            folder = record.trial_folder(root, key)
-            if event["event"] == "curve":
-                current.lines += event["lines"]
-                yield Event("progress", trial, {"slot": slot.number, **event})
-                if not current.stopping and _hopeless(cells, current, event):
-                    current.stopping = True
-                    executor.stop(slot)
-            elif event["event"] == "done":
-                shutil.rmtree(record.failed_folder(folder), ignore_errors=True)
-                yield Event("scored", trial, {"folder": folder, "accuracy": event["accuracy"]})
-                _flush(index, current)
-                index.finish_trial(current.run_id, folder)
-                cells.tell(current.number, float(read_json(folder / "result.json")[plan.spec.metric]))
-                run_ids[key] = current.run_id
-                del running[slot.number]
-                write()
-                forget(plan, root)
-            elif event["event"] == "stopped":
-                images = _keep_pruned(root, trial, current.seen)
-                _flush(index, current)
-                index.prune_trial(current.run_id, images)
-                cells.prune(current.number)
-                del running[slot.number]
-                write()
-                yield Event("pruned", trial, {"images": images, "accuracy": current.accuracy})
-            elif event["event"] == "failed":
-                failures += 1
-                _keep_traceback(record.failed_folder(folder), event["traceback"])
-                _flush(index, current)
-                index.fail_trial(current.run_id, event["traceback"])
-                cells.tell(current.number, None)
-                del running[slot.number]
-                write()
-                yield Event("failed", trial, {"slot": slot.number, **event})
-            else:
-                yield Event("progress", trial, {"slot": slot.number, **event})
-    except BaseException:
-        executor.cancel()
-        for current in running.values():
-            cells.interrupt(current.number)
-            index.client.set_terminated(current.run_id, "KILLED")
-        index.finish_launch(parent, "KILLED")
-        raise
-    yield Event("finished", info={"index": index, "parent": parent, "failures": failures})
+            cell = self._next()
+            if cell is None:
+                break
+            number, trial, tries = cell
+            self.running[slot.number] = Running(trial, number, self.index.start(trial), tries)
+            self._write_study()
+            job = {"kind": "trial", "config": trial.config.to_dict()}
+            self.executor.submit(slot, job | {"place": _place(self.paths, slot, self.plan, self.curve_points)})
+            yield Event("started", trial, {"slot": slot.number, "device": slot.device})
+            yield from self._write_index()
+
+    def _next(self) -> tuple[int, Trial, int] | None:
+        """The next trial. A finished training may be sampled by several slots, an unfinished one is one slot's."""
+        keys = {current.trial.config.train_key for current in self.running.values()}
+        busy = {key for key in keys if not record.has_weights(self.root, key)}
+        for held in self.again:
+            if held[1].config.train_key not in busy:
+                self.again.remove(held)
+                return held
+        cell = self.cells.next(busy)
+        return None if cell is None else (*cell, 0)
+
+    # --- taking back -----------------------------------------------------------------------------------
+
+    def _take(self, slot: Slot, event: dict[str, Any]) -> Iterator[Event]:
+        """What a worker said."""
+        if slot.number == self.judging:
+            yield from self._judge(slot, event)
+            return
+        current = self.running[slot.number]
+        if event["event"] == "curve":
+            current.lines += event["lines"]
+            yield Event("progress", current.trial, {"slot": slot.number, **event})
+            if not current.stopping and _hopeless(self.cells, current, event):
+                current.stopping = True
+                self.executor.stop(slot)
+        elif event["event"] in ENDS:
+            self._flush(current)
+            del self.running[slot.number]
+            ended = {"done": self._done, "stopped": self._stopped, "failed": self._failed}[event["event"]]
+            yield from ended(slot, current, event)
+            self._write_study()
+            yield from self._write_index()
+        else:
+            yield Event("progress", current.trial, {"slot": slot.number, **event})
+
+    def _judge(self, slot: Slot, event: dict[str, Any]) -> Iterator[Event]:
+        """What the worker that trains the stand-in evaluator said. Raises RuntimeError when it cannot be trained."""
+        if event["event"] == "failed":
+            self._refuse_full_disk(event)
+            if event["status"] not in RETRIED or self.judge_tries == self.retries:
+                raise RuntimeError(f"The stand-in evaluator could not be trained:\n{event['traceback']}")
+            self.judge_tries += 1
+            self.judging = None
+            yield _note(f"stand-in evaluator: {event['status']}: {event['error']}; it is trained again")
+        elif event["event"] == "done":
+            self.judging = None
+        elif event["event"] == "stand_in":
+            yield Event("preparing", info={"what": "training the stand-in evaluator", **event})
+
+    def _done(self, slot: Slot, current: Running, event: dict[str, Any]) -> Iterator[Event]:
+        trial = current.trial
+        folder = record.trial_folder(self.root, trial.config.trial_key)
+        shutil.rmtree(record.failed_folder(folder), ignore_errors=True)
+        yield Event("scored", trial, {"folder": folder, "accuracy": event["accuracy"]})
+        self.index.finish(current.run, trial, folder)
+        self.cells.tell(current.number, float(read_json(folder / "result.json")[self.plan.spec.metric]))
+        self._write_study()
+        forget(self.plan, self.root)
+
+    def _stopped(self, slot: Slot, current: Running, event: dict[str, Any]) -> Iterator[Event]:
+        if not current.stopping:  # somebody else told the worker to end: it has written its checkpoint
+            self.executor.renew(slot)
+            error = "the worker was asked to end by SIGTERM"
+            yield from self._failed(slot, current, {"status": "crashed", "error": error, "traceback": error})
+            return
+        images = _keep_pruned(self.root, current.trial, current.seen)
+        self.index.prune(current.run, images)
+        self.cells.prune(current.number)
+        yield Event("pruned", current.trial, {"images": images, "accuracy": current.accuracy})
+
+    def _failed(self, slot: Slot, current: Running, event: dict[str, Any]) -> Iterator[Event]:
+        """Once more where that can help; else the trial is a hole of the table."""
+        self._refuse_full_disk(event)
+        if "CUDA error" in event["error"]:  # whatever its cause, the process can compute nothing more
+            self.executor.renew(slot)
+            event = event | {"status": "crashed"}
+        trial = current.trial
+        folder = record.trial_folder(self.root, trial.config.trial_key)
+        _keep_traceback(record.failed_folder(folder), event["traceback"])
+        self.index.fail(current.run, event["traceback"], event["status"])
+        if event["status"] in RETRIED and current.tries < self.retries:
+            self.again.append((current.number, trial, current.tries + 1))
+            yield Event("retried", trial, {"slot": slot.number, "tries": current.tries + 1, **event})
+        else:
+            self.failures += 1
+            self.cells.tell(current.number, None)
+            yield Event("failed", trial, {"slot": slot.number, **event})
+
+    def _refuse_full_disk(self, event: dict[str, Any]) -> None:
+        """A worker that found no room says nothing about its trial: raises OSError, which ends the launch."""
+        full = (os.strerror(errno.ENOSPC), "the disk is full")
+        if any(text in event["error"] for text in full) or storage.is_full(self.root):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.root))
+
+    # --- the record ------------------------------------------------------------------------------------
+
+    def _flush(self, current: Running) -> None:
+        if current.lines:
+            self.index.lines(current.run, current.lines)
+            current.lines = []
+
+    def _write_index(self) -> Iterator[Event]:
+        if time.monotonic() - self.flushed > FLUSH_SECONDS:
+            for current in self.running.values():
+                self._flush(current)
+            self.flushed = time.monotonic()
+        yield from map(_note, self.index.work())
+
+    def _write_study(self) -> None:
+        searched = self.cells.describe() or self.known.get("search")
+        _write_study(self.plan, self.root, self.command, self.index.run_ids, searched)
+
+    def _end(self, error: BaseException) -> Iterator[Event]:
+        """Nothing goes on when this returns. What cannot be written any more is put right by the next start."""
+        try:
+            if isinstance(error, KeyboardInterrupt):
+                for workers, seconds in self.executor.wind_down(STOP_SECONDS):
+                    yield Event("stopping", info={"workers": workers, "seconds": seconds})
+        finally:
+            self.executor.cancel()
+            with contextlib.suppress(Exception):
+                for current in self.running.values():
+                    self.cells.interrupt(current.number)
+                for number, _, _ in self.again:
+                    self.cells.interrupt(number)
+            with contextlib.suppress(Exception):
+                self.index.abandon(current.run for current in self.running.values())
+
+
+def _note(text: str) -> Event:
+    return Event("note", info={"text": text})
 
 
 def searching(plan: Plan, root: Path) -> bool:
@@ -283,12 +382,6 @@ def _keep_pruned(root: Path, trial: Trial, lines: list[dict[str, float]]) -> int
     shutil.rmtree(folder.with_name(f"{folder.name}.partial"), ignore_errors=True)
     (root / "cache" / "trainings" / trial.config.train_key / "state.pt").unlink(missing_ok=True)
     return images
-
-
-def _flush(index: record.MlflowIndex, current: Running) -> None:
-    if current.lines:
-        index.log_lines(current.run_id, current.lines)
-        current.lines = []
 
 
 def _place(paths: Paths, slot: Slot, plan: Plan, curve_points: int = 5) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class Display:
         self.running: dict[int, tuple[str, float, float]] = {}  # slot -> name, fraction, images a second
         self.slot_of: dict[str, int] = {}
         self.started = 0.0
+        self.first = True  # nothing was said about stopping yet
 
     def begin(self, total: int, already: int) -> None:
         """A launch of `total` trials, of which the record has some."""
@@ -53,8 +54,12 @@ class Display:
             rate = f", {info['images_per_second']:,.0f} images/s" if "images_per_second" in info else ""
             finished = info["done"] >= info["total"]
             self.status.show(f"{info['what']}: {info['done']:,} of {info['total']:,}{rate}", force=finished)
-        elif event.what == "repaired":
+        elif event.what == "note":
             self.status.line(info["text"])
+        elif event.what == "stopping":
+            wait = f"{info['workers']} at their checkpoints, at most {info['seconds']:.0f} s"
+            self.status.show(f"stopping: {wait}; Ctrl-C again stops now", self.first)
+            self.first = False
         elif event.trial is None:
             return
         elif event.what == "started":
@@ -78,6 +83,10 @@ class Display:
                 f"[{self.done}/{self.total}] {event.trial.name}: pruned after {info['images']:,} images at validation "
                 f"accuracy {info['accuracy']:.3f}"
             )
+        elif event.what == "retried":
+            self.running.pop(info["slot"], None)
+            again = f"tried again, time {info['tries']}"
+            self.status.line(f"{event.trial.name}: {info['status']}: {info['error']}; {again}")
         elif event.what == "failed":
             self._ended(event.trial.name)
             self.status.line(f"[{self.done}/{self.total}] {event.trial.name}: {info['status']}: {info['error']}")

@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from copy import copy
 from functools import wraps
 from pathlib import Path
@@ -42,6 +43,7 @@ RUN_NAME = "attributes.`Run Name`"  # the UI's name of that column
 SAVED_VIEW = "mlflow.sharedViewState."  # the tags in which the UI's button "Views" keeps what it saves
 P = ParamSpec("P")
 T = TypeVar("T")
+KEY = re.compile("[0-9a-f]{12}")  # of a trial or a training
 DEFAULT_RECORD = Path(__file__).resolve().parent.parent / "mlruns"
 
 
@@ -147,6 +149,9 @@ def curves(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
 
 
 def trial_folder(record: Path, trial_key: str) -> Path:
+    """Raises ValueError for what is no key: study.json may come from elsewhere, and must not lead out of the record."""
+    if not KEY.fullmatch(trial_key):
+        raise ValueError(f"{trial_key!r} is no key of a trial (12 hex digits): restore study.json of {record}.")
     return record / "trials" / trial_key
 
 
@@ -190,6 +195,48 @@ def pruned_file(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.pruned") / "pruned.json"
 
 
+# --- the record's place -------------------------------------------------------------------------------
+
+
+def relocate(record: Path) -> int:
+    """Make MLflow's absolute artifact paths those of `record`, after the folder was moved or copied.
+
+    Returns how many were rewritten; 0, and nothing is locked or written, when the record lies where it was.
+    """
+    changes = displaced(record)
+    if changes:
+        with closing(sqlite3.connect(record.resolve() / "mlflow.db")) as connection, connection:
+            for table, column, old, new in changes:
+                connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))
+    return len(changes)
+
+
+def displaced(record: Path) -> list[tuple[str, str, str, str]]:
+    """(table, column, path as it is, as it should be) of MLflow's artifact paths that lead out of `record`."""
+    record = record.resolve()
+    if not (record / "mlflow.db").is_file():
+        return []
+    with closing(sqlite3.connect(record / "mlflow.db")) as connection:
+        return list(dict.fromkeys(_displaced(connection, record)))
+
+
+def _displaced(connection: sqlite3.Connection, record: Path) -> Iterator[tuple[str, str, str, str]]:
+    """<record>/artifacts/<study>/... is the part that stays."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"experiments", "runs"} <= tables:
+        return
+    names = dict(connection.execute("SELECT experiment_id, name FROM experiments"))
+    columns = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+    for table, column in columns.items():
+        if table not in tables:
+            continue
+        for experiment, old in connection.execute(f"SELECT experiment_id, {column} FROM {table}"):
+            base, found, rest = str(old or "").partition(f"/artifacts/{names.get(experiment)}")
+            new = (record / "artifacts" / str(names.get(experiment))).as_uri() + rest
+            if found and base.startswith("file://") and old != new:
+                yield table, column, old, new
+
+
 # --- the MLflow index --------------------------------------------------------------------------------
 
 
@@ -231,8 +278,18 @@ class MlflowIndex:
 
     def indexed(self) -> dict[str, str]:
         """trial_key -> run id of every finished trial."""
-        runs = self._runs("attributes.status = 'FINISHED' and tags.kind = 'trial'")
-        return {run.data.tags["trial_key"]: run.info.run_id for run in runs}
+        return {key: ids[0] for key, ids in self.finished().items()}
+
+    def finished(self) -> dict[str, list[str]]:
+        """trial_key -> ids of its finished runs, the latest first; one, unless something went wrong."""
+        found: dict[str, list[str]] = {}
+        for run in self._runs("attributes.status = 'FINISHED' and tags.kind = 'trial'"):
+            found.setdefault(run.data.tags["trial_key"], []).append(str(run.info.run_id))
+        return found
+
+    def stuck(self) -> list[str]:
+        """Ids of the runs that are RUNNING."""
+        return [str(run.info.run_id) for run in self._runs("attributes.status = 'RUNNING'")]
 
     def _runs(self, filter_string: str) -> list[Any]:
         found: list[Any] = []
@@ -256,15 +313,15 @@ class MlflowIndex:
             self.client.log_text(run.info.run_id, text, file)
         return str(run.info.run_id)
 
-    def start_trial(self, parent: str, name: str, config: TrialConfig, tags: Mapping[str, str]) -> str:
-        """A RUNNING run with every config field as a parameter."""
+    def start_trial(self, parent: str | None, name: str, config: TrialConfig, tags: Mapping[str, str]) -> str:
+        """A RUNNING run with every config field as a parameter; `parent`: the run of its launch, if it has one."""
         from mlflow.entities import Param
 
         keys = {"trial_key": config.trial_key, "train_key": config.train_key}
         run = self.client.create_run(
             self.experiment_id,
             run_name=name,
-            tags={"kind": "trial", "mlflow.parentRunId": parent, **keys, **tags},
+            tags={"kind": "trial", **({"mlflow.parentRunId": parent} if parent else {}), **keys, **tags},
         )
         params = [Param(field, str(value)) for field, value in config.to_dict().items()]
         self.client.log_batch(run.info.run_id, params=params)
@@ -307,8 +364,10 @@ class MlflowIndex:
         self.finish_trial(run_id, folder)
         return run_id
 
-    def fail_trial(self, run_id: str, traceback: str) -> None:
+    def fail_trial(self, run_id: str, traceback: str, status: str) -> None:
+        """`status` says how: failed, diverged, crashed, hung or out of memory."""
         self.client.log_text(run_id, traceback, "traceback.txt")
+        self.client.set_tag(run_id, "status", status)
         self.client.set_terminated(run_id, "FAILED")
 
     def prune_trial(self, run_id: str, images: int) -> None:

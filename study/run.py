@@ -13,8 +13,9 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from study.executors.local import LocalExecutor
     from study.plan import Cost, Plan
     from study.progress import Display
-    from study.scales import Scale
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -53,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     add("--record", metavar="DIR", type=Path, default=ROOT / "mlruns", help="where everything is kept (mlruns)")
     add("--devices", metavar="LIST", help="cpu, or cuda:0,cuda:1 (default: every GPU, else cpu)")
     add("--per-device", metavar="N", type=int, help="workers a device (default: 1 a GPU, 1 a CPU core)")
+    add("--retries", metavar="N", type=int, default=1, help="of a trial that crashed, hung or had no memory (1)")
+    add("--patience", metavar="MINUTES", type=float, default=15.0, help="silence after which a worker hangs (15)")
     add("--keep-checkpoints", choices=["all", "best", "none"], default="all", help="which weights stay (all)")
     add("--explain", metavar="ARM", help="the trials behind an arm's numbers in the record; runs nothing")
     add("--dry-run", action="store_true", help="print arms, trials, trainings and time; touch nothing")
@@ -72,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def print_list() -> int:
@@ -87,6 +91,10 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     touched."""
     has_cuda = cuda_count() if arguments.scale is None or arguments.devices is None else 0
     changes = parse_changes(arguments.set)
+    if arguments.retries < 0:
+        raise ValueError(f"--retries {arguments.retries} is no number of tries: write --retries 0 or more.")
+    if not arguments.patience > 0:
+        raise ValueError(f"--patience {arguments.patience:g} ends every worker: write minutes, such as --patience 15.")
     slots = device_slots(arguments, has_cuda)
     folder = read_data(arguments.data, changes)
     evaluator = read_evaluator(arguments.evaluator, changes)
@@ -103,22 +111,34 @@ def run(arguments: argparse.Namespace, command: str) -> int:
         return 0
     source = decoded_source(folder, jobs[0].plan, record)
 
+    from runners.locks import Held, lock
     from study.coordinator import Paths
     from study.executors.local import LocalExecutor
 
     probe(record, jobs[0].plan, max(job.cost.disk_bytes for job in jobs))
-    executor = LocalExecutor(slots, record / "cache" / "logs")
+    executor = LocalExecutor(slots, record / "cache" / "logs", 60 * arguments.patience)
     codes = []
     try:
-        for job in jobs:
-            introduce(job, record, "" if arguments.scale else " (chosen: no --scale was given)")
-            paths = Paths(record, evaluator or stand_in_path(job.plan, record))
-            codes.append(locked(job, source, paths, executor, command))
-            if codes[-1] == INTERRUPTED:
-                break
+        with lock(record / "lock", shared=True):
+            relocate(record)
+            for job in jobs:
+                introduce(job, record, "" if arguments.scale else " (chosen: no --scale was given)")
+                paths = Paths(record, evaluator or stand_in_path(job.plan, record))
+                codes.append(locked(job, source, paths, executor, command, arguments.retries))
+                if codes[-1] == INTERRUPTED:
+                    break
+    except Held as held:
+        raise ValueError(f"The record {record} is being mended {held}: wait for it.") from None
     finally:
         executor.cancel()
     return max(codes)
+
+
+def relocate(record: Path) -> None:
+    from study.record import relocate
+
+    if count := relocate(record):
+        print(f"The record was moved or copied: {count} paths in mlflow.db now lead to {record}.")
 
 
 def planned(arguments: argparse.Namespace, changes: dict[str, Scalar], slots: list[Any], scale_name: str) -> list[Job]:
@@ -169,24 +189,24 @@ def introduce(job: Job, record: Path, chosen: str) -> None:
         print("every trial is in the record: nothing is run", flush=True)
 
 
-def locked(job: Job, source: Source, paths: Paths, executor: LocalExecutor, command: str) -> int:
+def locked(job: Job, source: Source, paths: Paths, executor: LocalExecutor, command: str, retries: int) -> int:
     """Carry a study out, if no other process does."""
     from runners.locks import Held, lock
 
     study_id = job.plan.study_id
     try:
         with lock(paths.record / "studies" / study_id / "lock"):
-            return carry_out(job.plan, job.scale, source, paths, executor, command)
+            work = partial(carry_out, job, source, paths, executor, command, retries)
+            return stoppable(work, paths.record, executor, command)
     except Held as held:
         raise ValueError(
             f"The study {study_id} of {paths.record} is being run {held}: wait for it, or give another --record DIR."
         ) from None
 
 
-def carry_out(plan: Plan, scale: Scale, source: Source, paths: Paths, executor: LocalExecutor, command: str) -> int:
-    """Run the plan with the progress on the terminal; then the table, the figures and where they are."""
-    from study import coordinator, record
-    from study.progress import Display
+def stoppable(work: Callable[[], int], record: Path, executor: LocalExecutor, command: str) -> int:
+    """The exit code of `work`; a Ctrl-C, a full disk and a locked database end it with a sentence."""
+    from study import storage
 
     def interrupt(*_: object) -> None:
         if executor.stopping or not executor.workers:
@@ -196,32 +216,56 @@ def carry_out(plan: Plan, scale: Scale, source: Source, paths: Paths, executor: 
     # The first one stops at the next poll, the second one now; a scheduler's polite end is a Ctrl-C.
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
-    display = Display()
-    last: dict[str, Any] = {}
+    try:
+        return work()
+    except KeyboardInterrupt:
+        print("\nStopped. To resume, run the same command again:\n    " + command)
+        return INTERRUPTED
+    except Exception as error:
+        reason = storage.sentence(error, record)
+        if not reason and not isinstance(error, OSError | RuntimeError):
+            raise
+        text = f"stopped, because {reason} and run" if reason else f"{error} What was complete is kept: mend it and run"
+        print(f"\nrun.py: {text} the same command again.", file=sys.stderr)
+        return 1
+
+
+def carry_out(job: Job, source: Source, paths: Paths, executor: LocalExecutor, command: str, retries: int) -> int:
+    """Run the plan with the progress on the terminal; then the table, the figures and where they are."""
+    from study import coordinator, record
+    from study.progress import Display
+
+    plan, display = job.plan, Display()
+
+    def launch(plan: Plan, total: int, done: int) -> dict[str, Any]:
+        display.begin(total, done)
+        events = coordinator.launch(plan, paths, executor, command, job.scale.curve_points, retries)
+        return follow(events, display)
+
     try:
         done = coordinator.complete(plan, paths.record)
         if len(done) < len(plan.trials) or coordinator.searching(plan, paths.record):
             for event in coordinator.prepare(plan, source, paths):
                 display.show(event)
+                if executor.stopping:
+                    raise KeyboardInterrupt
         if plan.space:
-            display.begin(plan.searched, record.searched(paths.record, plan.study_id))
-            last = follow(coordinator.launch(plan, paths, executor, command, scale.curve_points), display)
-            if last:
-                last["index"].finish_launch(last["parent"], "FAILED" if last["failures"] else "FINISHED")
+            last = launch(plan, plan.searched, record.searched(paths.record, plan.study_id))
+            tell_index(last, "FAILED" if last["failures"] else "FINISHED")
             plan = coordinator.with_winner(plan, paths.record)
             done = coordinator.complete(plan, paths.record)
-        display.begin(len(plan.trials), len(done))
-        last = follow(coordinator.launch(plan, paths, executor, command, scale.curve_points), display)
-    except KeyboardInterrupt:
+        last = launch(plan, len(plan.trials), len(done))
+    finally:
         display.end()
-        print("\nStopped. To resume, run the same command again:\n    " + command)
-        return INTERRUPTED
-    except (OSError, RuntimeError) as error:
-        display.end()
-        print(f"\nrun.py: {error} What was complete is kept: mend it and run the same command again.", file=sys.stderr)
-        return 1
-    display.end()
     return tell(plan, paths, last)
+
+
+def tell_index(
+    last: dict[str, Any], status: str, report: Path | None = None, warnings: Sequence[str] = (), answer: str = ""
+) -> None:
+    """End the launch's own run in MLflow."""
+    for text in last["index"].finish_launch(status, report, warnings, answer):
+        print(text)
 
 
 def follow(events: Generator[Event, None, None], display: Display) -> dict[str, Any]:
@@ -266,10 +310,9 @@ def tell(plan: Plan, paths: Paths, last: dict[str, Any]) -> int:
     print(f"MLflow UI: {shlex.join(command)}")
     complete = rows[rows["state"] == "complete"]
     failures = len(rows) - len(complete)
-    if last:
-        status = "FAILED" if failures else "FINISHED"
-        answer = report.answer_markdown(study, paths.record)
-        last["index"].finish_launch(last["parent"], status, page.parent, caveats.warnings(complete, study), answer)
+    answer = report.answer_markdown(study, paths.record)
+    status = "FAILED" if failures else "FINISHED"
+    tell_index(last, status, page.parent, caveats.warnings(complete, study), answer)
     if failures:
         print(
             f"\n{failures} of {len(rows)} trials are not complete; tracebacks are in {paths.record}/trials/*.failed. "

@@ -346,6 +346,22 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
 
 
+def rows(record: Path, name: str) -> list[tuple[str, str, float | None]]:
+    """(state, trial_key, value) of every trial of an Optuna study; none where there is no such study."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = f"sqlite:///{record.resolve() / 'optuna.db'}"
+    if name not in optuna.get_all_study_names(storage):
+        return []
+    trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+    words = {**STATES, TrialState.WAITING: "waiting"}
+    return [(words[t.state], t.user_attrs.get("trial_key", ""), t.value) for t in trials]
+
+
+def forget(record: Path, name: str) -> None:
+    """Delete an Optuna study: the next launch writes it anew from the trial folders and study.json."""
+    optuna.delete_study(study_name=name, storage=f"sqlite:///{record.resolve() / 'optuna.db'}")
+
+
 def cells(record: Path, plan: Plan, complete: Mapping[str, float], recorded: Iterable[Mapping[str, Any]]) -> Any:
     """What a launch of the plan has to run: the search first, then the grid."""
     searching = plan.space and WINNER not in plan.design.arms

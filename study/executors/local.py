@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Event = dict[str, Any]
+ENDS = ("done", "failed", "stopped")  # the last event of a job
+PATIENCE_SECONDS = 15 * 60.0  # a worker that makes progress says so every few seconds
+ASLEEP_SECONDS = 60.0  # when nobody polled for so long, this process itself was stopped, not its workers
 
 
 @dataclass(frozen=True)
@@ -41,15 +47,23 @@ def slots(devices: list[str], per_device: int | None) -> list[Slot]:
 
 
 class LocalExecutor:
-    """submit(slot, job), poll() -> events of any slot, cancel(). Workers start when they are first needed."""
+    """submit(slot, job), poll() -> events of any slot, cancel(). Workers start when they are first needed.
 
-    def __init__(self, slots: list[Slot], logs: Path) -> None:
+    A worker at a job that says nothing for `patience` seconds is ended.
+    """
+
+    def __init__(self, slots: list[Slot], logs: Path, patience: float = PATIENCE_SECONDS) -> None:
         self.slots = slots
         self.logs = logs
+        self.patience = patience
         self.events: queue.Queue[tuple[Slot, subprocess.Popen[str], Event | None]] = queue.Queue()
         self.workers: dict[int, subprocess.Popen[str]] = {}
         self.stopping = False
         self.jobs: dict[int, int] = {}  # slot -> number of its job
+        self.since: dict[int, float] = {}  # slot at a job -> from when on its worker's silence counts
+        self.heard: dict[int, float] = {}  # pid -> when the worker last said something
+        self.hung: set[int] = set()  # pids that were ended for their silence
+        self.polled = time.monotonic()
 
     def submit(self, slot: Slot, job: dict[str, Any]) -> None:
         """Give a job to the slot's worker."""
@@ -57,11 +71,18 @@ class LocalExecutor:
         if worker is None or worker.poll() is not None:
             worker = self._start(slot)
         self.jobs[slot.number] = number = self.jobs.get(slot.number, 0) + 1
+        self.since[slot.number] = time.monotonic()
         self._write(worker, job | {"number": number})
 
     def stop(self, slot: Slot) -> None:
         """End the slot's job, not its worker: the event `stopped` follows, or `done` if it came first."""
         self._write(self.workers[slot.number], {"kind": "stop", "number": self.jobs[slot.number]})
+
+    def renew(self, slot: Slot) -> None:
+        """End the slot's idle worker: its next job gets a new process."""
+        if worker := self.workers.pop(slot.number, None):
+            worker.kill()
+            worker.wait()
 
     def _write(self, worker: subprocess.Popen[str], line: dict[str, Any]) -> None:
         assert worker.stdin is not None
@@ -74,22 +95,69 @@ class LocalExecutor:
     def poll(self, timeout: float) -> tuple[Slot, Event] | None:
         """The next event of any worker, or None after `timeout` seconds.
 
-        A worker that ends by itself gives the event `failed`, with its exit code and the end of its log.
+        A worker that ends in the middle of a job gives the event `failed` with the status `crashed`, or `hung` when
+        it was ended for its silence, and with the end of its log. Raises KeyboardInterrupt once `stopping` is set.
         """
         if self.stopping:  # here, and not in the middle of a write to a database
             raise KeyboardInterrupt
+        self._end_silent()
         try:
             slot, worker, event = self.events.get(timeout=timeout)
         except queue.Empty:
             return None
-        if event is not None:
-            return None if event["event"] == "beat" else (slot, event)
-        if self.workers.get(slot.number) is worker:
-            del self.workers[slot.number]
+        if self.workers.get(slot.number) is not worker:
+            return None  # the last words of a worker that has a successor
+        if event is None:
+            return self._ended(slot, worker)
+        if event["event"] in ENDS:
+            self.since.pop(slot.number, None)
+        return None if event["event"] == "beat" else (slot, event)
+
+    def _end_silent(self) -> None:
+        """Kill the workers that have said nothing for too long; their end is reported as any other."""
+        now = time.monotonic()
+        if now - self.polled > ASLEEP_SECONDS:
+            self.since = dict.fromkeys(self.since, now)
+        self.polled = now
+        for number, since in self.since.items():
+            worker = self.workers[number]
+            if now - max(since, self.heard.get(worker.pid, 0.0)) > self.patience and worker.poll() is None:
+                self.hung.add(worker.pid)
+                worker.kill()
+
+    def _ended(self, slot: Slot, worker: subprocess.Popen[str]) -> tuple[Slot, Event] | None:
+        """What a worker's end means: nothing when it was idle."""
+        del self.workers[slot.number]
         code = worker.wait()
+        if self.since.pop(slot.number, None) is None:
+            return None
+        status, error = "crashed", f"the worker ended with exit code {code}"
+        if worker.pid in self.hung:
+            status, error = "hung", f"the worker said nothing for {self.patience / 60:g} minutes and was ended"
+        elif code < 0:
+            error = f"the worker was ended by {signal.Signals(-code).name}"
+            error += " (the kernel does so when memory runs out)" if code == -signal.SIGKILL else ""
         log = self._log(slot).read_text(encoding="utf-8", errors="replace")[-4000:]
-        error = f"the worker ended with exit code {code}"
-        return slot, {"event": "failed", "status": "failed", "error": error, "traceback": f"{error}\n\n{log}"}
+        return slot, {"event": "failed", "status": status, "error": error, "traceback": f"{error}\n\n{log}"}
+
+    def wind_down(self, seconds: float) -> Iterator[tuple[int, float]]:
+        """Ask the workers to write a checkpoint and end; those that are not done after `seconds` are ended.
+
+        Yields, while it waits, how many are at it and the seconds that they still have.
+        """
+        for number, worker in self.workers.items():
+            if number in self.since:
+                worker.terminate()
+            else:
+                worker.kill()
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            working = sum(worker.poll() is None for worker in self.workers.values())
+            if not working:
+                break
+            yield working, left
+            time.sleep(0.2)
+        self.cancel()
 
     def cancel(self) -> None:
         """End all workers now; what they did since their last checkpoint is done again next time."""
@@ -97,6 +165,7 @@ class LocalExecutor:
             worker.kill()
             worker.wait()
         self.workers.clear()
+        self.since.clear()
 
     def _log(self, slot: Slot) -> Path:
         return self.logs / f"worker-{slot.number}.log"
@@ -127,5 +196,8 @@ class LocalExecutor:
     def _read(self, slot: Slot, worker: subprocess.Popen[str]) -> None:
         assert worker.stdout is not None
         for line in worker.stdout:
+            if not line.endswith("\n"):
+                break  # killed in the middle of an event
+            self.heard[worker.pid] = time.monotonic()
             self.events.put((slot, worker, json.loads(line)))
         self.events.put((slot, worker, None))
