@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     port = given.port or (OPTUNA_PORT if given.optuna else MLFLOW_PORT)
     try:
         record = checked(given.record, "optuna.db" if given.optuna else "mlflow.db", port)
+        reader.relocate(record)  # it may have been moved or copied
         command = optuna_command(record, port) if given.optuna else mlflow_command(record, port)
     except ValueError as error:
         print(f"ui.py: {error}", file=sys.stderr)
