@@ -79,9 +79,19 @@ def run(config: TrialConfig, place: Place) -> Generator[Event, None, None]:
 
     Yields `curve`, `note`, `sampling`, at last `done`. Raises treatment.TreatmentError when a setting did not reach
     the training or the sampling. Stopped, closed or failed, it leaves the training and nothing of the trial's folder.
+    One process at a time is at a trial, be it of another study or the orphan of one that was killed: what that one
+    has finished is taken as it is.
     """
     final = Path(place.record) / "trials" / config.trial_key
     partial = final.with_name(f"{config.trial_key}.partial")
+    with lock(Path(place.record) / "cache" / "locks" / config.trial_key, wait=True):
+        if not final.is_dir() or files.damaged(final):
+            yield from _make(config, place, partial, final)
+    yield {"event": "done", "accuracy": files.read_json(final / "result.json")["accuracy/validation"]}
+
+
+def _make(config: TrialConfig, place: Place, partial: Path, final: Path) -> Iterator[Event]:
+    """The folder under its temporary name, then under its own."""
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -92,7 +102,6 @@ def run(config: TrialConfig, place: Place) -> Generator[Event, None, None]:
         files.sync_folder(final.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    yield {"event": "done", "accuracy": files.read_json(final / "result.json")["accuracy/validation"]}
 
 
 def _run(config: TrialConfig, place: Place, partial: Path) -> Iterator[Event]:
