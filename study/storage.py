@@ -8,6 +8,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from runners.files import disk_full
+
 FULL_BYTES = 2**20  # with less than this free, whatever failed failed for want of room
 SQLITE = {  # what SQLite says -> what it is
     "database or disk is full": "full",
@@ -26,12 +28,9 @@ SENTENCES = {
 
 def trouble(error: BaseException | None, record: Path) -> str:
     """full, locked, read-only or damaged; "" when the error is of another kind. Looks through what caused it."""
-    cause, found = error, ""
+    cause, found = error, "full" if disk_full(error) else ""
     while cause is not None and not found:
-        number = cause.errno if isinstance(cause, OSError) else None
-        if number in (errno.ENOSPC, errno.EDQUOT):
-            found = "full"
-        elif number in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             found = "read-only"
         elif isinstance(cause, sqlite3.Error):
             found = next((kind for text, kind in SQLITE.items() if text in str(cause)), "")

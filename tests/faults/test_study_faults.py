@@ -6,6 +6,7 @@ moments is printed.
 
 from __future__ import annotations
 
+import csv
 import os
 import random
 import re
@@ -29,6 +30,7 @@ from study.executors.local import LocalExecutor, Slot
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("FAULT_KILLS", "6"))
+MOMENTS = ("1 trials and 1 trainings to run", "started ")[-1 if KILLS < 20 else 0 :]  # at which a disk fills up
 TARGETS = ("coordinator", "worker", "both")
 STUDY = "schedules-smoke"
 PATIENCE = 240.0  # seconds that anything may take on a busy machine
@@ -135,6 +137,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "record", seen
 
 
+def without_times(table: Path) -> list[list[str]]:
+    """The cells of a table, as they are written, but for the seconds that sampling took."""
+    with table.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    timed = header.index("sampling s")
+    return [row[:timed] + row[timed + 1 :] for row in [header, *rows]]
+
+
 def prepared(undisturbed: tuple[Path, Path], place: Path) -> Path:
     """A new record with the data and the stand-in evaluator, and nothing else."""
     shutil.copytree(undisturbed[0] / "cache", place / "cache", ignore=shutil.ignore_patterns("trainings", "logs"))
@@ -198,7 +208,7 @@ def test_killed_again_and_again_it_ends_with_the_table_of_the_undisturbed_study(
     tables = sorted((undisturbed[0] / "studies" / STUDY / "report/tables").glob("accuracy_*.csv"))
     assert len(tables) >= 4
     for path in tables:
-        assert (record / "studies" / STUDY / "report/tables" / path.name).read_bytes() == path.read_bytes()
+        assert without_times(record / "studies" / STUDY / "report/tables" / path.name) == without_times(path)
     told = "".join(launch.text for launch in launches)
     assert "was interrupted: it goes on from its last checkpoint" in told
     assert "Traceback" not in told
@@ -309,10 +319,10 @@ def disk(place: Path) -> Iterator[Callable[[int | None], None]]:
 
 
 def test_a_full_disk_stops_the_study_with_one_sentence(undisturbed, tmp_path):
-    """Full when the databases are made, and full while a trial runs; with room again the same command finishes it."""
+    """Full while a trial runs, in the long form also when the databases are made; with room it goes on."""
     with disk(tmp_path / "disk") as leave:
         record = all_but_one(undisturbed, tmp_path / "disk" / "record")
-        for moment in ("1 trials and 1 trainings to run", "started "):
+        for moment in MOMENTS:
             launch = Launch(record)
             launch.says(moment)
             leave(64 * 1024)
