@@ -27,7 +27,7 @@ PLACES = {"answer": "What answers the question", "pictures": "Pictures", "diagno
 CSS = """
 :root { color-scheme: light; }
 body { font: 16px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1c1c1c; background: #fff;
-       max-width: 68rem; margin: 2.5rem auto 4rem; padding: 0 1.25rem; }
+       max-width: 76rem; margin: 2.5rem auto 4rem; padding: 0 1.25rem; }
 h1 { font-size: 1.75rem; line-height: 1.25; margin: .25rem 0 1rem; }
 h2 { font-size: 1.2rem; margin: 2.75rem 0 .75rem; padding-bottom: .3rem; border-bottom: 1px solid #ddd; }
 h3 { font-size: 1rem; margin: 1.75rem 0 .4rem; }
