@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from fontTools import subset
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -50,6 +53,35 @@ matplotlib.rcParams.update(
         "lines.linewidth": 1.4,
     }
 )
+
+
+FAMILY = "Slim Sans"
+SLIM = (range(0x20, 0x250), range(0x370, 0x400), range(0x2010, 0x2300))  # Latin, Greek, punctuation to mathematics
+
+
+def _slim_font() -> Any:
+    """DejaVu Sans, matplotlib's own font, without the letters and tables that no figure here uses.
+
+    Every PDF embeds the letters that it shows; cutting them out of the whole font is two thirds of the time of a PDF.
+    Other letters still come from DejaVu Sans. Returns the open file, which is there as long as the process.
+    """
+    options = subset.Options(layout_features=[], name_IDs=["*"])
+    options.drop_tables += ["GSUB", "GPOS", "GDEF", "MATH", "FFTM"]
+    with subset.load_font(font_manager.findfont("DejaVu Sans"), options) as font:
+        cutter = subset.Subsetter(options)
+        cutter.populate(unicodes=[letter for part in SLIM for letter in part])
+        cutter.subset(font)
+        for name in font["name"].names:
+            if name.nameID in (1, 4, 6, 16):  # family, full and PostScript name
+                name.string = FAMILY.replace(" ", "") if name.nameID == 6 else FAMILY
+        file = tempfile.NamedTemporaryFile(suffix=".ttf")  # noqa: SIM115
+        font.save(file.name)
+    font_manager.fontManager.addfont(file.name)
+    return file
+
+
+_FONT = _slim_font()
+matplotlib.rcParams["font.family"] = [FAMILY, "DejaVu Sans"]
 
 
 def figure(width: float = DOUBLE, height: float = 2.4) -> Figure:
