@@ -11,6 +11,7 @@ Reading needs neither torch nor MLflow: `load("schedules")` is a DataFrame with 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -246,6 +247,8 @@ class MlflowIndex:
     def __init__(self, record: Path, study_id: str, question: str) -> None:
         from mlflow import MlflowClient
 
+        # What cannot be written is told in one sentence by whoever catches it; MLflow would print pages besides.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
         record = record.resolve()
         database = record / "mlflow.db"
         self.record, self.study_id, self.question = record, study_id, question
