@@ -39,7 +39,7 @@ def build(study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None 
 
     record = Path(record)
     study = load_study(study_id, record)
-    out = Path(out) if out else record / "studies" / study["study_id"] / "report"
+    out = Path(out) if out else page_of(study, record).parent
     with reader.read_once():
         rows = reader.load(study["study_id"], record)
         write_tables(rows, study, out / "tables")
@@ -47,6 +47,21 @@ def build(study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None 
         index = out / "index.html"
         index.write_text(page.render(rows, study, drawn), encoding="utf-8")
     return index
+
+
+def page_of(study: Mapping[str, Any], record: Path) -> Path:
+    """index.html of the study's report in the record."""
+    return record / "studies" / str(study["study_id"]) / "report" / "index.html"
+
+
+def is_current(study: Mapping[str, Any], record: Path) -> bool:
+    """Whether the report in the record is newer than the plan, the results and the failures that it tells of."""
+    page, folders = page_of(study, record), [record / "trials" / trial["trial_key"] for trial in study["trials"]]
+    sources = [record / "studies" / str(study["study_id"]) / "study.json"]
+    sources += [file for f in folders for file in (f / "result.json", reader.failed_folder(f) / "traceback.txt")]
+    times = [file.stat().st_mtime_ns for file in sources if file.is_file()]
+    # The page is written last: a report that was cut short has an older one, or none.
+    return page.is_file() and page.stat().st_mtime_ns > max(times)
 
 
 def build_all(record: Path = reader.DEFAULT_RECORD, out: Path | None = None) -> tuple[Path, list[str]]:

@@ -302,7 +302,9 @@ def tell(plan: Plan, paths: Paths, last: dict[str, Any]) -> int:
 
     study = record.load_study(plan.study_id, paths.record)
     rows = record.load(plan.study_id, paths.record)
-    page = report.build(plan.study_id, paths.record)
+    page = report.page_of(study, paths.record)
+    if not report.is_current(study, paths.record):
+        report.build(plan.study_id, paths.record)
     print()
     report.print_answer(study, paths.record)
     print(f"\nreport:    {page}\nfigures:   {page.parent / 'figures'}\ntables:    {page.parent / 'tables'}")

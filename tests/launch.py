@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+UNDRAWN = os.environ | {"PYTHONPATH": str(ROOT / "tests" / "undrawn")}  # for studies whose figures are not looked at
 
 
 def command(record: Path, *arguments: str) -> list[str]:
@@ -14,10 +16,11 @@ def command(record: Path, *arguments: str) -> list[str]:
     return [sys.executable, "study/run.py", *study, *arguments]
 
 
-def run(record: Path, *arguments: str, workers: int = 1) -> subprocess.CompletedProcess[str]:
-    """One worker unless the test is about several: each pays seconds for its imports."""
+def run(record: Path, *arguments: str, workers: int = 1, drawn: bool = False) -> subprocess.CompletedProcess[str]:
+    """One worker unless the test is about several: each pays seconds for its imports. Figures on demand only."""
     line = command(record, *arguments, "--per-device", str(workers))
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    environment = None if drawn else UNDRAWN
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment)
 
 
 def table_of(output: str) -> str:

@@ -425,3 +425,16 @@ def test_a_page_of_one_training_an_arm(tmp_path: Path, monkeypatch: pytest.Monke
     assert "the table compares one training with another" in page.text
     assert "says nothing about other seeds" in page.text
     assert "p Holm" not in page.text
+
+
+def test_a_report_is_current_until_something_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "NAMES", ())
+    record = miniature.make(tmp_path, failed=[("cosine", 2)])
+    study = report.load_study("schedules", record)
+    assert not report.is_current(study, record)
+    report.build("schedules", record)
+    assert report.is_current(study, record)
+    for source in ("studies/schedules-smoke/study.json", *(str(path) for path in record.glob("trials/*/result.json"))):
+        report.build("schedules", record)
+        (record / source).touch()
+        assert not report.is_current(study, record), source

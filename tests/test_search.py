@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 import pytest
-from launch import ROOT, command, run
+from launch import ROOT, UNDRAWN, command, run
 
 from study import plan as planning
 from study import record as reader
@@ -142,7 +142,7 @@ def test_a_search_that_was_killed_goes_on_and_judges_its_winner_on_fresh_seeds(t
     """Five trials at smoke scale, ended by SIGKILL in the middle; the same command finishes them."""
     record = tmp_path / "record"
     arguments = ["--study", "search", "--trials", "5", "--per-device", "2"]
-    launched = subprocess.Popen(command(record, *arguments), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    launched = subprocess.Popen(command(record, *arguments), cwd=ROOT, stdout=subprocess.PIPE, text=True, env=UNDRAWN)
     assert launched.stdout is not None
     for text in launched.stdout:
         if text.startswith("[2/5]"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from launch import ROOT
+from launch import ROOT, UNDRAWN
 from PIL import Image
 
 from runners import scenes
@@ -46,7 +46,8 @@ def folder(tmp_path_factory) -> Path:
 
 def launch(name: str, folder: Path, record: Path, *more: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "study/run.py", "--study", name, "--scale", "smoke", "--data", str(folder), *more]
-    return subprocess.run([*line, "--record", str(record)], cwd=ROOT, capture_output=True, text=True, timeout=900)
+    line += ["--record", str(record)]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=900, env=UNDRAWN)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from launch import ROOT, command, run, table_of
+from launch import ROOT, UNDRAWN, command, run, table_of
 from PIL import Image
 
 from runners.config import TrialConfig
@@ -55,7 +55,7 @@ def optuna_study(record: Path, study_id: str = "schedules-smoke"):
 def finished(tmp_path_factory):
     """A finished study, its record and its output."""
     record = tmp_path_factory.mktemp("study") / "record"
-    done = run(record, workers=2)
+    done = run(record, workers=2, drawn=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return record, done
 
@@ -188,12 +188,13 @@ def test_optuna_holds_every_trial(finished):
 
 def test_the_same_command_again_runs_nothing_and_prints_the_same_table(finished):
     record, done = finished
-    before = {path: path.stat().st_mtime_ns for path in (record / "trials").rglob("*")}
+    kept = (record / "trials", record / "studies/schedules-smoke/report")
+    before = {path: path.stat().st_mtime_ns for folder in kept for path in folder.rglob("*")}
     again = run(record)
     assert again.returncode == 0
     assert "nothing is run" in again.stdout
     assert table_of(again.stdout) == table_of(done.stdout)
-    assert {path: path.stat().st_mtime_ns for path in (record / "trials").rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for folder in kept for path in folder.rglob("*")} == before
     assert len(runs(record)) == 4
 
 
@@ -208,7 +209,9 @@ def test_killed_at_any_moment_the_same_command_finishes_it(finished, tmp_path):
     shutil.rmtree(record / "trials" / keys[0])
     shutil.rmtree(record / "cache" / "trainings")
     untouched = {path: path.stat().st_mtime_ns for path in (record / "trials").rglob("*")}
-    launched = subprocess.Popen(command(record, "--seeds", "2"), cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    launched = subprocess.Popen(
+        command(record, "--seeds", "2"), cwd=ROOT, stdout=subprocess.PIPE, text=True, env=UNDRAWN
+    )
     assert launched.stdout is not None
     printed = ""
     for line in launched.stdout:
@@ -266,7 +269,9 @@ def test_checkpoints_that_are_not_kept_are_deleted_and_made_again(finished, tmp_
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, finished):
     record = tmp_path / "record"
     shutil.copytree(finished[0] / "cache", record / "cache", ignore=shutil.ignore_patterns("trainings"))
-    launched = subprocess.Popen(command(record), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    launched = subprocess.Popen(
+        command(record), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=UNDRAWN
+    )
     assert launched.stdout is not None
     for line in launched.stdout:
         if line.startswith("started"):

@@ -16,12 +16,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from launch import ROOT
+from launch import ROOT, UNDRAWN
 
 from runners.locks import lock
 from study import doctor, search
@@ -60,12 +60,19 @@ note("process", " ".join(sys.orig_argv))
 class Launch:
     """A study that runs: its process, what it has printed, and every worker that it ever had."""
 
-    def __init__(self, record: Path, *arguments: str, study: str = "schedules", workers: int = 1) -> None:
+    def __init__(
+        self,
+        record: Path,
+        *arguments: str,
+        study: str = "schedules",
+        workers: int = 1,
+        environment: Mapping[str, str] = UNDRAWN,
+    ) -> None:
         self.log = record.with_name(f"{record.name}-{time.monotonic_ns()}.log")
         line = [sys.executable, "study/run.py", "--study", study, "--scale", "smoke", "--record", str(record)]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [*line, "--per-device", str(workers), *arguments], cwd=ROOT, stdout=log, stderr=log
+                [*line, "--per-device", str(workers), *arguments], cwd=ROOT, stdout=log, stderr=log, env=environment
             )
 
     @property
@@ -129,11 +136,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "sitecustomize.py").write_text(WATCH)
     seen = folder / "seen"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder))
-        patch.setenv("SEEN", str(seen))
-        launch = Launch(folder / "record", "--seeds", "4", workers=2)
-        assert launch.end() == 0, launch.text
+    watched = os.environ | {"PYTHONPATH": str(folder), "SEEN": str(seen)}
+    launch = Launch(folder / "record", "--seeds", "4", workers=2, environment=watched)
+    assert launch.end() == 0, launch.text
     return folder / "record", seen
 
 
