@@ -16,6 +16,7 @@ from analysis import style
 from study import record as reader
 
 Study = Mapping[str, Any]
+ONE_COLUMN = 6  # strips across the page; more are drawn at half the size
 NOT_RECORDED = "Not recorded by these trials: an older version ran them."
 
 
@@ -77,6 +78,15 @@ def sheet(
         label = axes_of_arm[0].annotate(names[row["arm"]], (0, 1), (0, 2), **above)
         label.set(color=style.arm_style(study)[row["arm"]]["color"], in_layout=False)
     return figure, {arm: list(panels[index]) for index, arm in enumerate(names)}
+
+
+def strips(table: pd.DataFrame, study: Study, below: str) -> Figure:
+    """A page of the column `strip`, a strip an arm, with the words `below` under the last one."""
+    if not recorded(table, ["strip"]):
+        return style.blank(nothing(table))
+    figure, panels = sheet(table, study, ["strip"], 1 if len(table) <= ONE_COLUMN else 2)
+    list(panels.values())[-1][0].set_xlabel(below)
+    return figure
 
 
 def _aspect(table: pd.DataFrame, columns: Sequence[str]) -> float:

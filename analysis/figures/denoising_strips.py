@@ -12,10 +12,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import pictures, style
+from analysis import pictures
 
 PLACE = "pictures"
-ONE_COLUMN = 6  # strips; more are drawn at half the size
 
 
 def table(study_id: str, record: Path) -> pd.DataFrame:
@@ -24,11 +23,7 @@ def table(study_id: str, record: Path) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
-    if not pictures.recorded(table, ["strip"]):
-        return style.blank(pictures.nothing(table))
-    figure, panels = pictures.sheet(table, study, ["strip"], 1 if len(table) <= ONE_COLUMN else 2)
-    list(panels.values())[-1][0].set_xlabel(r"pure noise $\rightarrow$ sample")
-    return figure
+    return pictures.strips(table, study, r"pure noise $\rightarrow$ sample")
 
 
 def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:

@@ -51,26 +51,19 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
         return style.blank("no trial is complete yet")
     if table["error"].isna().all():
         return style.blank("denoising errors: not recorded")
-    sharing = learning_curves.trainings(table, study)
-    kept = style.spread(study, [arms[0] for arms in sharing])
-    labels = [learning_curves.label(arms, study) for arms in sharing if arms[0] in kept]
-    columns = style.legend_columns(labels)
-    figure = style.figure(style.DOUBLE, 2.7 + 0.15 * -(-len(labels) // columns))
-    axes = figure.subplots()
-    shown = [arms for arms in sharing if arms[0] in kept]
+    figure, axes, sharing, labels = learning_curves.page(table, study)
     for arms, errors in sharing.items():
         bins = errors.drop_duplicates("bin low").sort_values("bin low")
-        if arms in shown:
-            place = (shown.index(arms) - (len(shown) - 1) / 2) / max(len(shown) - 1, 1)
-            _line(axes, bins, style.arm_style(study)[arms[0]], learning_curves.label(arms, study), place)
+        if arms in labels:
+            place = (list(labels).index(arms) - (len(labels) - 1) / 2) / max(len(labels) - 1, 1)
+            _line(axes, bins, style.arm_style(study)[arms[0]], labels[arms], place)
         else:
             axes.plot(bins[["bin low", "bin high"]].mean(axis=1), bins["mean"], color="0.75", linewidth=0.6, zorder=1)
     style.log_y(axes)
     axes.invert_xaxis()
     axes.set_xlabel("log SNR = log(alpha_bar / (1 - alpha_bar)) in nats; more noise to the right")
     axes.set_ylabel("error of x0 (RMS, pixels of 0 to 1)")
-    lines, named = axes.get_legend_handles_labels()
-    figure.legend(lines, named, title=style.arm_title(study), loc="outside upper center", ncols=columns)
+    learning_curves.legend(figure, axes, study)
     return figure
 
 

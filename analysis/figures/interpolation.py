@@ -13,11 +13,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import pictures, style
+from analysis import pictures
 
 PLACE = "pictures"
-
-ONE_COLUMN = 6  # strips; more are drawn at half the size
 
 
 def table(study_id: str, record: Path) -> pd.DataFrame:
@@ -26,11 +24,7 @@ def table(study_id: str, record: Path) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
-    if not pictures.recorded(table, ["strip"]):
-        return style.blank(pictures.nothing(table))
-    figure, panels = pictures.sheet(table, study, ["strip"], 1 if len(table) <= ONE_COLUMN else 2)
-    list(panels.values())[-1][0].set_xlabel(r"one noise $\rightarrow$ another")
-    return figure
+    return pictures.strips(table, study, r"one noise $\rightarrow$ another")
 
 
 def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:

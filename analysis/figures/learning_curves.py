@@ -128,6 +128,25 @@ def label(arms: tuple[str, ...], study: Mapping[str, Any]) -> str:
     return f"{first} and {len(arms) - 1} more (one training)"
 
 
+def page(
+    table: pd.DataFrame, study: Mapping[str, Any]
+) -> tuple[Figure, Axes, dict[tuple[str, ...], pd.DataFrame], dict[tuple[str, ...], str]]:
+    """A figure with one panel and room for its legend above: figure, axes, trainings, labels of those to be named."""
+    sharing = trainings(table, study)
+    kept = style.spread(study, [arms[0] for arms in sharing])
+    labels = {arms: label(arms, study) for arms in sharing if arms[0] in kept}
+    columns = style.legend_columns(list(labels.values()))
+    figure = style.figure(style.DOUBLE, 2.7 + 0.15 * -(-len(labels) // columns))
+    return figure, figure.subplots(), sharing, labels
+
+
+def legend(figure: Figure, axes: Axes, study: Mapping[str, Any]) -> None:
+    """The legend of a `page`."""
+    lines, named = axes.get_legend_handles_labels()
+    columns = style.legend_columns([str(name) for name in named])
+    figure.legend(lines, named, title=style.arm_title(study), loc="outside upper center", ncols=columns)
+
+
 def _axes(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -55,15 +55,10 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
         return style.blank("no training has reported yet")
     if table["loss"].isna().all():
         return style.blank("loss by timestep: not recorded")
-    sharing = learning_curves.trainings(table, study)
-    kept = style.spread(study, [arms[0] for arms in sharing])
-    labels = [learning_curves.label(arms, study) for arms in sharing if arms[0] in kept]
-    columns = style.legend_columns(labels)
-    figure = style.figure(style.DOUBLE, 2.7 + 0.15 * -(-len(labels) // columns))
-    axes = figure.subplots()
+    figure, axes, sharing, labels = learning_curves.page(table, study)
     for arms, losses in sharing.items():
-        if arms[0] in kept:
-            _line(axes, losses, style.arm_style(study)[arms[0]], learning_curves.label(arms, study))
+        if arms in labels:
+            _line(axes, losses, style.arm_style(study)[arms[0]], labels[arms])
         else:
             line = losses.drop_duplicates("t / T").sort_values("t / T")
             axes.plot(line["t / T"], line["mean"], color="0.75", linewidth=0.6, zorder=1)
@@ -75,8 +70,7 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     axes.set_ylabel("unweighted loss (MSE of the target)")
     if learning_curves.RESCALES & set(study.get("factors") or {}):
         axes.set_title("not on one scale across arms", color=style.GREY, fontsize=7)
-    lines, named = axes.get_legend_handles_labels()
-    figure.legend(lines, named, title=style.arm_title(study), loc="outside upper center", ncols=columns)
+    learning_curves.legend(figure, axes, study)
     return figure
 
 
