@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import json
+import os
 import re
 import resource
 import shutil
@@ -434,7 +435,9 @@ def test_a_report_is_current_until_something_happens(tmp_path: Path, monkeypatch
     assert not report.is_current(study, record)
     report.build("schedules", record)
     assert report.is_current(study, record)
-    for source in ("studies/schedules-smoke/study.json", *(str(path) for path in record.glob("trials/*/result.json"))):
-        report.build("schedules", record)
-        (record / source).touch()
+    page = report.page_of(study, record)
+    for source in (record / "studies/schedules-smoke/study.json", *record.glob("trials/*/result.json")):
+        os.utime(source, (page.stat().st_mtime + 1,) * 2)
         assert not report.is_current(study, record), source
+        os.utime(source, (page.stat().st_mtime - 1,) * 2)
+        assert report.is_current(study, record)

@@ -42,7 +42,7 @@ def index(record: Path) -> None:
             launch.index_trial(parent, name, folder, tags)
         else:
             run = launch.start_trial(parent, name, TrialConfig.from_dict(trial["config"]), tags)
-            launch.fail_trial(run, miniature.FAILURE)
+            launch.fail_trial(run, miniature.FAILURE, "failed")
     page = record / "page"
     page.mkdir()
     (page / "index.html").write_text("<title>report</title>")

@@ -958,7 +958,7 @@ def test_a_worker_that_is_terminated_saves_its_training_and_says_so(record):
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert time.monotonic() - told < 10
+    assert time.monotonic() - told < 30  # a second on an idle machine
     assert json.loads(output.splitlines()[-1]) == {"event": "stopped", "reason": "SIGTERM"}
     state, complaint = checkpoints.load(folder, CPU)
     assert complaint == ""
