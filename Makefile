@@ -4,12 +4,15 @@ RECORD ?= mlruns
 STUDY ?= schedules
 BIN := .venv/bin
 
-.PHONY: study test ui dashboard notebooks report lint bench
+.PHONY: study test faults ui dashboard notebooks report lint bench
 study: .venv/ready
 	$(BIN)/python study/run.py --study $(STUDY) --record "$(RECORD)"
 
 test: .venv/ready
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+faults: .venv/ready
+	FAULT_KILLS=20 $(BIN)/python -m pytest tests/faults -s
 
 ui: .venv/ready
 	$(BIN)/python study/ui.py --record "$(RECORD)"

@@ -1,7 +1,8 @@
 """Faults of a whole study, injected for real: processes are killed, disks fill up, databases are locked.
 
-`FAULT_KILLS=20 FAULT_SEED=1 pytest tests/faults/test_study_faults.py -k killed` is the long form; the seed of the kill
-moments is printed.
+`make faults` runs all of them, with a study of 12 trials that is killed 20 times; the seed of the kill moments is
+printed and may be given (`make faults FAULT_SEED=1`). `make test` leaves out those that take minutes: it kills a study
+in tests/test_study.py and tests/test_search.py.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from study import record as reader
 from study.executors.local import LocalExecutor, Slot
 
 pytestmark = pytest.mark.slow
-KILLS = int(os.environ.get("FAULT_KILLS", "3"))
-SEEDS = 4 if KILLS >= 20 else 2  # of three arms
-MOMENTS = ("1 trials and 1 trainings to run", "started ")[-1 if KILLS < 20 else 0 :]  # at which a disk fills up
+KILLS = int(os.environ.get("FAULT_KILLS", "0"))
+SEEDS = 4 if KILLS else 1  # of three arms
+takes_minutes = pytest.mark.skipif(not KILLS, reason="takes minutes: make faults")
+MOMENTS = ("1 trials and 1 trainings to run", "started ")  # at which a disk fills up
 TARGETS = ("coordinator", "worker", "both")
 STUDY = "schedules-smoke"
 PATIENCE = 240.0  # seconds that anything may take on a busy machine
@@ -179,6 +181,7 @@ def test_a_study_talks_to_nobody(undisturbed):
     assert abroad == []
 
 
+@takes_minutes
 def test_killed_again_and_again_it_ends_with_the_table_of_the_undisturbed_study(undisturbed, tmp_path):
     seed = int(os.environ.get("FAULT_SEED", time.time_ns() % 1_000_000))
     print(f"FAULT_SEED={seed} FAULT_KILLS={KILLS}")
@@ -220,8 +223,9 @@ def test_killed_again_and_again_it_ends_with_the_table_of_the_undisturbed_study(
     assert "Traceback" not in told
 
 
-def test_a_worker_that_is_killed_costs_one_trial_at_most(undisturbed, tmp_path):
-    """Without retries the trial has failed, and is a hole; with one it is tried again."""
+@takes_minutes
+def test_a_worker_that_is_killed_is_a_hole_without_retries(undisturbed, tmp_path):
+    """Without retries the trial has failed, and is a hole."""
     record = all_but_one(undisturbed, tmp_path / "record")
     launch = Launch(record, "--retries", "0")
     launch.says("started ")
@@ -235,6 +239,9 @@ def test_a_worker_that_is_killed_costs_one_trial_at_most(undisturbed, tmp_path):
     assert "traceback.txt" in {item.path for item in index.client.list_artifacts(failed.info.run_id)}
     assert sorted(state for state, _, _ in search.rows(record, STUDY)) == ["complete", "complete", "failed"]
 
+
+def test_a_worker_that_is_killed_is_tried_again(undisturbed, tmp_path):
+    record = all_but_one(undisturbed, tmp_path / "record")
     launch = Launch(record)
     launch.says("started ")
     os.kill(launch.workers[0], signal.SIGKILL)
@@ -279,6 +286,7 @@ def test_a_study_is_run_once_at_a_time(undisturbed, tmp_path):
     assert re.search(rf"is being run by process {os.getpid()} since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d: wait", launch.text)
 
 
+@takes_minutes
 def test_two_studies_of_one_record_run_at_once(undisturbed, tmp_path):
     record = all_but_one(undisturbed, tmp_path / "record")
     both = Launch(record), Launch(record, "--seeds", "1", study="null")
@@ -324,8 +332,9 @@ def disk(place: Path) -> Iterator[Callable[[int | None], None]]:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+@takes_minutes
 def test_a_full_disk_stops_the_study_with_one_sentence(undisturbed, tmp_path):
-    """Full while a trial runs, in the long form also when the databases are made; with room it goes on."""
+    """Full when the databases are made, and while a trial runs; with room it goes on."""
     with disk(tmp_path / "disk") as leave:
         record = all_but_one(undisturbed, tmp_path / "disk" / "record")
         for moment in MOMENTS:
