@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -21,6 +23,16 @@ def run(record: Path, *arguments: str, workers: int = 1, drawn: bool = False) ->
     line = command(record, *arguments, "--per-device", str(workers))
     environment = None if drawn else UNDRAWN
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment)
+
+
+def refused(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command's own `main` in this process, for what it refuses: a process would pay seconds for its imports."""
+    from study.run import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main([str(argument) for argument in arguments])
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def table_of(output: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from launch import refused
 
 from runners.locks import lock
 from runners.treatment import warnings
@@ -147,7 +148,8 @@ def test_bad_input_is_one_sentence_and_starts_nothing(case, tmp_path):
     study = [] if "--study" in arguments or not arguments else ["--study", "schedules"]
     scale = [] if "--scale" in arguments else ["--scale", "smoke"]
     record = [] if "--record" in arguments else ["--record", str(tmp_path / "record")]
-    done = run(*study, *scale, *record, *arguments)
+    # The cheapest one is refused by a process of its own, so that the exit code is seen too.
+    done = (run if case == "no study" else refused)(*study, *scale, *record, *arguments)
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -178,7 +180,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
     file.write_bytes(pickle.dumps({"model": Planted(trap)}))
     torch.save({"model": Planted(trap)}, tmp_path / "zip.pth")
     for path in (file, tmp_path / "zip.pth"):
-        done = run("--study", "schedules", "--scale", "smoke", "--evaluator", path, "--record", tmp_path / "record")
+        done = refused("--study", "schedules", "--scale", "smoke", "--evaluator", path, "--record", tmp_path / "record")
         assert done.returncode == 2
         assert "checkpoint.pth" in done.stderr
     assert not trap.exists()
@@ -189,13 +191,13 @@ def test_an_evaluator_of_another_size_is_refused(tmp_path):
     from runners.evaluator import ResNet18
 
     torch.save({"model": ResNet18(classes=10).state_dict()}, tmp_path / "ten.pth")
-    done = run(
+    done = refused(
         "--study", "schedules", "--scale", "smoke", "--evaluator", tmp_path / "ten.pth", "--record", tmp_path / "r"
     )
     assert done.returncode == 2
     assert "24 outputs" in done.stderr
     torch.save({"model": ResNet18().state_dict()}, tmp_path / "right.pth")
-    done = run(
+    done = refused(
         "--study", "schedules", "--scale", "smoke", "--evaluator", tmp_path / "right.pth", "--record", tmp_path / "r"
     )
     assert done.returncode == 2  # it reads 64x64 images and the smoke scale has 16x16

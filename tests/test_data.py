@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from launch import refused
 from PIL import Image
 
 from runners import data, scenes
@@ -169,25 +170,12 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", sorted(DAMAGE))
-def test_a_damaged_folder_is_refused_by_the_command_before_anything_is_written(folder, tmp_path, damage):
+def test_a_damaged_folder_is_refused_before_anything_is_written(folder, tmp_path, damage):
     spoil, words = DAMAGE[damage]
     spoil(folder)
     record = tmp_path / "record"
-    command = [
-        sys.executable,
-        "study/run.py",
-        "--study",
-        "schedules",
-        "--scale",
-        "smoke",
-        "--data",
-        str(folder),
-        "--record",
-        str(record),
-        "--devices",
-        "cpu",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    study = ("--study", "schedules", "--scale", "smoke", "--devices", "cpu")
+    done = refused(*study, "--data", folder, "--record", record)
     assert done.returncode == 2, done.stderr
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
