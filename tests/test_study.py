@@ -190,7 +190,7 @@ def test_the_same_command_again_runs_nothing_and_prints_the_same_table(finished)
     record, done = finished
     kept = (record / "trials", record / "studies/schedules-smoke/report")
     before = {path: path.stat().st_mtime_ns for folder in kept for path in folder.rglob("*")}
-    again = run(record)
+    again = run(record, workers=2)
     assert again.returncode == 0
     assert "nothing is run" in again.stdout
     assert table_of(again.stdout) == table_of(done.stdout)

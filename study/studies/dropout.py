@@ -8,12 +8,27 @@ unconditional branch, and guiding it is measured and marked as what it is. 5 tra
 about 33 minutes on 2 cores by the dry run.
 """
 
-from study.spec import StudySpec
+import itertools
+
+from runners.config import Scalar, TrialConfig
+from study.spec import StudySpec, arm_name
 from study.studies.guidance import SCALES
+
+PROBABILITIES = (0.0, 0.05, 0.1, 0.2, 0.5)
+SMOKE = (0.0, 0.1), (1.0, 3.0)  # proves the path: with and without an unconditional branch, guided and not
+
+
+def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
+    """Every drop probability with every s; at scale smoke two of each."""
+    crossed = itertools.product(*(SMOKE if scale == "smoke" else (PROBABILITIES, SCALES)))
+    found: list[dict[str, Scalar]] = [{"drop_probability": p, "guidance_scale": s} for p, s in crossed]
+    return {arm_name(arm): arm for arm in found}
+
 
 STUDY = StudySpec(
     question="With which probability should the condition be dropped, each at its best guidance?",
-    factors={"drop_probability": (0.0, 0.05, 0.1, 0.2, 0.5)},
+    arms=arms,
+    baseline_arm="drop_probability=0.1 guidance_scale=1.0",
+    baseline={"guidance_scale": 1.0},
     nuisance={"guidance_scale": SCALES},
-    baseline={"drop_probability": 0.1, "guidance_scale": 1.0},
 )

@@ -12,7 +12,7 @@ from runners.config import Scalar, TrialConfig
 from study.spec import StudySpec
 
 STEPS = {
-    "smoke": (1, 2),
+    "smoke": (2,),
     "laptop": (10, 20, 50, 100),
     "gpu": (10, 20, 50, 100, 250, 1000),
     "paper": (10, 20, 50, 100, 250, 1000),

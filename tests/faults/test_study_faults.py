@@ -262,6 +262,7 @@ def test_a_worker_that_says_nothing_is_ended(tmp_path):
     assert (answer[1]["event"], answer[1]["status"]) == ("failed", "hung")
 
 
+@takes_minutes
 def test_the_second_ctrl_c_stops_now(undisturbed, tmp_path):
     """The first one waits for a checkpoint, which a worker that is stopped never writes."""
     launch = Launch(all_but_one(undisturbed, tmp_path / "record"))
