@@ -23,6 +23,7 @@ ACCURACY = "accuracy/validation"
 COLUMNS = ["arm", "seed", "train_key", "images", "seconds", "loss", "lr", ACCURACY, "chance"]
 # Factors that change what the loss measures, so that arms cannot be compared by its height.
 RESCALES = {"schedule", "timesteps", "prediction", "weighting"}
+THIN = 10  # trainings of an arm that have a line of their own; its mean and band are of all
 MIN_REPORTS = 2  # of a curve; fewer are drawn as points
 
 
@@ -166,7 +167,7 @@ def _band(axes: Axes, curves: pd.DataFrame, x: str, y: str, look: dict[str, Any]
     if not seeds:
         axes.plot([], [], label=label, **look)
         return
-    for part in seeds:
+    for part in seeds[:THIN]:
         mark = {"marker": "."} if len(part) < MIN_REPORTS else {}
         axes.plot(part[x], part[y], **(look | {"linewidth": 0.5, "alpha": 0.6} | mark))
     start, end = max(part[x].iloc[0] for part in seeds), min(part[x].iloc[-1] for part in seeds)
@@ -202,7 +203,8 @@ def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
             end += f", validation accuracy {last[ACCURACY].mean():.3f}"
         ends.append(f"{end} (n = {len(last)})")
     return (
-        "Thin lines are trainings (one a seed), thick lines their means, bands run from the smallest to the largest "
+        f"Thin lines are trainings (one a seed, {THIN} an arm at most), thick lines their means, bands run from the "
+        "smallest to the largest "
         "seed. Left: losses of different schedules, T, targets or weightings are not on one scale; compare the shape, "
         "not the height; under it the learning rate. Middle and right: accuracy in training is measured with few-step "
         f"DDIM on the validation list, and is no final score. At the last report, {'; '.join(ends)}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
 
 def _line(axes: Axes, losses: pd.DataFrame, look: dict[str, Any], label: str) -> None:
     """A thin line a seed, the mean, and its t interval as a band."""
-    for _, seed in losses.groupby("seed"):
+    for _, seed in islice(losses.groupby("seed"), learning_curves.THIN):
         line = seed.sort_values("t / T")
         axes.plot(line["t / T"], line["loss"], color=look["color"], linewidth=0.4, alpha=0.6)
     mean = losses.drop_duplicates("t / T").sort_values("t / T")
