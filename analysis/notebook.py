@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import answers, factorial, figures, report, search_table, tables
+from analysis import answers, drawing, factorial, figures, search_table, tables
 from study import record as reader
 
 if TYPE_CHECKING:
@@ -70,6 +70,6 @@ class Opened:
         if not figures.applies(figure, self.study):
             print(f"{figures.title(figure)}: does not apply to the study {self.study['study']}.")
             return
-        drawn = report.draw_figure(name, self.study, self.record, self.out)
+        drawn = drawing.draw(name, self.study, self.record, self.out)
         display(Image(drawn.png))
         print(drawn.caption)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis import answers, class_scores, factorial, score_sheet, search_table, tables
+from analysis.drawing import Drawn
 from runners.files import read_json
 from study import record as reader
 
@@ -66,17 +66,6 @@ code { font: .85em ui-monospace, "DejaVu Sans Mono", monospace; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }
 """
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure as the page needs it; `png` is None when it could not be drawn, and `caption` says why."""
-
-    name: str
-    title: str
-    caption: str
-    png: Path | None
-    place: str  # one of figures.PLACES
 
 
 def render(rows: pd.DataFrame, study: Study, drawn: Sequence[Drawn]) -> str:

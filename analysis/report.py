@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,28 +23,25 @@ from study import record as reader  # noqa: E402
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.page import Drawn
-
 FIRST = "run `python study/run.py --study schedules` first."
 REQUIRED = ("study", "question", "metric", "baseline_arm", "arms", "seeds", "trials")  # fields of study.json
 
 
-def build(study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None = None) -> Path:
-    """Write the report of a study (id or name) and return its index.html.
+def build(study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None = None, helpers: int = 0) -> Path:
+    """Write the report of a study (id or name) and return its index.html; `helpers` processes draw figures beside it.
 
     Raises ValueError for an unknown study, or one whose name is no plain folder name.
     """
-    from analysis import page
+    from analysis import drawing, page
 
     record = Path(record)
     study = load_study(study_id, record)
     out = Path(out) if out else page_of(study, record).parent
-    with reader.read_once():
+    with reader.read_once(), drawing.begun(study, record, out / "figures", helpers) as drawn:
         rows = reader.load(study["study_id"], record)
         write_tables(rows, study, out / "tables")
-        drawn = draw_figures(study, record, out / "figures")
         index = out / "index.html"
-        index.write_text(page.render(rows, study, drawn), encoding="utf-8")
+        index.write_text(page.render(rows, study, drawn()), encoding="utf-8")
     return index
 
 
@@ -64,7 +60,9 @@ def is_current(study: Mapping[str, Any], record: Path) -> bool:
     return page.is_file() and page.stat().st_mtime_ns > max(times)
 
 
-def build_all(record: Path = reader.DEFAULT_RECORD, out: Path | None = None) -> tuple[Path, list[str]]:
+def build_all(
+    record: Path = reader.DEFAULT_RECORD, out: Path | None = None, helpers: int = 0
+) -> tuple[Path, list[str]]:
     """Write the report of every study and <record>/studies/index.html, or <out>/<study id>/ and <out>/index.html.
 
     Returns the index, and one sentence for each study that cannot be read, which costs no other.
@@ -78,7 +76,7 @@ def build_all(record: Path = reader.DEFAULT_RECORD, out: Path | None = None) -> 
         try:
             study = load_study(name, record)
             with reader.read_once():
-                index = build(name, record, out and folder / name)
+                index = build(name, record, out and folder / name, helpers)
                 entries.append(index_page.entry(reader.load(name, record), study, index))
         except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
             damaged.append(f"{name} has no report: {' '.join(str(error).split())}")
@@ -142,39 +140,6 @@ def file_stem(metric: str) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in metric)
 
 
-def draw_figures(study: Mapping[str, Any], record: Path, folder: Path) -> list[Drawn]:
-    """Every figure that applies to the study; one that fails is named on the page and costs no other."""
-    from analysis import figures
-
-    applying = [name for name in figures.ordered() if figures.applies(figures.load(name), study)]
-    return [_draw_or_say_why(name, study, record, folder) for name in applying]
-
-
-def draw_figure(name: str, study: Mapping[str, Any], record: Path, folder: Path) -> Drawn:
-    """Gather and draw one figure; `folder`/`name` as PNG, PDF and, without a path of this machine, CSV."""
-    from analysis import figures, style
-    from analysis.page import Drawn
-
-    figure = figures.load(name)
-    table = figure.table(study["study_id"], record)
-    png = style.save(figure.draw(table, study), folder / name)
-    portable = table.replace(f"^{re.escape(str(record))}/", "", regex=True)
-    portable.to_csv(folder / f"{name}.csv", index=False)
-    return Drawn(name, figures.title(figure), figure.caption(table, study), png, figures.place(figure))
-
-
-def _draw_or_say_why(name: str, study: Mapping[str, Any], record: Path, folder: Path) -> Drawn:
-    from analysis import figures
-    from analysis.page import Drawn
-
-    try:
-        return draw_figure(name, study, record, folder)
-    except Exception as error:  # whatever is wrong with one image or curve, the tables are still wanted
-        figure = figures.load(name)
-        reason = f"not drawn ({type(error).__name__}: {error})."
-        return Drawn(name, figures.title(figure), reason, None, figures.place(figure))
-
-
 def load_study(name: str | None, record: Path) -> dict[str, Any]:
     """The named study, or the latest launched.
 
@@ -208,14 +173,16 @@ def main(arguments: list[str] | None = None) -> int:
     if given.out is not None and given.out.exists() and not given.out.is_dir():
         print(f"report: --out {given.out} is a file: write the name of a folder.", file=sys.stderr)
         return 2
+    from analysis.drawing import spare_cores
+
     try:
         if given.all:
-            index, damaged = build_all(given.record, given.out)
+            index, damaged = build_all(given.record, given.out, spare_cores())
             print(f"Index: {index}")
             print(*(f"report: {sentence}" for sentence in damaged), sep="\n", end="\n" * bool(damaged), file=sys.stderr)
             return 1 if damaged else 0
         study = load_study(given.study, given.record)
-        index = build(study["study_id"], given.record, given.out)
+        index = build(study["study_id"], given.record, given.out, spare_cores())
     except (ValueError, OSError) as error:
         print(f"report: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -29,6 +29,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1)), (0, (4, 1, 1, 1, 1, 1)))
 LINEAR = 5  # largest over smallest value up to which a logarithmic axis would have a tick or none
 MOST = 12  # arms that one page of images or one legend can take
+ROWS = 40  # arms that a figure with a row an arm can take
 
 matplotlib.rcParams.update(
     {
@@ -116,20 +117,33 @@ def line_style(study: Mapping[str, Any], arm: str) -> dict[str, Any]:
     return {key: value for key, value in arm_style(study)[arm].items() if key != "marker"}
 
 
-def spread(study: Mapping[str, Any], arms: Sequence[str]) -> list[str]:
-    """`arms`, or of more than MOST the baseline (the first, if it is not among them) and an even spread, in order."""
-    if len(arms) <= MOST:
+def spread(study: Mapping[str, Any], arms: Sequence[str], most: int = MOST) -> list[str]:
+    """`arms`, or of more than `most` the baseline (the first, if it is not among them) and an even spread, in order."""
+    if len(arms) <= most:
         return list(arms)
     first = study["baseline_arm"] if study.get("baseline_arm") in arms else arms[0]
     others = [arm for arm in arms if arm != first]
-    kept = {first} | {others[round(index * (len(others) - 1) / (MOST - 2))] for index in range(MOST - 1)}
+    kept = {first} | {others[round(index * (len(others) - 1) / (most - 2))] for index in range(most - 1)}
     return [arm for arm in arms if arm in kept]
 
 
-def spread_words(study: Mapping[str, Any], arms: Sequence[str]) -> str:
+def spread_words(study: Mapping[str, Any], arms: Sequence[str], most: int = MOST) -> str:
     """` Drawn are 12 of the 36 arms ...`; empty when all are."""
-    kept = len(spread(study, arms))
+    kept = len(spread(study, arms, most))
     return f" Drawn are {kept} of the {len(arms)} arms: the baseline and an even spread." if kept < len(arms) else ""
+
+
+def name_rows(panels: Sequence[Axes], labels: Sequence[str], above: float) -> None:
+    """Panels side by side with a row a label from the top, `above` rows free; the first one bears the labels.
+
+    The others have no ticks at all: hidden ticks of a shared axis are laid out like visible ones.
+    """
+    for axes in panels:
+        axes.set_yticks([])
+        axes.set_ylim(len(labels) - 0.4, -above)
+        axes.grid(False, axis="y")
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_yticks(range(len(labels)), labels, linespacing=1.05)
 
 
 def wrapped(label: str, width: int) -> str:
@@ -192,14 +206,44 @@ def short_names(values: Sequence[object], width: int = 24) -> dict[object, str]:
 
 def show_image(axes: Axes, path: str, missing: str = "not recorded") -> None:
     """The PNG at `path`, pixel by pixel, without ticks; `missing` in grey where there is none."""
+    if path and Path(path).is_file():
+        _pixels(axes, imread(path))
+    else:
+        _pixels(axes, None)
+        axes.text(0.5, 0.5, missing, ha="center", va="center", color=GREY, transform=axes.transAxes)
+
+
+def show_row(axes: Axes, paths: Sequence[str], missing: str) -> list[float]:
+    """The PNGs at `paths`, of one size, side by side as one picture; returns their centres on the x axis.
+
+    One picture because axes cost more than what they show; `missing` in grey where there is none.
+    """
+    found = [_rgb(imread(path)) if path and Path(path).is_file() else None for path in paths]
+    height, width = next((image.shape[:2] for image in found if image is not None), (1, 1))
+    gap = max(1, width // 24)
+    row = np.ones((height, len(found) * (width + gap) - gap, 3))
+    centres = [index * (width + gap) + (width - 1) / 2 for index in range(len(found))]
+    for index, (image, centre) in enumerate(zip(found, centres, strict=True)):
+        if image is None:
+            axes.text(centre, (height - 1) / 2, missing, ha="center", va="center", color=GREY)
+        else:
+            row[:, index * (width + gap) : index * (width + gap) + width] = image
+    _pixels(axes, row)
+    return centres
+
+
+def _rgb(image: NDArray[Any]) -> NDArray[Any]:
+    """(height, width, 3) of a grey, colour or transparent picture."""
+    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image[:, :, :3]
+
+
+def _pixels(axes: Axes, image: NDArray[Any] | None) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
     axes.spines[:].set_visible(False)
-    if path and Path(path).is_file():
-        axes.imshow(imread(path), interpolation="nearest", aspect="equal", cmap="gray", vmin=0, vmax=1)
-    else:
-        axes.text(0.5, 0.5, missing, ha="center", va="center", color=GREY, transform=axes.transAxes)
+    if image is not None:
+        axes.imshow(image, interpolation="nearest", aspect="equal", cmap="gray", vmin=0, vmax=1)
 
 
 def strip_height(paths: Sequence[str]) -> float:
@@ -228,8 +272,9 @@ def heat(axes: Axes, shares: NDArray[np.float64], rows: Sequence[str], columns: 
 def save(drawn: Figure, stem: Path) -> Path:
     """`stem`.png and `stem`.pdf, the same bytes for the same figure; returns the PNG."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    drawn.draw_without_rendering()  # places everything; each file would otherwise place it twice
-    drawn.set_layout_engine(None)
+    if engine := drawn.get_layout_engine():
+        engine.execute(drawn)  # places everything; each file would otherwise place it again
+        drawn.set_layout_engine(None)
     drawn.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
     drawn.savefig(stem.with_suffix(".png"), metadata={"Software": None})
     return stem.with_suffix(".png")

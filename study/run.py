@@ -297,14 +297,14 @@ def draw_sheet(trial: Path, drawn: dict[bytes, Path]) -> None:
 
 def tell(plan: Plan, paths: Paths, last: dict[str, Any]) -> int:
     """The answer, the table, what stands under it, the figures' place and the UI's command."""
-    from analysis import caveats, report
+    from analysis import caveats, drawing, report
     from study import record
 
     study = record.load_study(plan.study_id, paths.record)
     rows = record.load(plan.study_id, paths.record)
     page = report.page_of(study, paths.record)
     if not report.is_current(study, paths.record):
-        report.build(plan.study_id, paths.record)
+        report.build(plan.study_id, paths.record, helpers=drawing.spare_cores())
     print()
     report.print_answer(study, paths.record)
     print(f"\nreport:    {page}\nfigures:   {page.parent / 'figures'}\ntables:    {page.parent / 'tables'}")

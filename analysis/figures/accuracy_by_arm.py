@@ -5,7 +5,7 @@ One panel a list: every training a point, the mean with its t interval, publishe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,37 +52,38 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     if table.empty:
         return style.blank("no trial is complete yet")
     lists = [name for name in tables.LISTS if (table["list"] == name).any()]
-    labels = [style.wrapped(style.arm_label(study, arm), LABEL) for arm in study["arms"]]
+    arms = style.spread(study, list(study["arms"]), style.ROWS)
+    labels = [style.wrapped(style.arm_label(study, arm), LABEL) for arm in arms]
     row = 0.3 if all("\n" not in label for label in labels) else 0.34
     figure = style.figure(style.DOUBLE, 1.15 + row * len(labels))
-    panels = figure.subplots(1, len(lists), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(lists), squeeze=False)[0]
     for axes, name in zip(panels, lists, strict=True):
-        _panel(axes, table[table["list"] == name], study)
+        _panel(axes, table[table["list"] == name], arms, study)
         axes.set_title(name)
-    panels[0].set_yticks(range(len(labels)), labels, linespacing=1.05)
-    panels[0].set_ylim(len(study["arms"]) - 0.4, -0.7)
+    style.name_rows(panels, labels, 0.7)
     panels[0].set_ylabel(style.arm_title(study))
     figure.supxlabel("accuracy (share of the objects asked for that the evaluator finds)", fontsize=8)
     figure.legend(handles=_legend(table), loc="outside upper center", ncols=4)
     return figure
 
 
-def _panel(axes: Axes, points: pd.DataFrame, study: Mapping[str, Any]) -> None:
-    for row, (arm, look) in enumerate(style.arm_style(study).items()):
-        seeds = points[points["arm"] == arm]
-        if seeds.empty:
-            continue
-        spread = np.linspace(-0.12, 0.12, len(seeds)) if len(seeds) > 1 else np.zeros(1)
-        axes.scatter(seeds["accuracy"], row + 0.2 + spread, s=9, color=look["color"], alpha=0.6, linewidth=0)
-        mean = seeds.iloc[0]
-        if mean["n"] > 1:
-            axes.plot([mean["low"], mean["high"]], [row - 0.1] * 2, color=look["color"], linewidth=1.2)
-        axes.plot(mean["mean"], row - 0.1, look["marker"], color=look["color"], markersize=4.5)
-        axes.plot(mean["published"], row - 0.36, **STAR)
+def _panel(axes: Axes, points: pd.DataFrame, arms: Sequence[str], study: Mapping[str, Any]) -> None:
+    looks = style.arm_style(study)
+    points = points[points["arm"].isin(arms)]
+    row = points["arm"].map({arm: index for index, arm in enumerate(arms)})
+    place, size = points.groupby("arm").cumcount(), points.groupby("arm")["arm"].transform("size")
+    aside = 0.24 * (place / (size - 1).clip(lower=1) - 0.5).where(size > 1, 0)
+    colours = points["arm"].map({arm: looks[arm]["color"] for arm in arms})
+    # One collection for all arms: a line an arm takes seconds when there are many.
+    axes.scatter(points["accuracy"], row + 0.2 + aside, s=9, color=colours, alpha=0.6, linewidth=0)
+    means = points.assign(row=row, colour=colours).drop_duplicates("arm")
+    several = means[means["n"] > 1]
+    axes.hlines(several["row"] - 0.1, several["low"], several["high"], colors=several["colour"], linewidth=1.2)
+    for marker, marks in means.groupby(means["arm"].map({arm: looks[arm]["marker"] for arm in arms})):
+        axes.scatter(marks["mean"], marks["row"] - 0.1, s=20, marker=marker, color=marks["colour"], zorder=3)
+    axes.plot(means["published"], means["row"] - 0.36, **STAR)
     axes.axvline(points["chance"].iloc[0], color=style.GREY, linewidth=0.8, linestyle=(0, (1, 2)))
     axes.set_xlim(_limits(points))
-    axes.grid(False, axis="y")
-    axes.tick_params(axis="y", length=0)
 
 
 def _limits(points: pd.DataFrame) -> tuple[float, float]:
@@ -122,4 +123,4 @@ def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
         text += " Intervals that leave [0, 1] are cut off at the panel: few seeds, wide intervals."
     if table["published"].notna().any():
         text += " Stars are published values: one training and one sampling each, with their own evaluator."
-    return text
+    return text + style.spread_words(study, list(study["arms"]), style.ROWS)

@@ -64,19 +64,20 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     if table["difference"].isna().all():
         return style.blank("no arm and its reference are complete yet")
     metrics = [name for name, part in table.groupby("metric", sort=False) if part["difference"].notna().any()]
+    arms = style.spread(study, list(dict.fromkeys(table["arm"])), style.ROWS)
+    table = table[table["arm"].isin(arms)]
     compared = table[table["metric"] == metrics[0]]
     labels = [style.wrapped(_label(row, compared, study), LABEL) for row in compared.itertuples()]
     height = sum(0.14 + 0.12 * (label.count("\n") + 1) for label in labels)
     figure = style.figure(style.DOUBLE, 1.05 + height)
     widths = [1.7, *[1.0] * (len(metrics) - 1)]
-    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False, width_ratios=widths)[0]
+    panels = figure.subplots(1, len(metrics), squeeze=False, width_ratios=widths)[0]
     for axes, name in zip(panels, metrics, strict=True):
         _panel(axes, table[table["metric"] == name], study)
         axes.set_xlim(_limits(table))
         axes.xaxis.set_major_locator(MaxNLocator(6 if axes is panels[0] else 3))
         axes.set_title(style.plain(name.removeprefix("accuracy/")))
-    panels[0].set_yticks(range(len(labels)), labels, linespacing=1.05)
-    panels[0].set_ylim(len(labels) - 0.4, -0.6)
+    style.name_rows(panels, labels, 0.6)
     words = panels[0].secondary_yaxis("right")
     words.set_yticks(range(len(labels)), [_word(row) for row in compared.itertuples()])
     words.tick_params(length=0)
@@ -116,8 +117,6 @@ def _panel(axes: Axes, compared: pd.DataFrame, study: Mapping[str, Any]) -> None
     for marker, marks in rows[rows["difference"].notna()].groupby("marker"):
         colours = {"facecolor": marks["face"], "edgecolor": marks["color"]}
         axes.scatter(marks["difference"], marks.index, s=20, marker=marker, zorder=3, **colours)
-    axes.grid(False, axis="y")
-    axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}" if abs(x) > 1e-9 else "0"))
 
 
@@ -162,4 +161,5 @@ def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
         "comparison; filled marks are better or worse by the paired t test at .05 after Holm over the arms of a list. "
         "An interval that leaves 0 out may therefore be not separated; one that leaves the panel is cut off. "
         f"{table['metric'].iloc[0]}: {'; '.join(listed[:NAMED]) or 'no comparison is complete'}{more}.{lacking}"
+        + style.spread_words(study, list(dict.fromkeys(table["arm"])), style.ROWS)
     )

@@ -51,17 +51,14 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     arms = style.spread(study, list(table["arm"].unique()))
     figure = style.figure(style.DOUBLE, 0.35 + 1.03 * len(arms))
     figure.set_layout_engine("constrained", w_pad=0.01, h_pad=0.02, wspace=0.0, hspace=0.0)
-    panels = figure.subplots(len(arms), CONDITIONS, squeeze=False)
-    for row, arm in zip(panels, arms, strict=True):
-        for axes, (_, cell) in zip(row, table[table["arm"] == arm].iterrows(), strict=True):
-            style.show_image(axes, cell["image"], "missing")
-        row[0].set_title(" ", pad=2)  # keeps the line free; a long name in it would push the second column away
-        label = row[0].text(0, 1.02, style.arm_label(study, arm), va="bottom", transform=row[0].transAxes)
-        label.set(color=style.arm_style(study)[arm]["color"], in_layout=False)
+    panels = figure.subplots(len(arms), 1, squeeze=False)[:, 0]
+    for axes, arm in zip(panels, arms, strict=True):
+        centres = style.show_row(axes, list(table.loc[table["arm"] == arm, "image"]), "missing")
+        axes.set_title(style.arm_label(study, arm), loc="left", pad=2, color=style.arm_style(study)[arm]["color"])
     # A trial that is not complete knows no conditions: the labels come from one that does.
-    labels = table.sort_values("image", ascending=False).drop_duplicates("index").set_index("index")["condition"]
-    for index, axes in enumerate(panels[-1]):
-        axes.set_xlabel(style.plain(labels[index]), fontsize=6, labelpad=2)
+    labels = table.sort_values("image", ascending=False).drop_duplicates("index").sort_values("index")["condition"]
+    panels[-1].set_xticks(centres, [style.plain(label) for label in labels], fontsize=6)
+    panels[-1].tick_params(length=0, pad=2)
     return figure
 
 
