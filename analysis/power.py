@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis import intervals, tables
 from study import record as reader
 
 
@@ -42,6 +41,8 @@ def spread(study_id: str, scale: str, metric: str, record: Path) -> Spread | Non
 
 def _pooled(study: Mapping[str, Any], metric: str, record: Path) -> tuple[float, int, int]:
     """Sum of squares around each arm's mean difference, its degrees of freedom, and the number of differences."""
+    from analysis import tables
+
     array, arms = tables.values(reader.load(study["study_id"], record), study, metric), list(study["arms"])
     squares, freedom, pairs = 0.0, 0, 0
     for arm, other in tables.references(study).items():
@@ -56,6 +57,8 @@ def _pooled(study: Mapping[str, Any], metric: str, record: Path) -> tuple[float,
 
 def detectable(sd: float, seeds: int, comparisons: int) -> float:
     """The true difference that a study of so many seeds and comparisons finds in 8 of 10 cases; NaN for one seed."""
+    from analysis import intervals
+
     return intervals.detectable_difference(sd, seeds, comparisons=max(1, comparisons))
 
 

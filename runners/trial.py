@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -429,8 +430,6 @@ def peak_memory_mb(device: torch.device) -> float:
 
 def environment(place: Place) -> dict[str, str]:
     """Device and versions, as text."""
-    import diffusers
-
     device = torch.device(place.device)
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
@@ -439,7 +438,7 @@ def environment(place: Place) -> dict[str, str]:
         "deterministic": str(place.deterministic),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
+        "diffusers": version("diffusers"),
         "numpy": np.__version__,
         "platform": platform.platform(),
     }

@@ -8,10 +8,13 @@ before it builds anything. A build that needs T has a parameter `timesteps`; the
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import inspect
 import pkgutil
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +22,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from runners.config import Call, nearest
+from runners.files import read_json
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,44 @@ def build(model: str, image_size: int, labels: int, timesteps: int) -> nn.Module
     return network
 
 
+SIZES = Path(__file__).with_name("sizes.json")  # what `count` found for the studies' networks: study/sizes.py
+
+
 @functools.cache
 def measure(model: str, image_size: int, labels: int, timesteps: int) -> Size:
+    """The size of a network: from SIZES where that is about this code and has the network, else counted.
+
+    ValueError as in `build`.
+    """
+    found = _known().get(size_key(model, image_size, labels, timesteps))
+    return Size(*found) if found else count(model, image_size, labels, timesteps)
+
+
+def size_key(model: str, image_size: int, labels: int, timesteps: int) -> str:
+    """The name of a network in SIZES."""
+    return f"{model} | {image_size} px, {labels} labels, T = {timesteps}"
+
+
+def sources_digest() -> str:
+    """Of what a network's size comes from: the files of this folder and the version of diffusers."""
+    digest = hashlib.sha256(version("diffusers").encode())
+    for path in sorted(SIZES.parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _known() -> dict[str, tuple[int, float]]:
+    """key -> parameters, FLOP; nothing where an architecture or diffusers has changed since they were counted."""
+    value = read_json(SIZES) if SIZES.is_file() else {}
+    return dict(value["sizes"]) if value.get("sources") == sources_digest() else {}
+
+
+def count(model: str, image_size: int, labels: int, timesteps: int) -> Size:
     """The size of a network that is never filled: on the meta device, so it is the same on every machine.
 
     There attention is two matrix products, which are counted; torch's fused kernel of a CPU counts as nothing.
-    ValueError as in `build`.
+    It takes seconds, most of them the import of diffusers. ValueError as in `build`.
     """
     with torch.device("meta"):
         # Not under no_grad: there the counter's hooks fail on a view of a parameter (torch 2.13).
