@@ -1,9 +1,11 @@
-"""What the project's loops cost beside the plain ones, side by side in one run; medians of several rounds.
+"""What the project's loops cost beside the plain ones, what the harness costs around them, and how fast it answers.
 
     python benchmarks/bench.py            a table, and benchmarks/latest.json (ignored by git)
+    python benchmarks/bench.py --quick    fewer rounds, small reports
 
-Ratios carry over to other machines, absolute times do not. Exit code 1 when a ratio or a start-up time misses its
-target: training 1.0x or more of the plain loop, sampling 1.3x or more, `--help` within 1 s, `--dry-run` within 5 s.
+Medians of several rounds that alternate between the sides, in one run. Ratios carry over to other machines, absolute
+times do not: exit code 1 when a ratio misses its target; a start-up or report time that does is only marked. On a GPU
+a second table has throughput, share of the measured bf16 peak and memory.
 """
 
 from __future__ import annotations
@@ -11,131 +13,141 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from diffusers import DDPMScheduler  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
-
-from runners import sample  # noqa: E402
-from runners.data import LABELS  # noqa: E402
-from runners.train import Training, train  # noqa: E402
-from runners.trial import build_model  # noqa: E402
-from study.scales import SCALES  # noqa: E402
-
-TARGETS = {"training ratio": 1.0, "sampling ratio": 1.3, "--help seconds": 1.0, "--dry-run seconds": 5.0}
-STEPS = 12
+LATEST = ROOT / "benchmarks" / "latest.json"
+AT_LEAST = {"training / reports' loop": 1.3, "training / plain loop in memory": 1.0, "sampling / one by one": 1.5}
+AT_MOST = {"harness, share of a laptop trial": 0.02}
+SECONDS = {"--help": 0.5, "--list": 0.5, "--dry-run": 3.0, "report of 100 trials": 10.0, "report of 2000 trials": 30.0}
+DRY_RUN = ("--study", "schedules", "--scale", "laptop", "--dry-run", "--record", "/nonexistent")
 
 
-def training_seconds(images_NHWC: np.ndarray, labels_NK: np.ndarray) -> tuple[float, float]:
-    """Seconds of one round of STEPS steps: (ours, the plain loop), same network, batch and objective."""
-    config = SCALES["laptop"].config
-    config = config.replace(total_images=STEPS * config.batch_size, prediction="eps", weighting="uniform")
-    ours = Training(config, build_model(config), torch.device("cpu"))
-    start = time.perf_counter()
-    for _ in train(ours, images_NHWC, labels_NK):
-        pass
-    seconds = time.perf_counter() - start
-
-    model = build_model(config).train()
-    scheduler = DDPMScheduler(config.timesteps)
-    optimizer = torch.optim.AdamW(model.parameters(), config.lr)
-    average = [parameter.detach().clone() for parameter in model.parameters()]
-    images = torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).float() / 127.5 - 1
-    loader = DataLoader(TensorDataset(images, torch.from_numpy(labels_NK).float()), config.batch_size, shuffle=True)
-    start = time.perf_counter()
-    done = 0
-    while done < STEPS:
-        for x0, c in loader:
-            t = torch.randint(0, config.timesteps, (len(x0),))
-            noise = torch.randn_like(x0)
-            loss = F.mse_loss(model(scheduler.add_noise(x0, noise, t), t, c), noise)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            for kept, parameter in zip(average, model.parameters(), strict=True):
-                kept.mul_(0.999).add_(parameter.detach(), alpha=0.001)
-            loss.item()
-            done += 1
-            if done == STEPS:
-                break
-    return seconds, time.perf_counter() - start
+def alternating(sides: Sequence[Callable[[], float]], rounds: int) -> list[float]:
+    """Medians of the sides' seconds over rounds in which each has its turn; the first round warms up."""
+    found = [[side() for side in sides] for _ in range(rounds + 1)][1:]
+    return [statistics.median(column) for column in zip(*found, strict=True)]
 
 
-@torch.no_grad()
-def sampling_seconds(count: int = 16, steps: int = 20) -> tuple[float, float]:
-    """Seconds for `count` guided images: (all at once, guidance in one forward; one at a time with two forwards)."""
-    config = SCALES["laptop"].config.replace(timesteps=steps, sampler="ddpm", prediction="eps")
+def loops(rounds: int) -> dict[str, float]:
+    """Training and sampling at the laptop scale's own network, on one thread as its workers have."""
+    import torch
+
+    from benchmarks import loops as sides
+    from runners.trial import build_model
+    from study.scales import SCALES
+
+    torch.set_num_threads(1)
+    laptop = SCALES["laptop"].config
+    # The plain loop knows neither v nor min-SNR: both train eps, unweighted.
+    config = laptop.replace(total_images=sides.STEPS * laptop.batch_size, prediction="eps", weighting="uniform")
+    scenes = sides.scenes(config.image_size)
+    trained = (sides.ours, sides.from_folder, sides.in_memory)
+    ours, reports, memory = alternating([lambda side=side: side(config, *scenes) for side in trained], rounds)
+    config = laptop.replace(timesteps=sides.SAMPLING_STEPS, sampler="ddpm", prediction="eps")
     model = build_model(config).eval()
-    conditions = [[LABELS[i % len(LABELS)]] for i in range(count)]
-    c_NK = torch.eye(len(LABELS))[torch.arange(count) % len(LABELS)]
-    start = time.perf_counter()
-    sample.sample_list(config, model, "bench", conditions, c_NK, seeds=1)
-    seconds = time.perf_counter() - start
-    scheduler = DDPMScheduler(steps)
-    start = time.perf_counter()
-    for c in c_NK:
-        x = torch.randn(1, 3, config.image_size, config.image_size)
-        for t in scheduler.timesteps:
-            eps_u = model(x, t.view(1), torch.zeros(1, len(LABELS)))
-            eps_c = model(x, t.view(1), c.view(1, -1))
-            x = scheduler.step(eps_u + config.guidance_scale * (eps_c - eps_u), t, x).prev_sample
-    return seconds, time.perf_counter() - start
+    sampled = (sides.sampled_at_once, sides.sampled_one_by_one)
+    at_once, one_by_one = alternating([lambda side=side: side(config, model) for side in sampled], rounds)
+    images = sides.STEPS * laptop.batch_size
+    return {
+        "training, images/s": images / ours,
+        "training / reports' loop": reports / ours,
+        "training / plain loop in memory": memory / ours,
+        "sampling, images/s": sides.SAMPLED / at_once,
+        "sampling / one by one": one_by_one / at_once,
+    }
 
 
-def command_seconds(*arguments: str) -> float:
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "study/run.py", *arguments], cwd=ROOT, check=True, capture_output=True)
-    return time.perf_counter() - start
+def trials(rounds: int, images_per_second: float) -> dict[str, float]:
+    """What a laptop trial is made of, and what it saves to share a training."""
+    from benchmarks import harness
+    from study.scales import SCALES
+
+    parts = harness.around_a_trial(rounds)
+    training = SCALES["laptop"].config.total_images / images_per_second
+    whole = training + sum(parts.values())
+    study = harness.sharing(training, sum(parts.values()))
+    return {
+        "laptop trial, s of training": training,
+        **{f"laptop trial, s of {name}": seconds for name, seconds in parts.items()},
+        "harness, share of a laptop trial": parts["harness"] / whole,
+        "guidance study, core hours": study["shared"],
+        "guidance study, core hours unshared": study["alone"],
+    }
 
 
-def medians(measure: Callable[[], tuple[float, float]], rounds: int) -> tuple[float, float]:
-    """Medians of (ours, theirs) over rounds that alternate between the two; the first round warms up."""
-    found = [measure() for _ in range(rounds + 1)][1:]
-    return statistics.median(ours for ours, _ in found), statistics.median(plain for _, plain in found)
+def commands(rounds: int, reports: Sequence[int]) -> dict[str, float]:
+    """Median seconds of the commands that a person waits for."""
+    from benchmarks import harness
+
+    given = {"--help": ("--help",), "--list": ("--list",), "--dry-run": DRY_RUN}
+    found = {
+        name: alternating([lambda arguments=arguments: harness.command("study/run.py", *arguments)], rounds)[0]
+        for name, arguments in given.items()
+    }
+    return found | {f"report of {count} trials": harness.report_seconds(count) for count in reports}
+
+
+def on_gpu() -> dict[str, Any]:
+    """Nothing where there is no GPU."""
+    import torch
+
+    from benchmarks import gpu
+    from study.scales import SCALES
+
+    if not torch.cuda.is_available():
+        return {}
+    configs = [SCALES[name].config.replace(precision="bf16") for name in ("gpu", "paper")]
+    return {"gpu": torch.cuda.get_device_name(), **gpu.measure(configs, torch.device("cuda"))}
+
+
+def missed(result: dict[str, float]) -> tuple[list[str], list[str]]:
+    """Sentences on ratios that miss their target, and on times that do."""
+    ratios = [
+        f"MISSED: {name} is {result[name]:.3g}, the target {word} {target:g}"
+        for targets, word in ((AT_LEAST, "at least"), (AT_MOST, "at most"))
+        for name, target in targets.items()
+        if name in result and (result[name] < target if targets is AT_LEAST else result[name] > target)
+    ]
+    slow = [
+        f"slow: {name} took {result[name]:.1f} s, the target {target:g} s is for an idle machine"
+        for name, target in SECONDS.items()
+        if result.get(name, 0.0) > target
+    ]
+    return ratios, slow
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    rng = np.random.default_rng(0)
-    config = SCALES["laptop"].config
-    images_NHWC = rng.integers(0, 256, (2000, config.image_size, config.image_size, 3), dtype=np.uint8)
-    labels_NK = np.eye(len(LABELS), dtype=bool)[rng.integers(0, len(LABELS), 2000)]
-
-    ours, plain = medians(lambda: training_seconds(images_NHWC, labels_NK), rounds)
-    ours_sampling, plain_sampling = medians(sampling_seconds, rounds)
-    images = STEPS * config.batch_size
-    result = {
-        "training images/s, ours": images / ours,
-        "training images/s, plain loop": images / plain,
-        "training ratio": plain / ours,
-        "sampling images/s, ours": 16 / ours_sampling,
-        "sampling images/s, one at a time": 16 / plain_sampling,
-        "sampling ratio": plain_sampling / ours_sampling,
-    }
-    dry_run = ("--study", "schedules", "--scale", "laptop", "--dry-run", "--record", "/nonexistent")
-    for name, arguments in {"--help": ("--help",), "--list": ("--list",), "--dry-run": dry_run}.items():
-        result[f"{name} seconds"] = statistics.median(command_seconds(*arguments) for _ in range(rounds))
-    for name, value in result.items():
-        print(f"{name:<34}{value:>10.2f}")
-    (ROOT / "benchmarks" / "latest.json").write_text(json.dumps(result, indent=1) + "\n")
-    missed = [name for name, at in TARGETS.items() if (result[name] < at if "ratio" in name else result[name] > at)]
-    for name in missed:
-        print(f"MISSED: {name} is {result[name]:.2f}, target {TARGETS[name]}")
-    return 1 if missed else 0
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of each comparison (default: 5)")
+    parser.add_argument("--quick", action="store_true", help="2 rounds, and the report of 100 trials alone")
+    given = parser.parse_args()
+    if given.rounds < 1:
+        parser.error(f"--rounds {given.rounds} measures nothing: write --rounds 1 or more.")
+    rounds, reports = (2, [100]) if given.quick else (given.rounds, [100, 2000])
+    result: dict[str, float] = {}
+    steps: list[tuple[str, Callable[[], dict[str, float]]]] = [
+        ("training and sampling", lambda: loops(rounds)),
+        ("a trial", lambda: trials(rounds, result["training, images/s"])),
+        ("commands and reports", lambda: commands(rounds, reports)),
+    ]
+    for number, (name, step) in enumerate(steps, start=1):
+        print(f"[{number}/{len(steps)}] {name} ...", file=sys.stderr, flush=True)
+        found = step()
+        result |= found
+        for line, value in found.items():
+            print(f"{line:<38}{value:>10.3f}", flush=True)
+    LATEST.write_text(json.dumps({**result, **(card := on_gpu())}, indent=1) + "\n", encoding="utf-8")
+    if card:
+        print(json.dumps(card, indent=1))
+    ratios, slow = missed(result)
+    print(*slow, *ratios, sep="\n")
+    return 1 if ratios else 0
 
 
 if __name__ == "__main__":
