@@ -26,7 +26,7 @@ def warnings(complete: pd.DataFrame, study: Study) -> list[str]:
     if complete.empty:
         return []
     found = [*_same_weights(complete), *_not_paired(complete)]
-    found += [*_of_the_runner(complete, study), *_unequal_compute(complete, study)]
+    found += [*_of_the_runner(complete, study), *_unequal_compute(complete, study), *_packed(complete)]
     for field, words in (("evaluator_kind", "evaluators"), ("data_digest", "data sets")):
         if field in complete and complete[field].nunique() > 1:
             values = " | ".join(map(str, complete[field].dropna().unique()))
@@ -79,6 +79,18 @@ def _unequal_compute(complete: pd.DataFrame, study: Study) -> list[str]:
             low, high = str(spent.idxmin()), str(spent.idxmax())
             parts.append(f"{words} from {_shown(spent[low])} ({low}) to {_shown(spent[high])} ({high})")
     return [f"Unequal compute across the arms: {'; '.join(parts)}."] if parts else []
+
+
+def _packed(complete: pd.DataFrame) -> list[str]:
+    """Trials that shared a device, or a CPU core, were slower for it."""
+    most = complete["packed"].max() if "packed" in complete else 1
+    if not most > 1:
+        return []
+    alike = "" if complete["packed"].nunique() == 1 else ", and not all trials did"
+    return [
+        f"Up to {most:.0f} trials shared a device{alike}: their seconds and images a second are not those of a "
+        "training that has the device to itself."
+    ]
 
 
 def _shown(value: float) -> str:

@@ -65,6 +65,7 @@ class Place:
     evaluator: str
     device: str
     threads: int = 1
+    packed: int = 1  # workers that share the device, or the CPU core, so that seconds do not compare with others'
     curve_points: int = 5
     deterministic: bool = False  # only algorithms that give the same bits each time; a GPU has faster ones
 
@@ -193,6 +194,7 @@ def _run(config: TrialConfig, place: Place, partial: Path) -> Iterator[Event]:
         "seconds/train": facts["seconds/train"],
         "images_per_second": facts["images_per_second"],
         "seconds/sample": seconds,
+        "packed": place.packed,
         "parameters": size.parameters,
         "gflop_forward": size.forward_flop / 1e9,
         "train_pflop": TRAINING_FORWARDS * size.forward_flop * config.total_images / 1e15,

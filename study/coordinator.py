@@ -393,6 +393,7 @@ def _place(paths: Paths, slot: Slot, plan: Plan, curve_points: int = 5) -> dict[
             evaluator=str(paths.evaluator),
             device=slot.device,
             threads=slot.threads,
+            packed=slot.packed,
             curve_points=curve_points,
         )
     )

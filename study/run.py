@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runners.data import Folder
     from study.coordinator import Event, Paths, Source
     from study.dry_run import Job
-    from study.executors.local import LocalExecutor
+    from study.executors.local import LocalExecutor, Slot
     from study.plan import Cost, Plan
     from study.progress import Display
 
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     add("--set", metavar="FIELD=VALUE", action="append", default=[], help="change a field of the baseline; repeatable")
     add("--record", metavar="DIR", type=Path, default=ROOT / "mlruns", help="where everything is kept (mlruns)")
     add("--devices", metavar="LIST", help="cpu, or cuda:0,cuda:1 (default: every GPU, else cpu)")
-    add("--per-device", metavar="N", type=int, help="workers a device (default: 1 a GPU, 1 a CPU core)")
+    add("--per-device", metavar="N", help="workers a device; auto: by a pilot (default: 1 a GPU, 1 a CPU core)")
     add("--retries", metavar="N", type=int, default=1, help="of a trial that crashed, hung or had no memory (1)")
     add("--patience", metavar="MINUTES", type=float, default=15.0, help="silence after which a worker hangs (15)")
     add("--keep-checkpoints", choices=["all", "best", "none"], default="all", help="which weights stay (all)")
@@ -89,16 +89,19 @@ def print_list() -> int:
 def run(arguments: argparse.Namespace, command: str) -> int:
     """The studies of a command, one after another. Everything that can be refused is refused before the record is
     touched."""
-    has_cuda = cuda_count() if arguments.scale is None or arguments.devices is None else 0
+    from study import devices
+
+    has_cuda = devices.cuda_count() if arguments.scale is None or arguments.devices is None else 0
     changes = parse_changes(arguments.set)
     if arguments.retries < 0:
         raise ValueError(f"--retries {arguments.retries} is no number of tries: write --retries 0 or more.")
     if not arguments.patience > 0:
         raise ValueError(f"--patience {arguments.patience:g} ends every worker: write minutes, such as --patience 15.")
-    slots = device_slots(arguments, has_cuda)
+    slots = devices.named(arguments.devices, arguments.per_device, has_cuda)
     folder = read_data(arguments.data, changes)
     evaluator = read_evaluator(arguments.evaluator, changes)
-    jobs = planned(arguments, changes, slots, arguments.scale or ("gpu" if has_cuda else "laptop"))
+    scale = arguments.scale or ("gpu" if has_cuda else "laptop")
+    jobs = planned(arguments, changes, slots, scale)
     if arguments.dry_run:
         from study.dry_run import dry_run
 
@@ -110,6 +113,9 @@ def run(arguments: argparse.Namespace, command: str) -> int:
         print("\n\n".join(explain.text(job.plan.study_id, arguments.explain, record) for job in jobs))
         return 0
     source = decoded_source(folder, jobs[0].plan, record)
+    if arguments.per_device == devices.AUTO and any(job.cost.missing_trials for job in jobs):
+        slots = devices.packed([job.plan for job in jobs], slots)
+        jobs = planned(arguments, changes, slots, scale)
 
     from runners.locks import Held, lock
     from study.coordinator import Paths
@@ -141,10 +147,13 @@ def relocate(record: Path) -> None:
         print(f"The record was moved or copied: {count} paths in mlflow.db now lead to {record}.")
 
 
-def planned(arguments: argparse.Namespace, changes: dict[str, Scalar], slots: list[Any], scale_name: str) -> list[Job]:
+def planned(
+    arguments: argparse.Namespace, changes: dict[str, Scalar], slots: Sequence[Slot], scale_name: str
+) -> list[Job]:
     """The plan and the cost of every study; ValueError, in one sentence, for what cannot run."""
     from study import plan as planning
     from study import scales, spec
+    from study.devices import describe
     from study.dry_run import Job
 
     names = spec.names() if arguments.study == ["all"] else list(dict.fromkeys(arguments.study))
@@ -378,36 +387,6 @@ def stand_in_path(plan: Plan, record: Path) -> Path:
     return record / "cache" / f"evaluator-{digest}.safetensors"
 
 
-def cuda_count() -> int:
-    """How many CUDA devices there are; torch is asked only where a driver is, because its import takes seconds."""
-    if not (Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists() or shutil.which("nvidia-smi")):
-        return 0
-    import torch
-
-    return torch.cuda.device_count()
-
-
-def device_slots(arguments: argparse.Namespace, has_cuda: int) -> list[Any]:
-    from study.executors.local import slots
-
-    if arguments.per_device is not None and arguments.per_device < 1:
-        raise ValueError(f"--per-device {arguments.per_device} runs nothing: write --per-device 1 or more.")
-    if arguments.devices is None:
-        devices = [f"cuda:{number}" for number in range(has_cuda)] or ["cpu"]
-    else:
-        devices = [device.strip() for device in arguments.devices.split(",")]
-    available = cuda_count() if any(device != "cpu" for device in devices) else 0
-    for device in devices:
-        number = device.removeprefix("cuda:")
-        if device != "cpu" and not (device.startswith("cuda:") and number.isdecimal()):
-            raise ValueError(f"--devices {device!r} is unknown: write cpu, or cuda:0,cuda:1 and so on.")
-        if device != "cpu" and int(number) >= available:
-            raise ValueError(f"--devices {device}: this machine has {available} CUDA devices; write --devices cpu.")
-    if len(set(devices)) < len(devices):
-        raise ValueError(f"--devices {arguments.devices} names a device twice: write --per-device N instead.")
-    return slots(devices, arguments.per_device)
-
-
 def decoded_source(folder: Folder | None, plan: Plan, record: Path) -> Source:
     """Decode a new folder's images before anything is written: a corrupt one is bad input, not a failed study."""
     from runners import data
@@ -472,11 +451,6 @@ def warn(plan: Plan) -> None:
     for text, arms in named.items():
         others = f" and {len(arms) - 3} more" if len(arms) > 3 else ""
         print(f"Warning ({', '.join(arms[:3])}{others}): {text}", file=sys.stderr)
-
-
-def describe(slots: list[Any]) -> str:
-    devices = [slot.device for slot in slots]
-    return ", ".join(f"{devices.count(device)} x {device}" for device in dict.fromkeys(devices))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def command(record: Path, *arguments: str) -> list[str]:
     return [sys.executable, "study/run.py", *study, *arguments]
 
 
-def run(record: Path, *arguments: str, workers: int = 1, drawn: bool = False) -> subprocess.CompletedProcess[str]:
+def run(record: Path, *arguments: str, workers: int | str = 1, drawn: bool = False) -> subprocess.CompletedProcess[str]:
     """One worker unless the test is about several: each pays seconds for its imports. Figures on demand only."""
     line = command(record, *arguments, "--per-device", str(workers))
     environment = None if drawn else UNDRAWN

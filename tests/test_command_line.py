@@ -135,6 +135,7 @@ BAD = {
     "unknown device": (["--devices", "gpu"], "write cpu, or cuda:0"),
     "a device twice": (["--devices", "cpu,cpu"], "--per-device N"),
     "no workers": (["--per-device", "0"], "--per-device 1 or more"),
+    "half a worker": (["--per-device", "1.5"], "--per-device 1 or more, or auto"),
     "no data": (["--data", "/nowhere"], "is no folder"),
     "a digest by hand": (["--set", "data=folder(digest='x')"], "--data DIR"),
     "no evaluator": (["--evaluator", "/nowhere.pth"], "There is no file"),

@@ -24,11 +24,18 @@ ASLEEP_SECONDS = 60.0  # when nobody polled for so long, this process itself was
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one worker: a device, and the CPU threads that the worker may use."""
+    """A place for one worker: a device, the CPU threads that the worker may use, and how many workers share the
+    device, or a core of it."""
 
     number: int
     device: str
     threads: int
+    packed: int = 1
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def slots(devices: list[str], per_device: int | None) -> list[Slot]:
@@ -37,13 +44,13 @@ def slots(devices: list[str], per_device: int | None) -> list[Slot]:
     Two threads in one process lose to two processes of one thread, badly when the machine is shared; and one thread
     a worker keeps the numbers the same whatever `per_device` is.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     found = []
     for device in devices:
-        count = per_device or (cores if device == "cpu" else 1)
-        threads = 1 if device == "cpu" else max(1, cores // (count * len(devices)))
-        found += [(device, threads)] * count
-    return [Slot(number, device, threads) for number, (device, threads) in enumerate(found)]
+        count = per_device or (cores() if device == "cpu" else 1)
+        threads = 1 if device == "cpu" else max(1, cores() // (count * len(devices)))
+        packed = -(-count // cores()) if device == "cpu" else count
+        found += [(device, threads, packed)] * count
+    return [Slot(number, *place) for number, place in enumerate(found)]
 
 
 class LocalExecutor:

@@ -1,0 +1,75 @@
+"""One worker of a pilot: trains on noise when told to, and tells how fast it was and what memory it took.
+
+    python runners/pilot.py CONFIG DEVICE THREADS
+
+Says {"memory_mb", "capacity_mb"} on standard output once its first steps are done; then answers each number of seconds
+on a line of standard input with {"images", "seconds"} of so much training. Its input's end is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent) if __name__ == "__main__" else sys.path[0]
+
+if TYPE_CHECKING:
+    import torch
+
+WARM = 3  # steps before the first word: kernels are chosen, memory is allocated
+HELD_BATCHES = 4  # the noise that it trains on
+ENDLESS = 10**12  # images
+
+
+def main() -> None:
+    import numpy as np
+    import torch
+
+    from runners.config import TrialConfig
+    from runners.data import LABELS
+    from runners.train import Training, train
+    from runners.trial import build_model, peak_memory_mb
+
+    config = TrialConfig.from_dict(json.loads(sys.argv[1])).replace(total_images=ENDLESS)
+    device = torch.device(sys.argv[2])
+    torch.set_num_threads(int(sys.argv[3]))
+    rng = np.random.default_rng(0)
+    shape = (HELD_BATCHES * config.batch_size, config.image_size, config.image_size, 3)
+    images_NHWC = rng.integers(0, 256, shape, dtype=np.uint8)
+    labels_NK = np.eye(len(LABELS), dtype=bool)[rng.integers(0, len(LABELS), len(images_NHWC))]
+    training = Training(config, build_model(config), device)
+    steps = train(training, images_NHWC, labels_NK, report_images=ENDLESS)
+    for _ in range(WARM):
+        next(steps)
+    _wait(device)
+    print(json.dumps({"memory_mb": peak_memory_mb(device), "capacity_mb": capacity_mb(device)}), flush=True)
+    for line in sys.stdin:
+        first, start = training.images, time.perf_counter()
+        while time.perf_counter() - start < float(line):
+            next(steps)
+            _wait(device)  # otherwise steps would be counted that are only queued
+        print(json.dumps({"images": training.images - first, "seconds": time.perf_counter() - start}), flush=True)
+
+
+def _wait(device: torch.device) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def capacity_mb(device: torch.device) -> float:
+    """Memory of the device, or of this machine. Megabytes (1e6 bytes)."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1] / 1e6
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+
+
+if __name__ == "__main__":
+    main()

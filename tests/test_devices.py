@@ -1,0 +1,61 @@
+"""Workers of a device: what is asked for, and what a pilot decides."""
+
+import re
+from pathlib import Path
+
+import launch
+import pandas as pd
+import pytest
+
+from analysis import caveats
+from study import devices
+from study.executors.local import cores, slots
+from study.scales import SCALES
+
+
+@pytest.mark.parametrize(
+    ("rates", "memory_mb", "chosen"),
+    [
+        ({1: 100, 2: 190, 3: 270, 4: 275}, 1000, 3),  # the fourth brings 2 %
+        ({1: 100, 2: 97, 3: 95}, 1000, 1),  # the device was full
+        ({1: 100, 2: 105, 3: 140}, 1000, 3),  # two were unlucky
+        ({1: 100, 2: 190, 3: 270}, 3000, 2),  # three would fill more than .8 of the memory
+        ({1: 100}, 20_000, 1),  # there is no less than one
+    ],
+)
+def test_what_a_pilot_decides(rates: dict[int, float], memory_mb: float, chosen: int) -> None:
+    seen = devices.Pilot(rates, memory_mb, 10_000)
+    assert seen.chosen == chosen
+    assert str(seen).endswith(f"{memory_mb:,.0f} MB each of 10,000: {chosen} a device")
+
+
+def test_a_pilot_trains_for_real() -> None:
+    seen = devices.pilot(SCALES["smoke"].config, "cpu", seconds=1.0)
+    assert list(seen.rates) == list(range(1, cores() + 1))
+    assert all(rate > 10 for rate in seen.rates.values())
+    assert 100 < seen.memory_mb < seen.capacity_mb
+
+
+def test_a_network_that_cannot_train_is_refused() -> None:
+    config = SCALES["smoke"].config.replace(model="unet(channels=(16, 32, 32), groups=7, layers=1)")
+    with pytest.raises(ValueError, match=r"the pilot of unet\(.* on cpu ended with .*groups=7 must divide"):
+        devices.pilot(config, "cpu", seconds=0.1)
+
+
+@pytest.mark.slow
+def test_a_study_with_auto_says_what_the_pilot_saw_and_ends(tmp_path: Path) -> None:
+    done = launch.run(tmp_path, workers="auto")
+    assert re.search(r"pilot: images/s of training by workers on the device \(1: .*\), .* a device\n", done.stdout)
+    assert "verdict" in done.stdout
+
+
+def test_workers_beyond_the_cores_are_packed_and_the_report_says_so() -> None:
+    assert {slot.packed for slot in slots(["cpu"], cores())} == {1}
+    assert {slot.packed for slot in slots(["cpu"], cores() + 1)} == {2}
+    assert [(slot.device, slot.packed) for slot in slots(["cuda:0"], 3)] == [("cuda:0", 3)] * 3
+    rows = pd.DataFrame({"arm": ["a", "b"], "packed": [3, 1]})
+    assert any(
+        line.startswith("Up to 3 trials shared a device, and not all trials did: their seconds")
+        for line in caveats.warnings(rows, {"arms": ["a", "b"]})
+    )
+    assert not any("shared a device" in line for line in caveats.warnings(rows.tail(1), {"arms": ["a", "b"]}))
