@@ -76,9 +76,13 @@ def _sheet(of_list: pd.DataFrame, arms: list[str]) -> pd.DataFrame:
     sheet = pd.DataFrame({"label": labels, "asked": [f"{asked[label]:.4g}" for label in labels]})
     for arm in arms:
         recall = of_list[of_list["arm"] == arm].set_index("label")["recall"].reindex(labels)
-        n = of_list.loc[of_list["arm"] == arm, "n"].max()
-        sheet[f"{arm} (n = {n})"] = [tables.decimal(value) for value in recall]
+        sheet[head(arm, of_list)] = [tables.decimal(value) for value in recall]
     return sheet
+
+
+def head(arm: str, of_list: pd.DataFrame) -> str:
+    """The name of an arm's column."""
+    return f"{arm} (n = {of_list.loc[of_list['arm'] == arm, 'n'].max()})"
 
 
 def note(table: pd.DataFrame, study: Study) -> str:

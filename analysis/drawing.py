@@ -1,11 +1,13 @@
 """Draws the figures of a report, some of them in processes of their own: matplotlib uses one core.
 
-Started as a program (`drawing.py STUDY RECORD FOLDER`) it is such a process: it reads one figure's name a line and
-answers with one JSON line, what `draw` returned, until its input ends, as it does when the report is stopped.
+Started as a program it is such a process: it reads one figure a line (name, study, record, folder as JSON) and answers
+with one JSON line, what `draw` returned, until its input ends, as it does when the report is stopped.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
 import re
@@ -13,16 +15,16 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, NamedTuple
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent) if __name__ == "__main__" else sys.path[0]
 
 from study import record as reader  # noqa: E402
 
-FEW = 6  # figures that take no longer than the start of a process
 MOST = 3  # helpers; the record is read in each
 
 
@@ -71,40 +73,66 @@ def spare_cores() -> int:
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST + 1) - 1
 
 
-class Figures:
-    """The figures `names` of a study, drawn by this process and its helpers; `finish` returns them in their order."""
+class Helper:
+    """A process that draws. It imports what it needs while this one does, so it is best started first of all."""
 
-    def __init__(self, names: Sequence[str], study: Mapping[str, Any], record: Path, folder: Path) -> None:
-        self.names, self.study, self.record, self.folder = list(names), study, record, folder
+    def __init__(self) -> None:
+        self.process = subprocess.Popen([sys.executable, __file__], stdin=PIPE, stdout=PIPE, text=True)
+
+    def draw(self, name: str, study: Mapping[str, Any], record: Path, folder: Path) -> Drawn | None:
+        """What `draw` returns; None where the process has died: out of memory, stopped by someone."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        job = [name, str(study["study_id"]), str(record.resolve()), str(folder.resolve())]
+        try:
+            print(json.dumps(job), file=self.process.stdin, flush=True)
+            title, caption, drawn, place = json.loads(self.process.stdout.readline())
+        except (OSError, ValueError):
+            return None
+        return Drawn(name, title, caption, folder / f"{name}.png" if drawn else None, place)
+
+    def end(self) -> None:
+        with self.process as process, contextlib.suppress(BrokenPipeError):
+            if process.stdin is not None:
+                process.stdin.close()
+
+
+@contextmanager
+def helping(count: int) -> Iterator[list[Helper]]:
+    """`count` helpers, which end with the block."""
+    helpers = [Helper() for _ in range(count)]
+    try:
+        yield helpers
+    finally:
+        for helper in helpers:
+            helper.end()
+
+
+class Figures:
+    """The figures that apply to a study, drawn by this process and its helpers; `finish` returns them in order."""
+
+    def __init__(self, study: Mapping[str, Any], record: Path, folder: Path) -> None:
+        self.names, self.where = applying(study), (study, record, folder)
         self.waiting = deque(self.names)
         self.done: dict[str, Drawn] = {}
 
-    def help(self) -> None:
-        """Start a process and hand it one figure after the other, until none waits or it dies."""
-        given = [str(self.study["study_id"]), str(self.record.resolve()), str(self.folder.resolve())]
-        command = [sys.executable, str(Path(__file__)), *given]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as helper:
-            assert helper.stdin
-            assert helper.stdout
-            while self.waiting:
-                try:
-                    name = self.waiting.pop()  # `finish` takes them from the other end
-                except IndexError:
-                    break
-                try:
-                    print(name, file=helper.stdin, flush=True)
-                    title, caption, drawn, place = json.loads(helper.stdout.readline())
-                except (OSError, ValueError):  # it died: out of memory, stopped by someone
-                    self.waiting.append(name)
-                    break
-                self.done[name] = Drawn(name, title, caption, self.folder / f"{name}.png" if drawn else None, place)
-            helper.stdin.close()
+    def help(self, helper: Helper) -> None:
+        """Hand the helper one figure after the other, until none waits or it dies."""
+        while self.waiting:
+            try:
+                name = self.waiting.pop()  # `finish` takes them from the other end
+            except IndexError:
+                return
+            if (drawn := helper.draw(name, *self.where)) is None:
+                self.waiting.append(name)
+                return
+            self.done[name] = drawn
 
-    def finish(self, helpers: Sequence[threading.Thread] = ()) -> list[Drawn]:
+    def finish(self, helping: Sequence[threading.Thread]) -> list[Drawn]:
         """Draw what waits, and what the helpers could not."""
         self._draw_waiting()
-        for helper in helpers:
-            helper.join()
+        for thread in helping:
+            thread.join()
         self._draw_waiting()
         return [self.done[name] for name in self.names]
 
@@ -114,18 +142,19 @@ class Figures:
                 name = self.waiting.popleft()
             except IndexError:
                 return
-            self.done[name] = _draw_or_say_why(name, self.study, self.record, self.folder)
+            self.done[name] = _draw_or_say_why(name, *self.where)
 
 
 @contextmanager
-def begun(study: Mapping[str, Any], record: Path, folder: Path, helpers: int = 0) -> Iterator[Any]:
+def begun(
+    study: Mapping[str, Any], record: Path, folder: Path, helpers: Sequence[Helper] = ()
+) -> Iterator[Callable[[], list[Drawn]]]:
     """Begin to draw every figure that applies to the study; yields the function that waits for the rest.
 
     One that fails is named on the page and costs no other. An error inside leaves the waiting ones undrawn.
     """
-    figures = Figures(applying(study), study, record, folder)
-    helpers = helpers if len(figures.names) > FEW else 0
-    threads = [threading.Thread(target=figures.help, daemon=True) for _ in range(helpers)]
+    figures = Figures(study, record, folder)
+    threads = [threading.Thread(target=figures.help, args=(helper,), daemon=True) for helper in helpers]
     for thread in threads:
         thread.start()
     try:
@@ -136,12 +165,26 @@ def begun(study: Mapping[str, Any], record: Path, folder: Path, helpers: int = 0
             thread.join()
 
 
+def collect_less_garbage() -> None:
+    """For a process that draws and ends: an eighth of drawing is looking for cycles among figures that still stand."""
+    gc.set_threshold(100_000, 50, 50)
+
+
 def main() -> None:
-    name, record, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    study = reader.load_study(name, record)
-    with reader.read_once():
+    from analysis import figures
+
+    collect_less_garbage()
+    figures.ordered()  # imports what they need, before the first one is asked for
+    known: tuple[str, str] | None = None
+    with contextlib.ExitStack() as reading:
         for line in sys.stdin:
-            _, title, caption, png, place = _draw_or_say_why(line.strip(), study, record, folder)
+            name, study_id, record, folder = json.loads(line)
+            if known != (study_id, record):
+                reading.close()
+                reading.enter_context(reader.read_once())
+                known = (study_id, record)
+            study = reader.load_study(study_id, Path(record))
+            _, title, caption, png, place = _draw_or_say_why(name, study, Path(record), Path(folder))
             print(json.dumps([title, caption, png is not None, place]), flush=True)
 
 

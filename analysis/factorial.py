@@ -178,6 +178,18 @@ def levels_table(rows: pd.DataFrame, study: Study, metric: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def arms_of_levels(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """One row a level of a factor: the arms (a tuple) whose trials its marginal mean is made of."""
+    factors = crossed(rows, study, study["metric"])[0]
+    fields = tables.fields_of(rows, study, list(factors))
+    lines = [
+        {"factor": name, "level": str(level), "arms": tuple(arm for arm in fields if fields[arm][position] == level)}
+        for position, (name, levels) in enumerate(factors.items())
+        for level in levels
+    ]
+    return pd.DataFrame(lines)
+
+
 def readable_effects(table: pd.DataFrame) -> pd.DataFrame:
     """An `effects_table` as short strings."""
     return pd.DataFrame(

@@ -180,6 +180,8 @@ def _factors(rows: pd.DataFrame, study: Study, metric: str) -> list[str]:
     levels = factorial.levels_table(rows, study, metric)
     tables_of = table(factorial.readable_effects(effects)) + table(factorial.readable_levels(levels))
     if metric == study["metric"]:
+        arms_of = table(factorial.arms_of_levels(rows, study), links=trials_of(study))
+        tables_of += _folded("the arms behind each marginal mean", arms_of)
         return [f"<h3>{text(metric)}, factor by factor</h3>\n{tables_of}{_under(factorial.notes(study))}"]
     return [_folded(f"{metric}, factor by factor", tables_of)]
 
@@ -199,7 +201,9 @@ def _classes(rows: pd.DataFrame, study: Study) -> str:
     if scores.empty:
         return ""
     sheets = class_scores.readable(scores, study)
-    folded = (_folded(f"{name}, {len(sheet)} labels", table(sheet)) for name, sheet in sheets.items())
+    anchors = trials_of(study)
+    heads = {class_scores.head(arm, scores): anchors[arm] for arm in scores["arm"].unique()}
+    folded = (_folded(f"{name}, {len(sheet)} labels", table(sheet, heads=heads)) for name, sheet in sheets.items())
     return "".join(folded) + _under([class_scores.note(scores, study)])
 
 
@@ -298,10 +302,12 @@ def table(
     code: Iterable[str] = (),
     links: Mapping[str, str] | None = None,
     groups: Mapping[str, str] | None = None,
+    heads: Mapping[str, str] | None = None,
 ) -> str:
     """`shown` with the columns `code` in a typewriter's letters.
 
-    `links`: arm -> the anchor that its name leads to. `groups`: arm -> the anchor of its rows, which then lie together
+    `links`: arm -> the anchor that its name leads to, in the column `arm` and in a tuple of arms; `heads`: the same
+    for names of columns. `groups`: arm -> the anchor of its rows, which then lie together
     in `shown`; each row has the anchor of its arm and seed.
     """
     columns = list(map(str, shown.columns))
@@ -310,18 +316,24 @@ def table(
     links = links or {}
     lines: dict[str, list[str]] = {}
     for row in shown.to_numpy():
-        cells = [_cell(value, mark) for value, mark in zip(row, marked, strict=True)]
+        cells = [_cell(value, mark, links) for value, mark in zip(row, marked, strict=True)]
         name = str(row[arm])
         if arm >= 0 and name in links:
-            cells[arm] = f'<td><a href="#{links[name]}">{text(name)}</a></td>'
+            cells[arm] = f"<td>{_link(name, links)}</td>"
         own = f' id="{groups[name]}-seed-{text(row[columns.index("seed")])}"' if groups else ""
         lines.setdefault(name if groups else "", []).append(f"<tr{own}>{''.join(cells)}</tr>\n")
-    head = "".join(f"<th>{text(name)}</th>" for name in columns)
+    head = "".join(f"<th>{_link(name, heads or {})}</th>" for name in columns)
     anchors = {name: f' id="{groups[name]}"' if groups else "" for name in lines}
     bodies = "".join(f"<tbody{anchors[name]}>\n{''.join(of_group)}</tbody>\n" for name, of_group in lines.items())
     return f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{head}</tr></thead>\n{bodies}</table></div>\n'
 
 
-def _cell(value: object, mark: bool) -> str:
+def _link(name: str, anchors: Mapping[str, str]) -> str:
+    return f'<a href="#{anchors[name]}">{text(name)}</a>' if name in anchors else text(name)
+
+
+def _cell(value: object, mark: bool, links: Mapping[str, str]) -> str:
+    if isinstance(value, tuple):
+        return f'<td class="long">{", ".join(_link(name, links) for name in value)}</td>'
     shown = f"<code>{text(value)}</code>" if mark else text(value)
     return f'<td class="long">{shown}</td>' if len(str(value)) > WIDE and not mark else f"<td>{shown}</td>"

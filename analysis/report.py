@@ -23,12 +23,16 @@ from study import record as reader  # noqa: E402
 if TYPE_CHECKING:
     import pandas as pd
 
+    from analysis.drawing import Helper
+
 FIRST = "run `python study/run.py --study schedules` first."
 REQUIRED = ("study", "question", "metric", "baseline_arm", "arms", "seeds", "trials")  # fields of study.json
 
 
-def build(study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None = None, helpers: int = 0) -> Path:
-    """Write the report of a study (id or name) and return its index.html; `helpers` processes draw figures beside it.
+def build(
+    study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None = None, helpers: Sequence[Helper] = ()
+) -> Path:
+    """Write the report of a study (id or name) and return its index.html; `helpers` draw figures beside it.
 
     Raises ValueError for an unknown study, or one whose name is no plain folder name.
     """
@@ -61,7 +65,7 @@ def is_current(study: Mapping[str, Any], record: Path) -> bool:
 
 
 def build_all(
-    record: Path = reader.DEFAULT_RECORD, out: Path | None = None, helpers: int = 0
+    record: Path = reader.DEFAULT_RECORD, out: Path | None = None, helpers: Sequence[Helper] = ()
 ) -> tuple[Path, list[str]]:
     """Write the report of every study and <record>/studies/index.html, or <out>/<study id>/ and <out>/index.html.
 
@@ -173,16 +177,19 @@ def main(arguments: list[str] | None = None) -> int:
     if given.out is not None and given.out.exists() and not given.out.is_dir():
         print(f"report: --out {given.out} is a file: write the name of a folder.", file=sys.stderr)
         return 2
-    from analysis.drawing import spare_cores
+    from analysis import drawing
 
+    drawing.collect_less_garbage()
     try:
         if given.all:
-            index, damaged = build_all(given.record, given.out, spare_cores())
+            with drawing.helping(drawing.spare_cores()) as helpers:
+                index, damaged = build_all(given.record, given.out, helpers)
             print(f"Index: {index}")
             print(*(f"report: {sentence}" for sentence in damaged), sep="\n", end="\n" * bool(damaged), file=sys.stderr)
             return 1 if damaged else 0
         study = load_study(given.study, given.record)
-        index = build(study["study_id"], given.record, given.out, spare_cores())
+        with drawing.helping(drawing.spare_cores()) as helpers:
+            index = build(study["study_id"], given.record, given.out, helpers)
     except (ValueError, OSError) as error:
         print(f"report: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

@@ -313,7 +313,8 @@ def tell(plan: Plan, paths: Paths, last: dict[str, Any]) -> int:
     rows = record.load(plan.study_id, paths.record)
     page = report.page_of(study, paths.record)
     if not report.is_current(study, paths.record):
-        report.build(plan.study_id, paths.record, helpers=drawing.spare_cores())
+        with drawing.helping(drawing.spare_cores()) as helpers:
+            report.build(plan.study_id, paths.record, helpers=helpers)
     print()
     report.print_answer(study, paths.record)
     print(f"\nreport:    {page}\nfigures:   {page.parent / 'figures'}\ntables:    {page.parent / 'tables'}")

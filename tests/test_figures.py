@@ -13,6 +13,7 @@ from typing import Any
 import miniature
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -281,7 +282,8 @@ def test_accuracy_draws_its_own_t_interval(miniature_record: Path) -> None:
     table = accuracy_by_arm.table(STUDY, miniature_record)
     figure = accuracy_by_arm.draw(table, reader.load_study(STUDY, miniature_record))
     assert [axes.get_title() for axes in figure.axes] == ["validation", "test", "new_test", "unseen"]
-    spans = [list(line.get_xdata()) for line in figure.axes[0].lines]  # type: ignore[arg-type]
+    lines = [each for each in figure.axes[0].collections if isinstance(each, LineCollection)]
+    spans = [list(segment[:, 0]) for each in lines for segment in each.get_segments()]
     # linear: .60 .62 .58: .60 -+ 4.3027 x .02 / sqrt(3)
     assert pytest.approx([0.60 - 0.04968, 0.60 + 0.04968], abs=1e-5) in spans
     assert len(figure.axes[0].collections[0].get_offsets()) == 3  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ def tree(tmp_path):
 
 
 def run(tree: Path, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=tree, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=tree, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -144,6 +144,21 @@ def test_an_arm_leads_to_its_runs_and_folders(out: Path) -> None:
             assert f"<code>{trial['run_id']}</code></td><td><code>trials/{trial['trial_key']}</code>" in rows
 
 
+def test_a_marginal_mean_and_a_class_lead_to_their_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "NAMES", ())
+    source = report.build("dropout", miniature.guidance(tmp_path)).read_text()
+    anchors = dict(re.findall(r'<td><a href="#(trials-of-arm-\d+)">([^<]+)</a></td>', source))
+    (levels,) = re.findall(r"the arms behind each marginal mean</summary>(.*?)</details>", source, re.DOTALL)
+    lines = re.findall(r"<td>(\w+)</td><td>([\d.]+)</td><td[^>]*>(.*?)</td></tr>", levels)
+    assert len(lines) == 3 + 4
+    for factor, level, arms in lines:
+        led = dict(re.findall(r'<a href="#([^"]+)">([^<]+)</a>', arms))
+        assert led == {anchor: arm for anchor, arm in anchors.items() if f"{factor}={level}" in arm.split()}
+    heads = re.findall(r'<th><a href="#([^"]+)">(.+?) \(n = \d\)</a></th>', source)
+    assert heads
+    assert all(anchors[anchor] == arm for anchor, arm in heads)
+
+
 def test_the_data_of_the_report_is_the_record(out: Path) -> None:
     loaded = reader.load("schedules", out.parent / "record")
     written = pd.read_csv(out / "tables" / "trials.csv", keep_default_na=False, na_values=[""])
