@@ -394,6 +394,7 @@ def _place(paths: Paths, slot: Slot, plan: Plan, curve_points: int = 5) -> dict[
             device=slot.device,
             threads=slot.threads,
             packed=slot.packed,
+            deterministic=slot.deterministic,
             curve_points=curve_points,
         )
     )

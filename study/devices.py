@@ -34,7 +34,7 @@ def cuda_count() -> int:
     return torch.cuda.device_count()
 
 
-def named(devices: str | None, per_device: str | None, has_cuda: int) -> list[Slot]:
+def named(devices: str | None, per_device: str | None, has_cuda: int, deterministic: bool = False) -> list[Slot]:
     """The slots of `--devices` and `--per-device`, of "auto" those of the default. ValueError for what is not there."""
     count = None if per_device in (None, AUTO) else per_device
     if count is not None and not (count.isdecimal() and int(count) > 0):
@@ -52,7 +52,7 @@ def named(devices: str | None, per_device: str | None, has_cuda: int) -> list[Sl
             raise ValueError(f"--devices {device}: this machine has {available} CUDA devices; write --devices cpu.")
     if len(set(found)) < len(found):
         raise ValueError(f"--devices {devices} names a device twice: write --per-device N instead.")
-    return slots(found, int(count) if count is not None else None)
+    return slots(found, int(count) if count is not None else None, deterministic)
 
 
 def describe(slots: Sequence[Slot]) -> str:
@@ -71,7 +71,7 @@ def packed(plans: Sequence[Plan], given: Sequence[Slot]) -> list[Slot]:
     devices = list(dict.fromkeys(slot.device for slot in given))
     seen = pilot(heaviest, devices[0])
     print(seen, flush=True)
-    return slots(devices, seen.chosen)
+    return slots(devices, seen.chosen, given[0].deterministic)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ in tests/test_study.py and tests/test_search.py.
 from __future__ import annotations
 
 import csv
+import ctypes
 import os
 import random
 import re
@@ -60,6 +61,13 @@ note("process", " ".join(sys.orig_argv))
 """
 
 
+def without_root() -> None:
+    """The rights of files count for root too, in what this process starts next."""
+    drop_from_bounding_set, override, read_search = 24, 1, 2  # prctl(2), capabilities(7)
+    for capability in (override, read_search):
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0)
+
+
 class Launch:
     """A study that runs: its process, what it has printed, and every worker that it ever had."""
 
@@ -70,13 +78,15 @@ class Launch:
         study: str = "schedules",
         workers: int = 1,
         environment: Mapping[str, str] = UNDRAWN,
+        before: Callable[[], None] | None = None,
     ) -> None:
         self.log = record.with_name(f"{record.name}-{time.monotonic_ns()}.log")
         line = [sys.executable, "study/run.py", "--study", study, "--scale", "smoke", "--record", str(record)]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [*line, "--per-device", str(workers), *arguments], cwd=ROOT, stdout=log, stderr=log, env=environment
-            )
+                [*line, "--per-device", str(workers), *arguments],
+                cwd=ROOT, stdout=log, stderr=log, env=environment, preexec_fn=before,
+            )  # fmt: skip
 
     @property
     def text(self) -> str:
@@ -353,3 +363,16 @@ def test_a_full_disk_stops_the_study_with_one_sentence(undisturbed, tmp_path):
         launch = Launch(record)
         assert launch.end() == 0, launch.text
         assert_whole(record, 3)
+
+
+def test_a_folder_that_may_not_be_written_stops_the_study_with_one_sentence(undisturbed, tmp_path):
+    record = all_but_one(undisturbed, tmp_path / "record")
+    (record / "trials").chmod(0o555)
+    launch = Launch(record, before=without_root)
+    assert launch.end() == 1, launch.text
+    last = launch.text.strip().splitlines()[-1]
+    assert last.endswith("cannot be written: give yourself the right to write there and run the same command again.")
+    assert "Traceback" not in launch.text
+    (record / "trials").chmod(0o755)
+    assert Launch(record).end() == 0
+    assert_whole(record, 3)
