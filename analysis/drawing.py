@@ -25,6 +25,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent) if __name__ == "__main
 
 from study import record as reader  # noqa: E402
 
+FEW = 4  # figures that take no longer than the start of a process
 MOST = 3  # helpers; the record is read in each
 
 
@@ -71,6 +72,11 @@ def applying(study: Mapping[str, Any]) -> list[str]:
 def spare_cores() -> int:
     """Processes that can draw beside this one."""
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST + 1) - 1
+
+
+def worth_helping(study: Mapping[str, Any]) -> int:
+    """Helpers that pay for a study's figures, where everything that draws is imported already."""
+    return spare_cores() if len(applying(study)) > FEW else 0
 
 
 class Helper:

@@ -314,7 +314,7 @@ def tell(plan: Plan, paths: Paths, last: dict[str, Any]) -> int:
     rows = record.load(plan.study_id, paths.record)
     page = report.page_of(study, paths.record)
     if not report.is_current(study, paths.record):
-        with drawing.helping(drawing.spare_cores()) as helpers:
+        with drawing.helping(drawing.worth_helping(study)) as helpers:
             report.build(plan.study_id, paths.record, helpers=helpers)
     print()
     report.print_answer(study, paths.record)

@@ -35,3 +35,10 @@ def test_a_helper_that_dies_costs_no_figure(miniature_record: Path, tmp_path: Pa
     names = drawing.applying(next(iter(reader.studies(miniature_record).values())))
     assert {f"{name}{suffix}" for name in names for suffix in (".png", ".pdf", ".csv")} == drawn.keys()
     assert "not drawn" not in (tmp_path / "index.html").read_text()
+
+
+def test_few_figures_have_no_helper(miniature_record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = next(iter(reader.studies(miniature_record).values()))
+    assert drawing.worth_helping(study) == drawing.spare_cores()
+    monkeypatch.setattr("analysis.figures.NAMES", ("accuracy_by_arm", "grids"))
+    assert drawing.worth_helping(study) == 0
