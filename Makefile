@@ -9,7 +9,7 @@ study: .venv/ready
 	$(BIN)/python study/run.py --study $(STUDY) --record "$(RECORD)"
 
 test: .venv/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
 
 faults: .venv/ready
 	FAULT_KILLS=20 $(BIN)/python -m pytest tests/faults -s
