@@ -1,0 +1,83 @@
+"""The benchmark's parts run, at a size of seconds, and its verdict is about its numbers."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import bench, gpu, harness, loops
+from runners.trial import build_model
+from study.scales import SCALES
+
+SMOKE = SCALES["smoke"].config.replace(prediction="eps", weighting="uniform", precision="fp32")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_every_loop_trains_the_same_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "STEPS", 2)
+    monkeypatch.setattr(loops, "FILES", 2 * SMOKE.batch_size)
+    passed = []
+    own = loops.build_model
+
+    def counted(config):
+        network = own(config)
+        network.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
+        return network
+
+    monkeypatch.setattr(loops, "build_model", counted)
+    config, scenes = SMOKE.replace(total_images=2 * SMOKE.batch_size), loops.scenes(16)
+    for side in (loops.ours, loops.of_the_reports, loops.scaled_down_before, loops.in_memory):
+        passed.clear()
+        assert side(config, *scenes) > 0
+        assert passed == [SMOKE.batch_size] * 2, side
+
+
+def test_both_samplers_draw_every_image() -> None:
+    config = SMOKE.replace(timesteps=3, sampler="ddpm", guidance_scale=2.0)
+    model, passes = build_model(config).eval(), []
+    model.register_forward_pre_hook(lambda _, inputs: passes.append(len(inputs[0])))
+    assert loops.sampled_at_once(config, model) > 0
+    assert passes == [2 * loops.SAMPLED] * 3
+    passes.clear()
+    assert loops.sampled_one_by_one(config, model) > 0
+    assert passes == [1] * (2 * 3 * loops.SAMPLED)
+
+
+@pytest.mark.slow
+def test_a_trial_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "SCENES", "rendered(scenes=60, view='near')")
+    parts = harness.around_a_trial(rounds=1, images=64)
+    assert set(parts) == {"sampling", "scoring", "harness"}
+    assert parts["sampling"] > parts["harness"] > 0
+    assert parts["scoring"] > 0
+
+
+def test_shared_trainings_are_counted_once() -> None:
+    hours = harness.sharing(train_seconds=3600.0, trial_seconds=0.0)
+    assert hours == {"shared": pytest.approx(3), "alone": pytest.approx(18)}  # 3 seeds, 6 scales
+
+
+def test_the_table_of_a_gpu_has_its_columns_on_a_cpu_too() -> None:
+    config = SMOKE.replace(batch_size=4, sampler="ddim(steps=2)")
+    row = gpu.training(config, torch.device("cpu"), peak=1e9, warm=1, steps=2)
+    assert row["images/s"] > 0
+    assert row["MFU"] == pytest.approx(row["images/s"] * 3 * 0.031e9 / 1e9, rel=0.05)
+    assert gpu.sampling(config, torch.device("cpu"))["s an image"] > 0
+    assert math.isfinite(gpu.peak_flop(torch.device("cpu"), 64, 1))
+
+
+def test_a_ratio_that_misses_fails_and_a_time_does_not() -> None:
+    good = {name: 9.0 for name in bench.AT_LEAST} | {name: 0.001 for name in bench.AT_MOST}
+    assert bench.missed(good) == ([], [])
+    ratios, slow = bench.missed(good | {"sampling / one by one": 1.2, "--dry-run": 9.0})
+    assert ratios == ["MISSED: sampling / one by one is 1.2, the target at least 1.5"]
+    assert slow == ["slow: --dry-run took 9.0 s, the target 3 s is for an idle machine"]
+    assert bench.missed(good | {"harness, share of a laptop trial": 0.03})[0]
+    names = set(bench.AT_LEAST) | set(bench.AT_MOST) | set(bench.SECONDS)
+    source = Path(bench.__file__).read_text()
+    assert all(source.count(f'"{name}"') >= 2 or name.startswith("report of ") for name in names)
