@@ -235,7 +235,28 @@ def terms(rows: pd.DataFrame) -> list[str]:
         "in eps_u + s (eps_c - eps_u), so s = 1 is unguided.",
         f"Evaluator: {_one(complete, 'evaluator_kind')}; its accuracy on images that it never saw: "
         f"{_one(complete, 'evaluator_held_out_accuracy')}.",
+        *_compute(complete, rows),
     ]
+
+
+COMPUTE = {
+    "parameters": "parameters",
+    "train_pflop": "PFLOP of training",
+    "network_evaluations": "network evaluations an image",
+    "seconds/train": "s of training",
+}
+
+
+def _compute(complete: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
+    """What a trial took: one number, or the smallest and the largest arm's mean."""
+    parts = []
+    for field, words in COMPUTE.items():
+        if field in complete and complete[field].notna().any():
+            means = complete.groupby("arm")[field].mean().dropna()
+            low, high = (f"{value:,.0f}" if value >= 100 else f"{value:.4g}" for value in (means.min(), means.max()))
+            parts.append(f"{low if low == high else f'{low} to {high}'} {words}")
+    images = _one(rows, "total_images")
+    return [f"Compute of a trial, means of the arms: {images} training images, {', '.join(parts)}."] if parts else []
 
 
 def _tests(study: Study) -> list[str]:
@@ -251,7 +272,8 @@ def _tests(study: Study) -> list[str]:
     return [
         "Intervals: 95 % t intervals over seeds (Student 1908); differences are paired by seed, each interval for one "
         f"comparison. The verdict is the paired t test at .05 after Holm over the {m} comparisons of a list{own}; an "
-        "interval that leaves 0 out may therefore be not separated.",
+        "interval that leaves 0 out may therefore be not separated. rho: how an arm and its reference go together over "
+        "seeds, which is what pairing gains by.",
         *([equal] if np.isfinite(allowed) else []),
         f"Exact sign-flip test, free of the normal law: at n = {n} its p cannot be below "
         f"{intervals.smallest_sign_flip(n):.3g}" + (", so it cannot confirm a verdict here." if n < 6 else "."),

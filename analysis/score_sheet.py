@@ -107,7 +107,11 @@ def notes(rows: pd.DataFrame, study: Study) -> list[str]:
             "x0 error: error of the denoised image by the log-SNR of its input, in units that all schedules and "
             "targets share; smaller is better."
         )
-    return [*lines, "Means over seeds with 95 % t intervals; no test is made of these columns."]
+    return [
+        *lines,
+        "Means over seeds with 95 % t intervals, which few seeds may carry beyond 0 or 1; no test is made of these "
+        "columns.",
+    ]
 
 
 def _ceiling_images(rows: pd.DataFrame, names: list[str]) -> str:

@@ -29,6 +29,7 @@ from runners.config import Call, nearest
 from runners.files import read_json, sync_folder, write_aside
 
 LABELS = scenes.LABELS
+STRIP_CONDITION = ("red sphere", "cyan cylinder", "cyan cube")  # the denoising strip of two of the reports
 LISTS = ("validation", "test", "new_test", "unseen")
 MIN_IMAGES = 100
 MAX_SIDE = 4096  # i-CLEVR is 320x240: anything larger than this is a mistake or an image bomb

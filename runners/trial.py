@@ -48,7 +48,6 @@ from runners.locks import lock
 from runners.train import TRAINING_FORWARDS, step_seed
 
 Event = dict[str, Any]
-STRIP_CONDITION = ("red sphere", "cyan cylinder", "cyan cube")  # the denoising strip of two of the reports
 STRIP_FRAMES = 10
 INTERPOLATED = (("red sphere",), ("blue cube", "yellow cylinder"))
 INTERPOLATED_FRAMES = 8
@@ -309,8 +308,8 @@ def save_strips(config: TrialConfig, model: nn.Module, scenes: data.SceneData, f
     shape = (3, config.image_size, config.image_size)
     device = next(model.parameters()).device
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
-    c_BK = torch.from_numpy(data.multi_hot([STRIP_CONDITION])).to(device, torch.float32)
-    one = [(0, STRIP_CONDITION)]
+    c_BK = torch.from_numpy(data.multi_hot([data.STRIP_CONDITION])).to(device, torch.float32)
+    one = [(0, data.STRIP_CONDITION)]
     states = list(sample.sample_as(config, model, c_BK, sample.KeyedNoise("denoising", one, 0)))
     start = sample.KeyedNoise("denoising", one, 0).draw(shape)[0]  # what the sampler drew first
     chosen = [states[i] for i in np.linspace(0, len(states) - 1, STRIP_FRAMES - 1).round().astype(int)]

@@ -118,6 +118,7 @@ class _Launch:
     ) -> None:
         self.plan, self.paths, self.root = plan, paths, paths.record
         self.executor, self.command = executor, command
+        self.launched = datetime.now(UTC).isoformat(timespec="seconds")
         self.curve_points, self.retries = curve_points, retries
         self.finished = complete(plan, self.root)
         self.known = _study_json(plan, self.root)
@@ -294,7 +295,11 @@ class _Launch:
 
     def _write_study(self) -> None:
         searched = self.cells.describe() or self.known.get("search")
-        _write_study(self.plan, self.root, self.command, self.index.run_ids, searched)
+        value = self.plan.to_json(self.launched, self.command, self.index.run_ids, searched)
+        old = _study_json(self.plan, self.root)
+        if old and old | {"launched": self.launched} == value:
+            return  # the same plan, with the same runs: nothing has been launched
+        write_json(self.root / "studies" / self.plan.study_id / "study.json", value)
 
     def _end(self, error: BaseException) -> Iterator[Event]:
         """Nothing goes on when this returns. What cannot be written any more is put right by the next start."""
@@ -409,11 +414,3 @@ def _study_json(plan: Plan, root: Path) -> dict[str, Any]:
     """study.json of the plan's study, empty before its first launch."""
     path = root / "studies" / plan.study_id / "study.json"
     return dict(read_json(path)) if path.is_file() else {}
-
-
-def _write_study(plan: Plan, root: Path, command: str, run_ids: dict[str, str], search: dict[str, Any] | None) -> None:
-    value = plan.to_json(datetime.now(UTC).isoformat(timespec="seconds"), command, run_ids, search)
-    old = _study_json(plan, root)
-    if old and old | {"launched": value["launched"]} == value:
-        return  # the same plan, with the same runs: nothing has been launched
-    write_json(root / "studies" / plan.study_id / "study.json", value)

@@ -68,7 +68,7 @@ def size_of(plan: Plan) -> str:
 
 def _arm_table(plan: Plan) -> str:
     """A row an arm; an arm whose trainings another one above it has shares them and is marked so."""
-    head = ["arm", "seeds", "new trainings", "images each", "parameters", "training", "evaluations an image"]
+    head = ["arm", "seeds", "own trainings", "images each", "parameters", "training", "evaluations an image"]
     rows, seen = [head], set[str]()
     for arm in plan.design.arms:
         configs = [trial.config for trial in plan.trials if trial.arm == arm]

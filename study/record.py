@@ -107,6 +107,10 @@ def load_study(study: str, record: Path = DEFAULT_RECORD) -> dict[str, Any]:
         return named[-1]
     if not known:
         raise ValueError(f"{record} records no study: run `python study/run.py --study {study}` first.")
+    if (Path(__file__).parent / "studies" / f"{Path(study).name}.py").is_file():
+        raise ValueError(
+            f"{record} has {', '.join(known)} and not yet {study}: run `python study/run.py --study {study}` first."
+        )
     raise ValueError(f"{record} records no study {study!r}{nearest(study, known)}")
 
 

@@ -59,6 +59,7 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     panels = figure.subplots(1, len(lists), squeeze=False)[0]
     for axes, name in zip(panels, lists, strict=True):
         _panel(axes, table[table["list"] == name], arms, study)
+        axes.set_xlim(_limits(table))  # one scale: the lists differ in difficulty
         axes.set_title(name)
     style.name_rows(panels, labels, 0.7)
     panels[0].set_ylabel(style.arm_title(study))
@@ -83,7 +84,6 @@ def _panel(axes: Axes, points: pd.DataFrame, arms: Sequence[str], study: Mapping
         axes.scatter(marks["mean"], marks["row"] - 0.1, s=20, marker=marker, color=marks["colour"], zorder=3)
     axes.plot(means["published"], means["row"] - 0.36, **STAR)
     axes.axvline(points["chance"].iloc[0], color=style.GREY, linewidth=0.8, linestyle=(0, (1, 2)))
-    axes.set_xlim(_limits(points))
 
 
 def _limits(points: pd.DataFrame) -> tuple[float, float]:

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import pictures
+from runners.data import STRIP_CONDITION
 
 PLACE = "pictures"
 
@@ -32,6 +33,7 @@ def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
         study,
         ["strip"],
         "One sample of each of {arms} arms ({seed}) on its way from pure noise (left) to the image (right): above the "
-        "noisy state x_t, below the image that the network expects from it. All strips share the condition and the "
-        "first noise.",
+        "noisy state x_t, below the image that the network expects from it. All strips share the condition ("
+        f"{', '.join(STRIP_CONDITION)}) and the first noise; from pure noise the first estimate is the mean of all "
+        "pictures.",
     )

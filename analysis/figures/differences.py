@@ -81,6 +81,9 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     words = panels[0].secondary_yaxis("right")
     words.set_yticks(range(len(labels)), [_word(row) for row in compared.itertuples()])
     words.tick_params(length=0)
+    # Beside the next panel the words would read as its labels.
+    header = f"verdict,\n{style.plain(metrics[0].removeprefix('accuracy/'))}"
+    panels[0].annotate(header, (1, 1), (4, 2), xycoords="axes fraction", textcoords="offset points", color=style.GREY)
     words.spines["right"].set_visible(False)
     common = compared["against"].iloc[0] if compared["against"].nunique() == 1 else ""
     reference = style.arm_label(study, common) if common else "its own reference"

@@ -15,6 +15,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import style
+from runners import schedules as known
+from runners.config import Call
 from runners.files import read_json
 from study import record as reader
 
@@ -106,8 +108,17 @@ def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
         + (f" (T = {steps['timesteps'].iloc[0]})" if one_T else "")
         for arms, steps in schedules(table).items()
     )
+    defined = "; ".join(_definition(str(name)) for name in table["schedule"].unique())
     return (
         "Left: the share of the image that is left at t; right: log SNR = log(alpha_bar / (1 - alpha_bar)); below: one "
         "training image as the network sees it. Sampling starts from pure noise, so a schedule should leave almost "
-        f"nothing at T. Terminal sqrt(alpha_bar_T): {ends}. No training is involved: the setting alone decides."
+        f"nothing at T. Terminal sqrt(alpha_bar_T): {ends}. Schedules: {defined}. No training is "
+        "involved: the setting alone decides."
     )
+
+
+def _definition(schedule: str) -> str:
+    """`cosine: alpha_bar(u) = ...`: the first paragraph of what defines the schedule."""
+    name = Call.parse(schedule).name
+    words = (getattr(known, name, None).__doc__ or "not defined here").strip().split("\n\n")[0]
+    return f"{schedule}: {' '.join(words.split()).rstrip('.')}"
