@@ -3,6 +3,8 @@ PYTHON ?= python3
 RECORD ?= mlruns
 STUDY ?= schedules
 BIN := .venv/bin
+# Jupyter refuses root, who is who works in most containers; it listens to this machine only.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: study test faults ui dashboard notebooks report lint bench
 study: .venv/ready
@@ -23,7 +25,7 @@ dashboard: .venv/ready
 
 notebooks: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks]'
-	ABLATION_RECORD="$(abspath $(RECORD))" $(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir analysis
+	ABLATION_RECORD="$(abspath $(RECORD))" $(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir analysis $(AS_ROOT)
 
 report: .venv/ready
 	$(BIN)/python analysis/report.py --record "$(RECORD)"
