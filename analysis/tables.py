@@ -341,6 +341,7 @@ def readable(table: pd.DataFrame, study: Study | None = None, metric: str = "") 
     digits: dict[str, Callable[[float], str]] = {"p Holm": probability, "p sign-flip": probability, "rho": decimal}
     for name in digits if table["planned"].max() > 1 else ():
         shown[name] = [digits[name](value) for value in table[name]]
+    shown["verdict"] = table["verdict"]  # before what only explains: a narrow page cuts off the end
     if study:
         shown = shown.join(_published(table, study, metric))
     costs = [name for name in COMPUTE.values() if _differs(table[name[0]], name[1])]
@@ -351,7 +352,6 @@ def readable(table: pd.DataFrame, study: Study | None = None, metric: str = "") 
             shown[column] = ["-" if np.isnan(value) else _counted(value) for value in table[column]]
     if _differs(table[SIGNAL], 1e-3) and table[SIGNAL].max() > TERMINAL:
         shown[SIGNAL] = [decimal(value) + (" !" if value > TERMINAL else "") for value in table[SIGNAL]]
-    shown["verdict"] = table["verdict"]
     return shown
 
 
