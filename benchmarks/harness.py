@@ -14,7 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 from runners import data, evaluator, quality, sample, trainings, trial
-from runners.config import TrialConfig
+from runners.config import Scalar, TrialConfig
 from study import plan, spec
 from study.scales import SCALES
 
@@ -63,16 +63,19 @@ class Clock:
         return wrapped
 
 
-def around_a_trial(rounds: int, images: int = 640) -> dict[str, float]:
+def around_a_trial(rounds: int, images: int = 640, **changes: Scalar) -> dict[str, float]:
     """Medians over trials of a short training: seconds of sampling, of scoring, and of everything that is neither
     training nor one of them: checks, checkpoints, pictures, files, digests.
 
-    None of these depends on the length of the training, so they are those of a whole laptop trial.
+    None of these depends on the length of the training, so they are those of a whole laptop trial; `changes` to its
+    config make it another one.
     """
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        config = SCALES["laptop"].config.replace(
-            data=SCENES, evaluator="stand_in(size='smoke')", total_images=images, warmup_images=0
+        config = (
+            SCALES["laptop"]
+            .config.replace(data=SCENES, evaluator="stand_in(size='smoke')", total_images=images, warmup_images=0)
+            .replace(**changes)
         )
         for _ in data.prepare(SCENES, None, config.image_size, Path(folder), 1):
             pass

@@ -51,9 +51,10 @@ def test_both_samplers_draw_every_image() -> None:
 @pytest.mark.slow
 def test_a_trial_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "SCENES", "rendered(scenes=60, view='near')")
-    parts = harness.around_a_trial(rounds=1, images=64)
+    parts = harness.around_a_trial(rounds=1, images=64, sampler="ddim(steps=2)")
     assert set(parts) == {"sampling", "scoring", "harness"}
-    assert parts["sampling"] > parts["harness"] > 0
+    assert parts["sampling"] > 0
+    assert parts["harness"] > 0
     assert parts["scoring"] > 0
 
 
