@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -179,6 +180,7 @@ def collect_less_garbage() -> None:
 def main() -> None:
     from analysis import figures
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the report's, whose end is the end of the input
     collect_less_garbage()
     figures.ordered()  # imports what they need, before the first one is asked for
     known: tuple[str, str] | None = None

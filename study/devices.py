@@ -125,7 +125,10 @@ def pilot(config: TrialConfig, device: str, seconds: float = SECONDS) -> Pilot:
                 worker.kill()
         if not rates:
             reason = (started[0].stderr.read() if started[0].stderr else "").strip().split("\n")[-1]
-            raise ValueError(f"--per-device auto: the pilot of {config.model} on {device} ended with {reason!r}.")
+            raise ValueError(
+                f"--per-device auto: the pilot of {config.model} on {device} ended with {reason!r}: write "
+                "--per-device 1."
+            )
     return Pilot(rates, max(words["memory_mb"] for _, words in ready), ready[0][1]["capacity_mb"])
 
 
