@@ -5,9 +5,10 @@ from __future__ import annotations
 from runners import diffusion, models, sample, schedules
 from runners.config import TrialConfig
 from runners.data import LABELS, rendered_arguments
+from runners.precision import PRECISIONS
 from runners.trial import stand_in_recipe
 
-CHOICES = {"lr_schedule": ("cosine", "constant"), "precision": ("fp32", "bf16"), "weights": ("ema", "raw")}
+CHOICES = {"lr_schedule": ("cosine", "constant"), "precision": PRECISIONS, "weights": ("ema", "raw")}
 POSITIVE = ("total_images", "batch_size", "lr", "clip_norm", "ema_halflife_images", "sampling_seeds")
 NOT_NEGATIVE = ("warmup_images", "weight_decay", "guidance_scale", "seed")
 PROBABILITIES = ("drop_probability", "adam_beta2")

@@ -111,7 +111,7 @@ class TrialConfig:
     clip_norm: float = _train(1.0, "gradient norm limit")
     ema_halflife_images: int = _train(88_000, "half-life of the weight average; its start is ramped")
     flips: bool = _train(False, "mirror half of the images (conditions know no left and right)")
-    precision: str = _train("fp32", "fp32, or bf16 autocast")
+    precision: str = _train("fp32", "fp32, bf16 (autocast) or bf16_copy (a bf16 copy of fp32 weights computes)")
     seed: int = _train(0, "training seed: initial weights, order, noise, timesteps, drops")
     weights: str = _sample("ema", "weights that are scored: ema or raw, always of the last step")
     sampler: str = _sample("ddpm", "ddpm, ddpm(steps=N) or ddim(steps=N, eta=E)")

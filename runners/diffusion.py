@@ -35,11 +35,14 @@ def target(prediction: str, x0_BCHW: torch.Tensor, eps_BCHW: torch.Tensor, ab_B1
 
 
 def x0_and_eps(
-    prediction: str, output_BCHW: torch.Tensor, xt_BCHW: torch.Tensor, alpha_bar: float | torch.Tensor
+    prediction: str,
+    output_BCHW: torch.Tensor,
+    xt_BCHW: torch.Tensor,
+    signal: float | torch.Tensor,
+    noise: float | torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The estimates of x0 and eps that follow from the network's output at one alpha_bar."""
-    signal = alpha_bar**0.5
-    noise = (1 - alpha_bar) ** 0.5
+    """The estimates of x0 and eps that follow from the network's output at one timestep, whose `signal` is
+    sqrt(alpha_bar) and whose `noise` is sqrt(1 - alpha_bar)."""
     if prediction == "eps":
         return (xt_BCHW - noise * output_BCHW) / signal, output_BCHW
     if prediction == "x0":

@@ -5,7 +5,9 @@ Images are uint8 (N, H, W, 3). Pictures under 64 pixels are enlarged by whole pi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from PIL import Image
 Pixels = NDArray[np.uint8]
 PADDING = 2  # torchvision.utils.make_grid's default, which the course's grids use
 SHOWN_SIDE = 64
+Later = Callable[[Callable[[], None]], None]
 
 
 def grid(images_NHWC: Pixels, columns: int = 8) -> Pixels:
@@ -51,3 +54,16 @@ def visible(frames: Sequence[torch.Tensor]) -> torch.Tensor:
     as pure colours. A frame inside [-1, 1] stays as it is.
     """
     return torch.stack([frame / max(1.0, float(frame.abs().quantile(0.995))) for frame in frames])
+
+
+@contextmanager
+def aside() -> Iterator[Later]:
+    """`later(work)` does the work in a thread, one after the other: Pillow compresses without Python's lock.
+
+    When the block ends all of it is done, or the first error is raised.
+    """
+    works: list[Future[None]] = []
+    with ThreadPoolExecutor(1, "pictures") as thread:
+        yield lambda work: works.append(thread.submit(work))
+    for work in works:
+        work.result()

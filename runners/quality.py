@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from runners import diffusion, evaluator, pulse, sample
+from runners import diffusion, evaluator, precision, pulse, sample
 from runners.config import TrialConfig
 from runners.data import SceneData, multi_hot
+from runners.noise import KeyedNoise
 from runners.schedules import log_snr
 
 Pixels = NDArray[np.uint8]
@@ -56,11 +57,11 @@ def memorisation(images_NHWC: Pixels, scenes: SceneData, device: torch.device) -
     }
 
 
-def draws(config: TrialConfig, model: nn.Module, scenes: SceneData, device: torch.device) -> Pixels:
+def draws(config: TrialConfig, network: nn.Module, scenes: SceneData, device: torch.device) -> Pixels:
     """Samples of one condition: 4 noises for each of the first 8 validation conditions, uint8 (4, 8, H, W, 3)."""
     conditions = scenes.lists["validation"][:CONDITIONS]
     c_NK = torch.from_numpy(multi_hot(conditions)).to(device, torch.float32)
-    return sample.sample_list(config, model, "diversity", conditions, c_NK, DRAWS)
+    return sample.sample_list(config, network, "diversity", conditions, c_NK, DRAWS)
 
 
 def diversity(images_SNHWC: Pixels) -> float:
@@ -89,7 +90,7 @@ def features(judge: evaluator.ResNet18, images_NHWC: Pixels, device: torch.devic
 
 @torch.no_grad()
 def denoising_errors(
-    config: TrialConfig, model: nn.Module, scenes: SceneData, alpha_bar_T: Floats, device: torch.device
+    config: TrialConfig, network: nn.Module, scenes: SceneData, alpha_bar_T: Floats, device: torch.device
 ) -> dict[str, float]:
     """x0_error/snr_<low>_<high>: distance between x0 and its estimate, at one timestep in each bin of log SNR.
 
@@ -101,7 +102,7 @@ def denoising_errors(
     rows = scenes.held_out_indices[:DENOISED]
     x0_NCHW = torch.from_numpy(np.array(scenes.images_NHWC[rows])).permute(0, 3, 1, 2).to(device) / 127.5 - 1
     c_NK = torch.from_numpy(scenes.labels_NK[rows]).to(device, torch.float32)
-    noise = sample.KeyedNoise("denoising_errors", [(int(row), ()) for row in rows], 0)
+    noise = KeyedNoise("denoising_errors", [(int(row), ()) for row in rows], 0)
     errors = {}
     for low, high in itertools.pairwise(SNR_EDGES):
         t = int(np.abs(log_snr_T - (low + high) / 2).argmin())
@@ -111,9 +112,8 @@ def denoising_errors(
         ab = float(alpha_bar_T[t])
         xt_NCHW = diffusion.add_noise(x0_NCHW, eps_NCHW, torch.tensor(ab, device=device))
         t_N = torch.full((len(rows),), t, device=device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            output = model(xt_NCHW, t_N, c_NK)
-        estimate, _ = diffusion.x0_and_eps(config.prediction, output.float(), xt_NCHW, ab)
+        output = precision.forward(network, config.precision, xt_NCHW, t_N, c_NK)
+        estimate, _ = diffusion.x0_and_eps(config.prediction, output, xt_NCHW, ab**0.5, (1 - ab) ** 0.5)
         difference = (estimate.clamp(-1, 1) - x0_NCHW) / 2
         errors[f"x0_error/snr_{low}_{high}"] = float(difference.square().mean((1, 2, 3)).sqrt().mean())
     return errors

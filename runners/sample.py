@@ -6,24 +6,27 @@ is a function that returns those tables. Shapes: B conditions, S steps, K labels
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol
+from itertools import groupby
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from runners import memory, pulse
+from runners import graphs, memory, pulse
 from runners.config import Call, TrialConfig, nearest
 from runners.diffusion import guide, x0_and_eps
+from runners.noise import InterpolatedNoise, JoinedNoise, KeyedNoise, Noise, ahead
+from runners.precision import forward
 from runners.schedules import alpha_bars
 
 Floats = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+WORTH_A_GRAPH = 20  # steps; recording one takes as long as some steps
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,12 @@ class Steps:
     eps: Floats
     xt: Floats
     sigma: Floats
+
+    def coefficients(self, alpha_bar_T: Floats) -> torch.Tensor:
+        """float32 (S, 6): sqrt(alpha_bar) and sqrt(1 - alpha_bar) of each step, then those of x0, eps, x and z."""
+        ab = alpha_bar_T[self.t]
+        columns = [np.sqrt(ab), np.sqrt(1 - ab), self.x0, self.eps, self.xt, self.sigma]
+        return torch.from_numpy(np.stack(columns, 1)).float()
 
 
 def ddpm(alpha_bar_T: Floats, steps: int = 0) -> Steps:
@@ -84,74 +93,6 @@ def _bars(alpha_bar_T: Floats, t: NDArray[np.int64]) -> tuple[Floats, Floats]:
     return ab, np.append(ab[1:], 1.0)
 
 
-class Noise(Protocol):
-    """What a sampler draws from: first the start of every image, then the noise of each step that adds some."""
-
-    def draw(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """The next noise, float32 (B, *shape), on the CPU."""
-        ...
-
-
-class KeyedNoise:
-    """Normal noise from one CPU generator a condition, keyed by (list, condition, sampling seed).
-
-    So arms are paired (the same picture's noise is the same in all of them), and a seed means the same on
-    every device and in every batch.
-    """
-
-    def __init__(self, list_name: str, conditions: Sequence[tuple[int, Sequence[str]]], seed: int) -> None:
-        """`conditions`: (position in the list, labels)."""
-        self.generators = []
-        for position, labels in conditions:
-            text = f"{list_name}|{position}|{','.join(sorted(labels))}|{seed}"
-            key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
-            self.generators.append(torch.Generator().manual_seed(key))
-
-    def draw(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """The next noise, float32 (B, *shape), on the CPU."""
-        return torch.stack([torch.randn(shape, generator=generator) for generator in self.generators])
-
-
-class InterpolatedNoise:
-    """Between two noises of each condition in `frames` steps: only the start of the images of a row differs.
-
-    The noise that a stochastic sampler adds on the way is one for all frames, else every frame would differ by chance.
-    """
-
-    def __init__(self, first: Noise, last: Noise, frames: int) -> None:
-        self.first, self.last, self.frames = first, last, frames
-        self.started = False
-
-    def draw(self, shape: tuple[int, ...]) -> torch.Tensor:
-        """The next noise, float32 (B * frames, *shape), on the CPU; the frames of a condition are neighbours."""
-        first = self.first.draw(shape)
-        if self.started:
-            return first.repeat_interleave(self.frames, 0)
-        self.started = True
-        between = slerp(first.flatten(1), self.last.draw(shape).flatten(1), torch.linspace(0, 1, self.frames))
-        return between.view(-1, *shape)
-
-
-def slerp(a_BD: torch.Tensor, b_BD: torch.Tensor, u_F: torch.Tensor) -> torch.Tensor:
-    """On the great circle from a to b (Shoemake 1985; Song et al. 2021 (DDIM), appendix D.5): (B, F, D).
-
-    A straight line would pass the centre, where normal noise of many dimensions never lies.
-    """
-    cosine_B = (a_BD * b_BD).sum(1) / (a_BD.norm(dim=1) * b_BD.norm(dim=1))
-    angle_B1 = torch.arccos(cosine_B)[:, None]
-    of_a_BF, of_b_BF = (1 - u_F) * angle_B1, u_F * angle_B1
-    mixed_BFD = of_a_BF.sin()[..., None] * a_BD[:, None] + of_b_BF.sin()[..., None] * b_BD[:, None]
-    return mixed_BFD / angle_B1.sin()[..., None]
-
-
-def noise_digest(list_name: str, conditions: Sequence[Sequence[str]], seeds: int, shape: tuple[int, ...]) -> str:
-    """12 hex digits of the first noise of every image of a list: two trials with the same are paired."""
-    digest = hashlib.sha256()
-    for seed in range(seeds):
-        digest.update(KeyedNoise(list_name, list(enumerate(conditions)), seed).draw(shape).numpy().tobytes())
-    return digest.hexdigest()[:12]
-
-
 @dataclass(frozen=True)
 class SampleState:
     """After step `step` of `steps`: the sample and the current estimate of x0, float32 (B, C, H, W)."""
@@ -165,7 +106,7 @@ class SampleState:
 
 @torch.no_grad()
 def sample(
-    model: nn.Module,
+    network: nn.Module,
     c_BK: torch.Tensor,
     noise: Noise,
     image_shape: tuple[int, int, int],
@@ -173,40 +114,63 @@ def sample(
     sampler: str,
     prediction: str,
     guidance_scale: float,
-    autocast: bool = False,
+    at_precision: str = "fp32",
 ) -> Iterator[SampleState]:
     """Sample one image a condition, on the device of `c_BK`; yields the state after every step.
 
-    The estimate of x0 is clipped to [-1, 1] before it is used (Ho et al. 2020, section 3.2), as in diffusers.
+    `network` is what `precision.working` made. The estimate of x0 is clipped to [-1, 1] before it is used (Ho et al.
+    2020, section 3.2), as in diffusers. On a GPU the host only queues: coefficients are tables on the device, noise is
+    drawn ahead, and a step is one CUDA graph.
     """
-    steps = sampler_steps(sampler, alpha_bar_T)
-    device = c_BK.device
-    x = noise.draw(image_shape).to(device)
-    both = guidance_scale not in (0.0, 1.0)
-    c_in = torch.cat([torch.zeros_like(c_BK), c_BK]) if both else c_BK * float(guidance_scale != 0)
-    for step, t in enumerate(steps.t):
-        x_in = torch.cat([x, x]) if both else x
-        t_B = torch.full((len(x_in),), int(t), device=device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-            output = model(x_in, t_B, c_in)
-        output = output.float()
-        if both:
+    steps, device = sampler_steps(sampler, alpha_bar_T), c_BK.device
+    t_S, rows = torch.from_numpy(steps.t).to(device), steps.coefficients(alpha_bar_T).to(device)
+    stochastic = steps.sigma > 0
+    step: Callable[..., tuple[torch.Tensor, ...]] = _Step(network, c_BK, prediction, guidance_scale, at_precision)
+    if device.type == "cuda" and len(t_S) > WORTH_A_GRAPH:
+        step = graphs.Replayed(step)
+    with ahead(noise, image_shape, 1 + int(stochastic.sum()), device) as draws:
+        x = next(draws)
+        still = [torch.zeros_like(x)] if stochastic.any() else []  # the noise of a step that adds none
+        for number, t in enumerate(steps.t):
+            z = [next(draws)] if stochastic[number] else still
+            x, x0 = step(x, t_S[number], rows[number], *z)
+            pulse.beat()
+            yield SampleState(number + 1, len(t_S), int(t), x, x0)
+
+
+class _Step:
+    """x_t -> x at the next timestep, and the estimate of x0. What differs from step to step are tensors: x, t (), the
+    row of coefficients (6,) and, where the sampler adds any, the noise z."""
+
+    def __init__(
+        self, network: nn.Module, c_BK: torch.Tensor, prediction: str, guidance_scale: float, at_precision: str
+    ) -> None:
+        self.network, self.prediction, self.at_precision = network, prediction, at_precision
+        self.scale = guidance_scale
+        self.both = guidance_scale not in (0.0, 1.0)
+        unconditional = torch.zeros_like(c_BK)
+        self.c_in = torch.cat([unconditional, c_BK]) if self.both else c_BK if guidance_scale else unconditional
+
+    def __call__(
+        self, x: torch.Tensor, t: torch.Tensor, row: torch.Tensor, *z: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        signal, noise, of_x0, of_eps, of_xt, sigma = row.unbind()
+        x_in = torch.cat([x, x]) if self.both else x
+        output = forward(self.network, self.at_precision, x_in, t.repeat(len(x_in)), self.c_in)
+        if self.both:
             # The targets are affine in eps at a fixed x_t, so guiding any of them is guiding eps.
             output_u, output_c = output.chunk(2)
-            output = guide(output_u, output_c, guidance_scale)
-        x0, eps = x0_and_eps(prediction, output, x, float(alpha_bar_T[t]))
+            output = guide(output_u, output_c, self.scale)
+        x0, eps = x0_and_eps(self.prediction, output, x, signal, noise)
         x0 = x0.clamp(-1, 1)
-        x = steps.x0[step] * x0 + steps.eps[step] * eps + steps.xt[step] * x
-        if steps.sigma[step] > 0:
-            x = x + steps.sigma[step] * noise.draw(image_shape).to(device)
-        pulse.beat()
-        yield SampleState(step + 1, len(steps.t), int(t), x, x0)
+        x = of_x0 * x0 + of_eps * eps + of_xt * x
+        return (x + sigma * z[0] if z else x), x0
 
 
-def sample_as(config: TrialConfig, model: nn.Module, c_BK: torch.Tensor, noise: Noise) -> Iterator[SampleState]:
+def sample_as(config: TrialConfig, network: nn.Module, c_BK: torch.Tensor, noise: Noise) -> Iterator[SampleState]:
     """`sample` with the schedule, sampler, target, guidance and precision of `config`."""
     return sample(
-        model,
+        network,
         c_BK,
         noise,
         (3, config.image_size, config.image_size),
@@ -214,14 +178,14 @@ def sample_as(config: TrialConfig, model: nn.Module, c_BK: torch.Tensor, noise: 
         config.sampler,
         config.prediction,
         config.guidance_scale,
-        config.precision == "bf16",
+        config.precision,
     )
 
 
-def to_uint8(x_BCHW: torch.Tensor) -> NDArray[np.uint8]:
+def to_uint8(x_BCHW: torch.Tensor) -> Pixels:
     """[-1, 1] to 8 bits, clamped and rounded as a person sees it: uint8 (B, H, W, C)."""
     scaled = (x_BCHW.float().clamp(-1, 1) + 1) * 127.5
-    images: NDArray[np.uint8] = scaled.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    images: Pixels = scaled.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return images
 
 
@@ -231,45 +195,106 @@ def chunk_of(device: torch.device) -> int:
     return 512 if device.type == "cuda" else 64
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A list of N conditions of which images are wanted; `c_NK` are they as multi-hot rows on the network's device."""
+
+    name: str
+    conditions: Sequence[Sequence[str]]
+    c_NK: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Part:
+    """The next images of all that are wanted, uint8 (B, H, W, C); how many are `done` with them, of how many.
+
+    `passes`: images that went through the network for them; `chunk`: how many conditions at most went at once.
+    """
+
+    images_BHWC: Pixels
+    done: int
+    total: int
+    passes: int
+    chunk: int
+
+
+def sample_parts(
+    config: TrialConfig, network: nn.Module, wanted: Sequence[Wanted], seeds: int, chunk: int = 0
+) -> Iterator[Part]:
+    """One image a condition and sampling seed of every list, with the sampler and guidance of `config`: list after
+    list, of each seed after seed.
+
+    `chunk` conditions go through the network together, of whatever list and seed (0: by device), and half as many from
+    each time on that memory runs out.
+    """
+    device = wanted[0].c_NK.device
+    runs = [(each, seed) for each in wanted for seed in range(seeds)]
+    places = [(run, position) for run, (each, _) in enumerate(runs) for position in range(len(each.conditions))]
+    done, size = 0, chunk or chunk_of(device)
+    while done < len(places):
+
+        def attempt(size: int, rest: list[tuple[int, int]] = places[done:]) -> tuple[Pixels, int]:
+            noises, rows = [], []
+            for run, together in groupby(rest[:size], lambda place: place[0]):
+                (each, seed), positions = runs[run], [position for _, position in together]
+                noises.append(KeyedNoise(each.name, [(p, each.conditions[p]) for p in positions], seed))
+                rows.append(each.c_NK[positions])
+            with _counted(network, device) as passes:
+                images_BHWC = _last(sample_as(config, network, torch.cat(rows), JoinedNoise(noises)))
+                return images_BHWC, int(passes)
+
+        (images_BHWC, passes), size = memory.halving(attempt, size, device)
+        done += len(images_BHWC)
+        yield Part(images_BHWC, done, len(places), passes, size)
+
+
+@contextmanager
+def _counted(network: nn.Module, device: torch.device) -> Iterator[torch.Tensor]:
+    """How many images go through the network meanwhile, (): counted on the device, as a replayed graph does too."""
+    passes = torch.zeros((), dtype=torch.long, device=device)
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        passes.add_(len(inputs[0]))
+
+    hook = network.register_forward_pre_hook(count)
+    try:
+        yield passes
+    finally:
+        hook.remove()
+
+
+def gathered(parts: Sequence[Part], wanted: Sequence[Wanted], seeds: int) -> dict[str, Pixels]:
+    """The images of all parts by list: uint8 (seeds, N, H, W, C) each."""
+    images = np.concatenate([part.images_BHWC for part in parts])
+    ends = np.cumsum([seeds * len(each.conditions) for each in wanted])
+    by_list = np.split(images, ends[:-1])
+    return {each.name: found.reshape(seeds, -1, *images.shape[1:]) for each, found in zip(wanted, by_list, strict=True)}
+
+
 def sample_list(
     config: TrialConfig,
-    model: nn.Module,
+    network: nn.Module,
     list_name: str,
     conditions: Sequence[Sequence[str]],
     c_NK: torch.Tensor,
     seeds: int,
     chunk: int = 0,
-) -> NDArray[np.uint8]:
-    """One image a condition and sampling seed, with the sampler and guidance of `config`: uint8 (seeds, N, H, W, C).
-
-    `c_NK` are the conditions as multi-hot rows on the model's device; `chunk` conditions go through the network
-    together (0: by device, and half as many each time that memory runs out).
-    """
-    if not chunk:
-        attempt = partial(sample_list, config, model, list_name, conditions, c_NK, seeds)
-        return memory.halving(attempt, chunk_of(c_NK.device), c_NK.device)[0]
-    numbered = list(enumerate(conditions))
-    passes = []
-    for seed in range(seeds):
-        images = []
-        for start in range(0, len(numbered), chunk):
-            part = slice(start, start + chunk)
-            noise = KeyedNoise(list_name, numbered[part], seed)
-            images.append(_last(sample_as(config, model, c_NK[part], noise)))
-        passes.append(np.concatenate(images))
-    return np.stack(passes)
+) -> Pixels:
+    """`sample_parts` of one list: uint8 (seeds, N, H, W, C)."""
+    wanted = [Wanted(list_name, conditions, c_NK)]
+    return gathered(list(sample_parts(config, network, wanted, seeds, chunk)), wanted, seeds)[list_name]
 
 
 def interpolate(
-    config: TrialConfig, model: nn.Module, conditions: Sequence[Sequence[str]], c_NK: torch.Tensor, frames: int
-) -> NDArray[np.uint8]:
+    config: TrialConfig, network: nn.Module, conditions: Sequence[Sequence[str]], c_NK: torch.Tensor, frames: int
+) -> Pixels:
     """Samples of each condition whose start moves from one noise to another: uint8 (N, frames, H, W, C)."""
     first, last = (KeyedNoise("interpolation", list(enumerate(conditions)), seed) for seed in (0, 1))
     noise = InterpolatedNoise(first, last, frames)
-    images = _last(sample_as(config, model, c_NK.repeat_interleave(frames, 0), noise))
+    images = _last(sample_as(config, network, c_NK.repeat_interleave(frames, 0), noise))
     return images.reshape(len(conditions), frames, *images.shape[1:])
 
 
-def _last(states: Iterator[SampleState]) -> NDArray[np.uint8]:
+def _last(states: Iterator[SampleState]) -> Pixels:
     """The images that sampling ends with, uint8 (B, H, W, C)."""
     return to_uint8(deque(states, maxlen=1)[0].x_BCHW)

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from runners import memory, schedules
+from runners import memory, precision, schedules
 from runners.config import TrialConfig
 from runners.diffusion import add_noise, at, drop_conditions, loss_weights, target
 
@@ -81,6 +81,8 @@ class Training:
         self.config = config
         self.device = device
         self.model = model.to(device).train()
+        self.network = precision.working(self.model, config.precision)  # what computes; the optimiser has the model
+        self.masters = precision.Masters(self.model, self.network)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=config.lr,
@@ -141,6 +143,7 @@ class Training:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
+        self.masters.give_weights()
         self.ema.load_state_dict(state["ema"])
         self.ema.to(self.device)
         self.optimizer.load_state_dict(state["optimizer"])
@@ -265,7 +268,7 @@ def _step(
     c_BK = drop_conditions(c_BK, drop_B)
 
     def in_parts(size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        training.optimizer.zero_grad(set_to_none=True)  # of a try that ran out of memory
+        training.network.zero_grad(set_to_none=True)
         parts = [slice(start, start + size) for start in range(0, batch, size)]
         pairs = [_gradients(training, x0_BCHW[part], eps_BCHW[part], t_B[part], c_BK[part], batch) for part in parts]
         losses, errors = zip(*pairs, strict=True)
@@ -275,11 +278,12 @@ def _step(
     training.micro_batch = size if size < batch else 0
     row_B = t_B * DECILES // config.timesteps
     training.errors_D2.index_add_(0, row_B, torch.stack([error_B, torch.ones_like(error_B)], 1))
+    training.masters.take_gradients()
     norm = nn.utils.clip_grad_norm_(training.model.parameters(), config.clip_norm)
     for group in training.optimizer.param_groups:
         group["lr"] = learning_rate(config, training.images)
     training.optimizer.step()
-    training.optimizer.zero_grad(set_to_none=True)
+    training.masters.give_weights()
     training.ema.step(training.model.parameters())
     training.images += batch
     return loss, norm.detach()
@@ -295,11 +299,11 @@ def _gradients(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Add the gradients of B images of a batch of `batch`; returns their share of its weighted loss, and the error of
     the network's target in each (B,)."""
-    config, device = training.config, training.device
+    config = training.config
     ab_B111 = at(training.alpha_bar_T, t_B)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        output = training.model(add_noise(x0_BCHW, eps_BCHW, ab_B111), t_B, c_BK)
-    error_B = (output.float() - target(config.prediction, x0_BCHW, eps_BCHW, ab_B111)).square().mean((1, 2, 3))
+    xt_BCHW = add_noise(x0_BCHW, eps_BCHW, ab_B111)
+    output = precision.forward(training.network, config.precision, xt_BCHW, t_B, c_BK)
+    error_B = (output - target(config.prediction, x0_BCHW, eps_BCHW, ab_B111)).square().mean((1, 2, 3))
     loss = (training.weight_T[t_B] * error_B).mean() * (len(x0_BCHW) / batch)
     loss.backward()
     return loss.detach(), error_B.detach()

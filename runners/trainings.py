@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from runners import checkpoints, evaluator, pulse, sample
+from runners import checkpoints, evaluator, precision, pulse, sample
 from runners.config import Call, TrialConfig
 from runners.data import SceneData, multi_hot, save_array
 from runners.files import append_lines, read_json, read_lines, sha256, write_aside, write_json, write_lines
@@ -287,7 +287,8 @@ def _validation_images(training: Training, scenes: SceneData) -> NDArray[np.uint
     training.ema.copy_to(training.model.parameters())
     training.model.eval()
     try:
-        images_KNHWC = sample.sample_list(short, training.model, "validation", conditions, c_NK, seeds=1)
+        network = precision.working(training.model, short.precision)
+        images_KNHWC = sample.sample_list(short, network, "validation", conditions, c_NK, seeds=1)
     finally:  # stopped in between, the training is saved as it was
         training.model.train()
         training.ema.restore(training.model.parameters())

@@ -6,7 +6,6 @@ its own key, so that trials which differ in their sampling half share it. An eve
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 import math
@@ -28,14 +27,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from runners import (
+    artifacts,
     data,
-    diffusion,
     evaluate,
     evaluator,
     files,
-    memory,
     models,
     pictures,
+    precision,
     pulse,
     quality,
     sample,
@@ -45,12 +44,10 @@ from runners import (
 )
 from runners.config import Call, TrialConfig
 from runners.locks import lock
+from runners.noise import noise_digest
 from runners.train import TRAINING_FORWARDS, step_seed
 
 Event = dict[str, Any]
-STRIP_FRAMES = 10
-INTERPOLATED = (("red sphere",), ("blue cube", "yellow cylinder"))
-INTERPOLATED_FRAMES = 8
 REAL_FEATURES = 200  # real images whose features are kept: as many as a map of dots can take
 CHECKPOINT_RULE = "weights of the last training step, no selection"
 
@@ -96,7 +93,8 @@ def _make(config: TrialConfig, place: Place, partial: Path, final: Path) -> Iter
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        yield from _run(config, place, partial)
+        with pictures.aside() as later:  # a GPU does not wait for the compression of pictures
+            yield from _run(config, place, partial, later)
         files.write_manifest(partial)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
@@ -105,8 +103,8 @@ def _make(config: TrialConfig, place: Place, partial: Path, final: Path) -> Iter
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _run(config: TrialConfig, place: Place, partial: Path) -> Iterator[Event]:
-    """Fill the trial's folder; the events until then."""
+def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later) -> Iterator[Event]:
+    """Fill the trial's folder; the events until then. What is given to `later` is done when its block ends."""
     be_deterministic(place.deterministic)
     device = torch.device(place.device)
     if device.type == "cuda":
@@ -138,53 +136,59 @@ def _run(config: TrialConfig, place: Place, partial: Path) -> Iterator[Event]:
     model.load_state_dict(trainings.load_weights(training, config.weights, place.device))
     model.eval()
 
-    passes = [0, 0]  # images that went through the network, images that came out
-    counter = model.register_forward_pre_hook(functools.partial(_count, passes))
+    network = precision.working(model, config.precision)
+    lists = {name: conditions for name, conditions in scenes.lists.items() if conditions}
+    wanted = [
+        sample.Wanted(name, conditions, torch.from_numpy(data.multi_hot(conditions)).to(device, torch.float32))
+        for name, conditions in lists.items()
+    ]
     start = time.perf_counter()
+    parts: list[sample.Part] = []
+    for part in sample.sample_parts(config, network, wanted, config.sampling_seeds):
+        whole = parts[-1].chunk if parts else sample.chunk_of(device)
+        if part.chunk < whole:
+            yield {"event": "note", "text": f"out of memory: {part.chunk} images are sampled at once, not {whole}"}
+        parts.append(part)
+        yield {"event": "sampling", "done": part.done, "total": part.total}
+    images = sample.gathered(parts, wanted, config.sampling_seeds)
+    seconds = time.perf_counter() - start
+
     scores: dict[str, float] = {}
     digests: dict[str, str] = {}
     outcomes: dict[str, NDArray[Any]] = {}
     classes: list[dict[str, Any]] = []
-    pixels: dict[str, NDArray[np.uint8]] = {}
     shape = (3, config.image_size, config.image_size)
     real_NL = real_predictions(place.evaluator, place.data, place.device)
     real_asked_NL = scenes.labels_NK[scenes.held_out_indices]
-    for position, (name, conditions) in enumerate(scenes.lists.items()):
-        if conditions:
-            images_KNHWC, note = sample_list(config, model, name, conditions, partial, passes)
-            if note:
-                yield {"event": "note", "text": note}
-            pulse.beat()
-            asked_NL = data.multi_hot(conditions)
-            probability_KNL = np.stack([evaluator.probabilities(judge()[0], images, device) for images in images_KNHWC])
-            predicted_KNL = np.stack([evaluator.top(probability_NL, asked_NL) for probability_NL in probability_KNL])
-            outcomes |= {name: predicted_KNL, f"{name}_probability": probability_KNL}
-            scores |= evaluate.score_sheet(name, predicted_KNL, asked_NL, probability_KNL)
-            scores[f"ceiling/{name}"] = evaluate.ceiling(asked_NL, real_NL, real_asked_NL)
-            digests[f"noise_digest/{name}"] = sample.noise_digest(name, conditions, config.sampling_seeds, shape)
-            classes += evaluate.by_class(name, predicted_KNL, asked_NL)
-            pixels[name] = images_KNHWC[0]
-            passes[1] += config.sampling_seeds * len(conditions)
-        yield {"event": "sampling", "done": position + 1, "total": len(scenes.lists)}
-    seconds = time.perf_counter() - start
-    counter.remove()
+    for name, conditions in lists.items():
+        save_pictures(images[name][0], name, partial, later)
+        pulse.beat()
+        asked_NL = data.multi_hot(conditions)
+        probability_KNL = np.stack([evaluator.probabilities(judge()[0], passed, device) for passed in images[name]])
+        predicted_KNL = np.stack([evaluator.top(probability_NL, asked_NL) for probability_NL in probability_KNL])
+        outcomes |= {name: predicted_KNL, f"{name}_probability": probability_KNL}
+        scores |= evaluate.score_sheet(name, predicted_KNL, asked_NL, probability_KNL)
+        scores[f"ceiling/{name}"] = evaluate.ceiling(asked_NL, real_NL, real_asked_NL)
+        digests[f"noise_digest/{name}"] = noise_digest(name, conditions, config.sampling_seeds, shape)
+        classes += evaluate.by_class(name, predicted_KNL, asked_NL)
     facts = trainings.facts(training)
     treated = facts["treatment"]
-    treatment.verify(config, treated, passes[0] / passes[1])
+    treatment.verify(config, treated, sum(part.passes for part in parts) / parts[-1].total)
     size = models.measure(config.model, config.image_size, len(data.LABELS), config.timesteps)
     np.savez_compressed(partial / "outcomes.npz", **outcomes)  # type: ignore[arg-type]
-    save_classes(classes, partial / "classes.csv")
-    save_strips(config, model, scenes, partial)
-    save_interpolation(config, model, partial / "interpolation.png")
+    artifacts.save_classes(classes, partial / "classes.csv")
+    artifacts.save_strips(config, network, scenes, partial)
+    artifacts.save_interpolation(config, network, partial / "interpolation.png")
     real = real_features(place.evaluator, place.data, place.device)
-    save_features(judge()[0], pixels, scenes.lists, real, device, partial / "features.npz")
+    pixels = {name: images_KNHWC[0] for name, images_KNHWC in images.items()}
+    artifacts.save_features(judge()[0], pixels, scenes.lists, real, device, partial / "features.npz")
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
     scores |= quality.memorisation(np.concatenate(list(pixels.values())), scenes, device)
-    draws_SNHWC = quality.draws(config, model, scenes, device)
+    draws_SNHWC = quality.draws(config, network, scenes, device)
     scores["diversity"] = quality.diversity(draws_SNHWC)
     pictures.save(partial / "diversity.png", pictures.grid(np.concatenate(draws_SNHWC.swapaxes(0, 1)), quality.DRAWS))
-    scores |= quality.denoising_errors(config, model, scenes, alpha_bar_T, device)
-    save_schedule(alpha_bar_T, partial / "schedule.csv")
+    scores |= quality.denoising_errors(config, network, scenes, alpha_bar_T, device)
+    artifacts.save_schedule(alpha_bar_T, partial / "schedule.csv")
     result = {
         **{name: value for name, value in scores.items() if math.isfinite(value)},  # JSON has no NaN
         **digests,
@@ -226,31 +230,10 @@ def be_deterministic(wanted: bool) -> None:
     torch.use_deterministic_algorithms(wanted)
 
 
-def sample_list(
-    config: TrialConfig,
-    model: nn.Module,
-    name: str,
-    conditions: list[data.Condition],
-    folder: Path,
-    passes: list[int],
-) -> tuple[NDArray[np.uint8], str]:
-    """Sample a list K times, uint8 (K, N, H, W, 3), and save the first pass as pictures; a note if memory ran out.
-
-    `passes[0]` counts the images that go through the network: those of a try that ran out of memory do not.
-    """
-    device = next(model.parameters()).device
-    c_NK = torch.from_numpy(data.multi_hot(conditions)).to(device, torch.float32)
-    before, whole = passes[0], sample.chunk_of(device)
-
-    def attempt(chunk: int) -> NDArray[np.uint8]:
-        passes[0] = before
-        return sample.sample_list(config, model, name, conditions, c_NK, config.sampling_seeds, chunk)
-
-    images_KNHWC, chunk = memory.halving(attempt, whole, device)
-    note = f"out of memory: {chunk} images of {name} are sampled at once, not {whole}" if chunk < whole else ""
-    pictures.save(folder / f"grid_{name}.png", pictures.grid(images_KNHWC[0]))
-    pictures.save_tree(folder / "images" / name, images_KNHWC[0])
-    return images_KNHWC, note
+def save_pictures(images_NHWC: pictures.Pixels, name: str, folder: Path, later: pictures.Later) -> None:
+    """grid_<list>.png and images/<list>/: the first pass over a list."""
+    later(lambda: pictures.save(folder / f"grid_{name}.png", pictures.grid(images_NHWC)))
+    later(lambda: pictures.save_tree(folder / "images" / name, images_NHWC))
 
 
 @functools.cache
@@ -273,76 +256,6 @@ def real_features(evaluator_path: str, data_path: str, device: str) -> tuple[NDA
     judge = load_judge(evaluator_path)[0]
     features_ND = quality.features(judge, scenes.images_NHWC[rows], torch.device(device))
     return features_ND, scenes.labels_NK[rows]
-
-
-def save_features(
-    judge: evaluator.ResNet18,
-    pixels: dict[str, NDArray[np.uint8]],
-    lists: dict[str, list[data.Condition]],
-    real: tuple[NDArray[np.float16], NDArray[np.bool_]],
-    device: torch.device,
-    path: Path,
-) -> None:
-    """features.npz: features float16 (N, D), labels bool (N, 24), source (N,): the list's name, or "real"."""
-    parts = [quality.features(judge, np.concatenate(list(pixels.values())), device), real[0]]
-    labels = [*(data.multi_hot(lists[name]) for name in pixels), real[1]]
-    source = np.repeat([*pixels, "real"], [*map(len, pixels.values()), len(real[0])])
-    np.savez_compressed(path, features=np.concatenate(parts), labels=np.concatenate(labels), source=source)
-
-
-def save_classes(rows: list[dict[str, Any]], path: Path) -> None:
-    """One row a list and label: asked, hits, named_unasked."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _count(passes: list[int], model: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    """A hook before each forward pass: images that go through the network."""
-    passes[0] += len(inputs[0])
-
-
-def save_strips(config: TrialConfig, model: nn.Module, scenes: data.SceneData, folder: Path) -> None:
-    """denoising.png: x_t above the estimate of x0, step by step; noised.png: a training image at rising t."""
-    shape = (3, config.image_size, config.image_size)
-    device = next(model.parameters()).device
-    alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
-    c_BK = torch.from_numpy(data.multi_hot([data.STRIP_CONDITION])).to(device, torch.float32)
-    one = [(0, data.STRIP_CONDITION)]
-    states = list(sample.sample_as(config, model, c_BK, sample.KeyedNoise("denoising", one, 0)))
-    start = sample.KeyedNoise("denoising", one, 0).draw(shape)[0]  # what the sampler drew first
-    chosen = [states[i] for i in np.linspace(0, len(states) - 1, STRIP_FRAMES - 1).round().astype(int)]
-    rows = [
-        pictures.visible([start, *(state.x_BCHW[0].cpu() for state in chosen)]),
-        torch.stack([torch.zeros(shape), *(state.x0_BCHW[0].cpu() for state in chosen)]),
-    ]
-    pictures.save(folder / "denoising.png", pictures.grid(sample.to_uint8(torch.cat(rows)), STRIP_FRAMES))
-
-    fullest = int(scenes.labels_NK.sum(1).argmax())
-    x0 = torch.from_numpy(np.array(scenes.images_NHWC[fullest])).permute(2, 0, 1) / 127.5 - 1
-    eps = sample.KeyedNoise("noised", one, 0).draw(shape)[0]
-    times = np.linspace(0, config.timesteps - 1, STRIP_FRAMES).round().astype(int)[1:]
-    frames = [x0, *(diffusion.add_noise(x0, eps, torch.tensor(alpha_bar_T[t]).float()) for t in times)]
-    pictures.save(folder / "noised.png", pictures.grid(sample.to_uint8(pictures.visible(frames)), STRIP_FRAMES))
-
-
-def save_interpolation(config: TrialConfig, model: nn.Module, path: Path) -> None:
-    """A row a condition: samples whose first noise moves from one to another on a great circle."""
-    device = next(model.parameters()).device
-    c_NK = torch.from_numpy(data.multi_hot(INTERPOLATED)).to(device, torch.float32)
-    images_NFHWC = sample.interpolate(config, model, INTERPOLATED, c_NK, INTERPOLATED_FRAMES)
-    pictures.save(path, pictures.grid(np.concatenate(images_NFHWC), INTERPOLATED_FRAMES))
-
-
-def save_schedule(alpha_bar_T: NDArray[np.float64], path: Path) -> None:
-    """One row a timestep: t, beta, alpha_bar, sqrt_alpha_bar, log_snr."""
-    beta_T = 1 - alpha_bar_T / np.concatenate([[1.0], alpha_bar_T[:-1]])
-    columns = zip(beta_T, alpha_bar_T, np.sqrt(alpha_bar_T), schedules.log_snr(alpha_bar_T), strict=True)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["t", "beta", "alpha_bar", "sqrt_alpha_bar", "log_snr"])
-        writer.writerows([t, *map(float, row)] for t, row in enumerate(columns))
 
 
 # --- the evaluator and the facts that stand beside a score ---------------------------------------------

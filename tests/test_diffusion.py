@@ -34,7 +34,8 @@ def test_a_perfect_network_gives_back_x0_and_eps(images, prediction, alpha_bar):
     x0, eps = images.double()
     ab = torch.tensor(alpha_bar, dtype=torch.float64)
     output = diffusion.target(prediction, x0, eps, ab)
-    estimates = diffusion.x0_and_eps(prediction, output, diffusion.add_noise(x0, eps, ab), alpha_bar)
+    xt = diffusion.add_noise(x0, eps, ab)
+    estimates = diffusion.x0_and_eps(prediction, output, xt, alpha_bar**0.5, (1 - alpha_bar) ** 0.5)
     torch.testing.assert_close(estimates[0], x0)
     torch.testing.assert_close(estimates[1], eps)
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from test_train import TINY, images_and_labels
 
-from runners import quality, sample, schedules
+from runners import quality, schedules
 from runners.data import SceneData
+from runners.noise import noise_digest
 
 CPU = torch.device("cpu")
 
@@ -112,7 +113,7 @@ def test_a_bin_that_a_schedule_jumps_over_is_left_out():
 def test_noise_digests_pair_trials():
     conditions = [("red cube",), ("blue sphere", "red cube")]
     shape = (3, 4, 4)
-    assert sample.noise_digest("test", conditions, 2, shape) == sample.noise_digest("test", conditions, 2, shape)
+    assert noise_digest("test", conditions, 2, shape) == noise_digest("test", conditions, 2, shape)
     others = [("new_test", conditions, 2), ("test", conditions[::-1], 2), ("test", conditions, 1)]
-    digests = {sample.noise_digest(*other, shape) for other in others}
-    assert len(digests | {sample.noise_digest("test", conditions, 2, shape)}) == 4
+    digests = {noise_digest(*other, shape) for other in others}
+    assert len(digests | {noise_digest("test", conditions, 2, shape)}) == 4

@@ -10,6 +10,8 @@ from torch import nn
 
 from runners import sample, schedules
 from runners.config import TrialConfig
+from runners.diffusion import x0_and_eps
+from runners.noise import InterpolatedNoise, KeyedNoise, slerp
 
 SHAPE = (3, 8, 8)
 CONDITIONS = [(0, ["red cube"]), (1, ["blue sphere", "gray cube"])]
@@ -33,14 +35,14 @@ def conditions() -> torch.Tensor:
 
 
 def ours(schedule: str, timesteps: int, sampler: str, prediction: str, scale: float) -> torch.Tensor:
-    noise = sample.KeyedNoise("test", CONDITIONS, 0)
+    noise = KeyedNoise("test", CONDITIONS, 0)
     bars = schedules.alpha_bars(schedule, timesteps)
     *_, last = sample.sample(Net(), conditions(), noise, SHAPE, bars, sampler, prediction, scale)
     return last.x_BCHW
 
 
 def theirs(scheduler, steps: int, scale: float, **step_arguments) -> torch.Tensor:
-    noise = sample.KeyedNoise("test", CONDITIONS, 0)
+    noise = KeyedNoise("test", CONDITIONS, 0)
     net, c, x = Net(), conditions(), noise.draw(SHAPE)
     scheduler.set_timesteps(steps)
     for t in scheduler.timesteps:
@@ -114,7 +116,7 @@ def test_coefficients_equal_diffusers_to_1e6(name, steps):
     table = sample.sampler_steps(f"ddim(steps={steps})" if steps != 50 else "ddim", bars)
     assert table.t.tolist() == scheduler.timesteps.tolist()
     for index, t in enumerate(table.t):
-        x0, eps = sample.x0_and_eps("eps", output, x, float(bars[t]))
+        x0, eps = x0_and_eps("eps", output, x, bars[t] ** 0.5, (1 - bars[t]) ** 0.5)
         mine = table.x0[index] * x0.clamp(-1, 1) + table.eps[index] * eps
         torch.testing.assert_close(mine, scheduler.step(output, int(t), x).prev_sample, atol=1e-6, rtol=0)
 
@@ -127,7 +129,7 @@ def test_the_first_step_is_the_noisiest_one_of_the_training():
 
 def test_noise_depends_on_list_condition_and_seed_alone():
     def first(name, numbered, seed):
-        return sample.KeyedNoise(name, numbered, seed).draw(SHAPE)
+        return KeyedNoise(name, numbered, seed).draw(SHAPE)
 
     both = first("test", CONDITIONS, 0)
     assert torch.equal(both[1], first("test", CONDITIONS[1:], 0)[0])
@@ -140,9 +142,9 @@ def test_noise_depends_on_list_condition_and_seed_alone():
 def test_interpolation_keeps_the_ends_and_the_length_of_the_noise():
     """Half-way between orthogonal unit vectors lies (1, 1) / sqrt(2): a great circle, not a chord."""
     a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
-    torch.testing.assert_close(sample.slerp(a, b, torch.tensor([0.5]))[0, 0], torch.tensor([0.5, 0.5]).sqrt())
-    first, last = (sample.KeyedNoise("i", CONDITIONS, seed).draw(SHAPE) for seed in (0, 1))
-    noise = sample.InterpolatedNoise(*(sample.KeyedNoise("i", CONDITIONS, seed) for seed in (0, 1)), frames=5)
+    torch.testing.assert_close(slerp(a, b, torch.tensor([0.5]))[0, 0], torch.tensor([0.5, 0.5]).sqrt())
+    first, last = (KeyedNoise("i", CONDITIONS, seed).draw(SHAPE) for seed in (0, 1))
+    noise = InterpolatedNoise(*(KeyedNoise("i", CONDITIONS, seed) for seed in (0, 1)), frames=5)
     start = noise.draw(SHAPE).view(2, 5, *SHAPE)
     torch.testing.assert_close(start[:, 0], first)
     torch.testing.assert_close(start[:, -1], last)
