@@ -1,0 +1,146 @@
+"""What the laptop scale's settings were chosen by: variants of them, each trained for the same time on one core.
+
+    python benchmarks/laptop.py --record /tmp/laptop                  all variants, 2 training seeds: 40 minutes on 2 cores
+    python benchmarks/laptop.py --record /tmp/laptop --variants base,eps
+
+First the rates are measured, in rounds in which each variant has its turn, and kept in the record; then every variant
+trains on as many images as it manages in `--seconds`, and its samples are scored. The same command goes on where it
+was stopped. A single-seed accuracy of this list has a standard error of about .03: gaps under .06 are unproven.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
+
+from benchmarks import loops  # noqa: E402
+from runners import data, trial  # noqa: E402
+from runners.config import Scalar, TrialConfig, nearest  # noqa: E402
+from runners.files import read_json, write_json  # noqa: E402
+from study.scales import SCALES  # noqa: E402
+
+CHOSEN = SCALES["laptop"].config.replace(schedule="cosine", sampling_seeds=3)
+NETWORK = "unet(attention=(-1,), channels={}, encoder='embedding', groups=8, layers=1{})"
+VARIANTS: dict[str, dict[str, Scalar]] = {
+    "base": {},
+    "batch 64": {"batch_size": 64},
+    "batch 16": {"batch_size": 16},
+    "lr 2.5e-3": {"lr": 2.5e-3},
+    "eps": {"prediction": "eps"},
+    "eps, uniform, lr 1e-3": {"prediction": "eps", "weighting": "uniform", "lr": 1e-3},
+    "v, uniform": {"weighting": "uniform"},
+    "narrower": {"model": NETWORK.format("(8, 16, 16)", "")},
+    "wider": {"model": NETWORK.format("(32, 64, 64)", "")},
+    "two levels": {"model": NETWORK.format("(16, 32)", "")},
+    "flips": {"flips": True},
+    "bf16_copy": {"precision": "bf16_copy"},
+    "bf16_copy, batch 64": {"precision": "bf16_copy", "batch_size": 64},
+    "32 px": {"image_size": 32},
+    "32 px, patch 2": {"image_size": 32, "model": NETWORK.format("(16, 32, 32)", ", patch=2")},
+}
+ROUNDS = 7
+STEP_IMAGES = 384  # of a round
+
+
+def rates(names: Sequence[str]) -> dict[str, float]:
+    """Training images a second of processor time on one thread: medians over rounds in which each has its turn."""
+    import torch
+
+    torch.set_num_threads(1)
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(ROUNDS):
+        for name in names:
+            config = CHOSEN.replace(**VARIANTS[name]).replace(total_images=STEP_IMAGES, warmup_images=0)
+            found[name].append(STEP_IMAGES / loops.ours(config, *loops.scenes(config.image_size)))
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def prepare(config: TrialConfig, record: Path) -> trial.Place:
+    """The scenes and the stand-in evaluator of a config's picture size, once a record."""
+    for _ in data.prepare(config.data, None, config.image_size, record / "cache", loops.CORES):
+        pass
+    scenes = data.prepared(config.data, config.image_size, record / "cache")
+    place = trial.Place(str(record), str(scenes), str(record / f"evaluator-{config.image_size}.safetensors"), "cpu")
+    for _ in trial.make_stand_in(config, place):
+        pass
+    return place
+
+
+def run(config: TrialConfig, place: trial.Place) -> tuple[float, float]:
+    """Accuracy on the validation and on the test list."""
+    import torch
+
+    torch.set_num_threads(1)
+    for _ in trial.run(config, place):
+        pass
+    result = read_json(Path(place.record) / "trials" / config.trial_key / "result.json")
+    return result["accuracy/validation"], result["accuracy/test"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python benchmarks/laptop.py", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__
+    )
+    parser.add_argument("--record", type=Path, required=True, metavar="DIR", help="where everything is kept")
+    parser.add_argument("--seconds", type=float, default=108.0, help="of one core for each training (108)")
+    parser.add_argument("--seeds", type=int, default=2, help="training seeds (2)")
+    parser.add_argument(
+        "--variants", default=",".join(VARIANTS), help="names, between commas; ';' where one has commas"
+    )
+    given = parser.parse_args(argv)
+    names = (
+        given.variants.split(";" if ";" in given.variants else ",")
+        if given.variants != ",".join(VARIANTS)
+        else list(VARIANTS)
+    )
+    for name in names:
+        if name not in VARIANTS:
+            parser.error(f"unknown variant {name!r}{nearest(name, VARIANTS)}")
+    given.record.mkdir(parents=True, exist_ok=True)
+    kept = given.record / "rates.json"
+    known = read_json(kept) if kept.is_file() else {}
+    if missing := [name for name in names if name not in known]:
+        print(f"measuring the rates of {len(missing)} variants", file=sys.stderr, flush=True)
+        known |= rates(missing)
+        write_json(kept, known)
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    images = {name: round(given.seconds * known[name] / 1000) * 1000 for name in names}
+    configs = {name: CHOSEN.replace(**VARIANTS[name]).replace(total_images=images[name]) for name in names}
+    places = {
+        size: prepare(config, given.record) for size, config in {c.image_size: c for c in configs.values()}.items()
+    }
+    start = time.perf_counter()
+    with ProcessPoolExecutor(loops.CORES, get_context("spawn")) as processes:
+        running = {
+            processes.submit(run, config.replace(seed=seed), places[config.image_size]): name
+            for seed in range(given.seeds)
+            for name, config in configs.items()
+        }
+        for number, done in enumerate(as_completed(running), start=1):
+            name = running[done]
+            found[name].append(done.result())
+            left = (time.perf_counter() - start) / number * (len(running) - number)
+            print(
+                f"[{number}/{len(running)}] {name}: {done.result()[0]:.3f}, {left / 60:.0f} min left", file=sys.stderr
+            )
+    print(f"| {given.seconds:g} s of one core, {given.seeds} seeds | images/s | images | validation | test |")
+    print("|---|---|---|---|---|")
+    for name in sorted(names, key=lambda name: -statistics.mean(score for score, _ in found[name])):
+        validation, test = (statistics.mean(column) for column in zip(*found[name], strict=True))
+        print(f"| {name} | {known[name]:.0f} | {images[name]:,} | {validation:.3f} | {test:.3f} |")
+    (given.record / "found.json").write_text(json.dumps({"images": images, "accuracy": found}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
