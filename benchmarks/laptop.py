@@ -1,7 +1,7 @@
 """What the laptop scale's settings were chosen by: variants of them, each trained for the same time on one core.
 
-    python benchmarks/laptop.py --record /tmp/laptop                  all variants, 2 training seeds: 40 minutes on 2 cores
-    python benchmarks/laptop.py --record /tmp/laptop --variants base,eps
+    python benchmarks/laptop.py --record /tmp/laptop        every variant, 2 training seeds: 40 minutes on 2 cores
+    python benchmarks/laptop.py --record /tmp/laptop --variant base --variant eps
 
 First the rates are measured, in rounds in which each variant has its turn, and kept in the record; then every variant
 trains on as many images as it manages in `--seconds`, and its samples are scored. The same command goes on where it
@@ -94,15 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--record", type=Path, required=True, metavar="DIR", help="where everything is kept")
     parser.add_argument("--seconds", type=float, default=108.0, help="of one core for each training (108)")
     parser.add_argument("--seeds", type=int, default=2, help="training seeds (2)")
-    parser.add_argument(
-        "--variants", default=",".join(VARIANTS), help="names, between commas; ';' where one has commas"
-    )
+    parser.add_argument("--variant", action="append", metavar="NAME", help="one of them; repeatable (default: all)")
     given = parser.parse_args(argv)
-    names = (
-        given.variants.split(";" if ";" in given.variants else ",")
-        if given.variants != ",".join(VARIANTS)
-        else list(VARIANTS)
-    )
+    names = given.variant or list(VARIANTS)
     for name in names:
         if name not in VARIANTS:
             parser.error(f"unknown variant {name!r}{nearest(name, VARIANTS)}")
