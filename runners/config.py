@@ -146,6 +146,12 @@ class TrialConfig:
     def trial_key(self) -> str:
         return self.key()
 
+    @property
+    def step_key(self) -> str:
+        """Trials with one `step_key` have training steps of the same shapes: what is measured or compiled for one holds
+        for all."""
+        return f"{self.model} {self.image_size} {self.batch_size} {self.precision}"
+
     def to_dict(self) -> dict[str, Scalar]:
         return dataclasses.asdict(self)
 

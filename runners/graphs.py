@@ -18,6 +18,11 @@ WARM = 3  # calls before the recording: libraries choose their kernels and alloc
 Tensors = tuple[torch.Tensor, ...]
 
 
+def replayed(function: Callable[..., Tensors], device: torch.device) -> Callable[..., Tensors]:
+    """`function`, as a graph where the device is a GPU; elsewhere it is itself."""
+    return Replayed(function) if device.type == "cuda" else function
+
+
 class Replayed:
     """`function` on a CUDA device: called as it is at first, recorded, then replayed, with the same results.
 

@@ -126,8 +126,8 @@ def sample(
     t_S, rows = torch.from_numpy(steps.t).to(device), steps.coefficients(alpha_bar_T).to(device)
     stochastic = steps.sigma > 0
     step: Callable[..., tuple[torch.Tensor, ...]] = _Step(network, c_BK, prediction, guidance_scale, at_precision)
-    if device.type == "cuda" and len(t_S) > WORTH_A_GRAPH:
-        step = graphs.Replayed(step)
+    if len(t_S) > WORTH_A_GRAPH:
+        step = graphs.replayed(step, device)
     with ahead(noise, image_shape, 1 + int(stochastic.sum()), device) as draws:
         x = next(draws)
         still = [torch.zeros_like(x)] if stochastic.any() else []  # the noise of a step that adds none

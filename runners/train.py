@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from runners import memory, precision, schedules
+from runners import graphs, memory, precision, schedules
 from runners.config import TrialConfig
 from runners.diffusion import add_noise, at, drop_conditions, loss_weights, target
 
@@ -67,6 +68,19 @@ def learning_rate(config: TrialConfig, images: int) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, (images - config.warmup_images) / span)))
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How the same step is executed."""
+
+    channels_last: bool = False
+    compiled: bool = False  # by torch.compile
+    graphed: bool = False  # forward and backward pass as one CUDA graph
+
+    def __str__(self) -> str:
+        names = {"channels_last": "channels last", "compiled": "compiled", "graphed": "as a CUDA graph"}
+        return ", ".join(text for name, text in names.items() if getattr(self, name)) or "plainly"
+
+
 class Training:
     """Weights, their average, the optimiser, the count of images and the report in progress: all the state of one
     training, so that one loaded between any two steps goes on, and reports, as if it had never stopped.
@@ -75,14 +89,24 @@ class Training:
     running objects, not from the config, what the factors came to.
     """
 
-    def __init__(self, config: TrialConfig, model: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self, config: TrialConfig, model: nn.Module, device: torch.device, execution: Execution | None = None
+    ) -> None:
         from diffusers.training_utils import EMAModel
 
         self.config = config
         self.device = device
+        self.execution = execution or Execution()
+        if self.execution.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = model.to(device).train()
         self.network = precision.working(self.model, config.precision)  # what computes; the optimiser has the model
         self.masters = precision.Masters(self.model, self.network)
+        # Static shapes: a step has one batch size, and symbolic ones cost speed.
+        self.compute: Any = torch.compile(self.network, dynamic=False) if self.execution.compiled else self.network
+        self.whole: Callable[..., tuple[torch.Tensor, ...]] = partial(_whole_batch, self)
+        if self.execution.graphed:
+            self.whole = graphs.replayed(self.whole, device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=config.lr,
@@ -147,6 +171,12 @@ class Training:
         self.ema.load_state_dict(state["ema"])
         self.ema.to(self.device)
         self.optimizer.load_state_dict(state["optimizer"])
+        # A checkpoint may be of another memory format; the optimiser's fused kernels want that of the parameters.
+        parameters = list(self.model.parameters())
+        self.ema.shadow_params = [_laid_out_as(*pair) for pair in zip(parameters, self.ema.shadow_params, strict=True)]
+        for parameter, moments in self.optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                moments[name] = _laid_out_as(parameter, moments[name])
         self.images, self.seconds = int(state["images"]), float(state["seconds"])
         self.sums, self.steps_since = state["sums"].to(self.device), int(state["steps_since"])
         self.errors_D2 = state["errors_D2"].to(self.device)
@@ -158,11 +188,16 @@ class Training:
 
     def weights(self, which: str) -> dict[str, torch.Tensor]:
         """The state dict with the "raw" or the averaged ("ema") parameters."""
-        weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        weights = {name: value.detach() for name, value in self.model.state_dict().items()}
         if which == "ema":
             names = [name for name, _ in self.model.named_parameters()]
-            weights.update(zip(names, (value.clone() for value in self.ema.shadow_params), strict=True))
-        return weights
+            weights.update(zip(names, self.ema.shadow_params, strict=True))
+        return {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
+
+
+def _laid_out_as(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """`value` in the memory format of `parameter`."""
+    return value if value.stride() == parameter.stride() else torch.empty_like(parameter).copy_(value)
 
 
 def train(
@@ -185,9 +220,8 @@ def train(
     while training.images < config.total_images:
         start = time.perf_counter()
         step = training.images // size
-        order, index_B = _batch(order, step, size, config.seed, len(data_NCHW))
+        order, index_B = _batch(order, step, size, config.seed, len(data_NCHW), device)
         generator.manual_seed(step_seed("step", config.seed, step))
-        index_B = index_B.to(device)
         loss, norm = _step(training, data_NCHW[index_B], c_NK[index_B], generator)
         training.sums += torch.stack([loss, norm])
         training.steps_since += 1
@@ -230,13 +264,13 @@ def _means(errors_D2: torch.Tensor) -> dict[int, float]:
 
 
 def _batch(
-    order: tuple[int, torch.Tensor], step: int, size: int, seed: int, count: int
+    order: tuple[int, torch.Tensor], step: int, size: int, seed: int, count: int, device: torch.device
 ) -> tuple[tuple[int, torch.Tensor], torch.Tensor]:
     """The indices (B,) of a step: each epoch is one permutation of the images, cut into whole batches."""
     epoch, position = divmod(step, count // size)
     if order[0] != epoch:
         generator = torch.Generator().manual_seed(step_seed("order", seed, epoch))
-        order = (epoch, torch.randperm(count, generator=generator))
+        order = (epoch, torch.randperm(count, generator=generator).to(device))
     return order, order[1][position * size : (position + 1) * size]
 
 
@@ -261,14 +295,17 @@ def _step(
     t_B = torch.randint(config.timesteps, (batch,), device=device, generator=generator)
     eps_BCHW = torch.randn(x0_BCHW.shape, device=device, generator=generator)
     drop_B = torch.rand(batch, device=device, generator=generator) < config.drop_probability
-    training.drawn_T[t_B] = True
+    training.drawn_T.index_fill_(0, t_B, True)
     if training.counted < COUNTED_SAMPLES:
         training.dropped += drop_B.sum()
         training.counted += batch
     c_BK = drop_conditions(c_BK, drop_B)
 
     def in_parts(size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        training.network.zero_grad(set_to_none=True)
+        if size == batch:
+            loss, error_B = training.whole(x0_BCHW, eps_BCHW, t_B, c_BK)
+            return loss, error_B
+        training.network.zero_grad(set_to_none=True)  # of a try that ran out of memory
         parts = [slice(start, start + size) for start in range(0, batch, size)]
         pairs = [_gradients(training, x0_BCHW[part], eps_BCHW[part], t_B[part], c_BK[part], batch) for part in parts]
         losses, errors = zip(*pairs, strict=True)
@@ -289,6 +326,15 @@ def _step(
     return loss, norm.detach()
 
 
+def _whole_batch(
+    training: Training, x0_BCHW: torch.Tensor, eps_BCHW: torch.Tensor, t_B: torch.Tensor, c_BK: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`_gradients` of a whole batch, alone. Everything that changes from step to step is an argument."""
+    # Gone, not zeroed: a recorded step then writes them anew each time it is replayed.
+    training.network.zero_grad(set_to_none=True)
+    return _gradients(training, x0_BCHW, eps_BCHW, t_B, c_BK, len(x0_BCHW))
+
+
 def _gradients(
     training: Training,
     x0_BCHW: torch.Tensor,
@@ -302,7 +348,7 @@ def _gradients(
     config = training.config
     ab_B111 = at(training.alpha_bar_T, t_B)
     xt_BCHW = add_noise(x0_BCHW, eps_BCHW, ab_B111)
-    output = precision.forward(training.network, config.precision, xt_BCHW, t_B, c_BK)
+    output = precision.forward(training.compute, config.precision, xt_BCHW, t_B, c_BK)
     error_B = (output - target(config.prediction, x0_BCHW, eps_BCHW, ab_B111)).square().mean((1, 2, 3))
     loss = (training.weight_T[t_B] * error_B).mean() * (len(x0_BCHW) / batch)
     loss.backward()

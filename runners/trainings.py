@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from runners import checkpoints, evaluator, precision, pulse, sample
+from runners import checkpoints, evaluator, execution, precision, pulse, sample
 from runners.config import Call, TrialConfig
 from runners.data import SceneData, multi_hot, save_array
 from runners.files import append_lines, read_json, read_lines, sha256, write_aside, write_json, write_lines
@@ -101,6 +101,7 @@ def run(
     scenes: SceneData,
     judge: Judge,
     curve_points: int,
+    choose: Callable[[], execution.Choice] = execution.Choice,
 ) -> Iterator[list[dict[str, float]] | str]:
     """Train `model` to the end, from the checkpoint if there is one; yields new lines of the learning curve, and
     sentences about what is unusual.
@@ -108,6 +109,7 @@ def run(
     A finished training yields its whole curve at once. Another process that is at the same training is waited for.
     A finished training whose files are not what was written is put aside and done again.
     Closed before its end, or stopped (`pulse.Stopped`), it writes a checkpoint first.
+    `choose()` says how the steps are executed; it is asked when there is something to train.
     `judge()` is the evaluator, or None while it is being trained: a point of the learning curve waits, as a file, until
     there is one. After the last line `score_waiting` may have points left.
     """
@@ -128,7 +130,11 @@ def run(
                 return
             yield f"the training {folder.name} is damaged ({broken}): put aside as damaged-* and trained again"
             _put_aside(folder)
-        yield from _Run(config, folder, Training(config, model, device), scenes, judge, curve_points).events()
+        chosen = choose()
+        if chosen.rates:
+            yield str(chosen)
+        training = Training(config, model, device, chosen.execution)
+        yield from _Run(config, folder, training, scenes, judge, curve_points, chosen.compile_seconds).events()
 
 
 class _Run:
@@ -142,7 +148,9 @@ class _Run:
         scenes: SceneData,
         judge: Judge,
         curve_points: int,
+        compile_seconds: float,
     ) -> None:
+        self.compile_seconds = compile_seconds
         self.config, self.folder, self.training, self.scenes, self.judge = config, folder, training, scenes, judge
         self.marks = [config.total_images * (point + 1) // curve_points for point in range(curve_points)]
         self.report_images = max(config.batch_size, config.total_images // (20 * curve_points))
@@ -180,7 +188,7 @@ class _Run:
             if not diverged:
                 self._save()
             raise
-        _finish(training, self.folder)
+        _finish(training, self.folder, self.compile_seconds)
 
     def _point(self) -> Iterator[list[dict[str, float]]]:
         """Draw the point of the learning curve that is due here, if one is, and score what can be scored."""
@@ -239,7 +247,7 @@ def _put_aside(folder: Path) -> None:
             (folder / name).replace(folder / f"damaged-{name}")
 
 
-def _finish(training: Training, folder: Path) -> None:
+def _finish(training: Training, folder: Path, compile_seconds: float) -> None:
     # No metadata in these files: equal weights must have equal digests, whatever the settings.
     for which in WEIGHTS:
         weights = training.weights(which)
@@ -249,6 +257,8 @@ def _finish(training: Training, folder: Path) -> None:
     facts = {
         "seconds/train": training.seconds,
         "images_per_second": training.images / training.seconds,
+        "seconds/compile": compile_seconds,
+        "execution": str(training.execution),
         "sha256": {which: sha256(folder / f"{which}.safetensors") for which in WEIGHTS},
         "treatment": training.treatment(),
     }

@@ -31,6 +31,7 @@ from runners import (
     data,
     evaluate,
     evaluator,
+    execution,
     files,
     models,
     pictures,
@@ -64,6 +65,8 @@ class Place:
     packed: int = 1  # workers that share the device, or the CPU core, so that seconds do not compare with others'
     curve_points: int = 5
     deterministic: bool = False  # only algorithms that give the same bits each time; a GPU has faster ones
+    compile: str = "auto"  # torch.compile of the training: auto, on or off
+    images_ahead: int = 0  # training images of this network that the worker can expect, this trial's among them
 
 
 def build_model(config: TrialConfig) -> nn.Module:
@@ -117,7 +120,13 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
     def ready() -> evaluator.ResNet18 | None:
         return judge()[0] if Path(place.evaluator).is_file() else None
 
-    for lines in trainings.run(config, training, model, device, scenes, ready, place.curve_points):
+    def choose() -> execution.Choice:
+        if place.deterministic:
+            return execution.Choice()
+        cache = Path(place.record) / "cache" / "compiled"
+        return execution.choose(config, model, device, place.compile, place.images_ahead, cache)
+
+    for lines in trainings.run(config, training, model, device, scenes, ready, place.curve_points, choose):
         if isinstance(lines, str):
             yield {"event": "note", "text": lines}
         else:
@@ -189,7 +198,7 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
     pictures.save(partial / "diversity.png", pictures.grid(np.concatenate(draws_SNHWC.swapaxes(0, 1)), quality.DRAWS))
     scores |= quality.denoising_errors(config, network, scenes, alpha_bar_T, device)
     artifacts.save_schedule(alpha_bar_T, partial / "schedule.csv")
-    result = {
+    result: dict[str, Any] = {
         **{name: value for name, value in scores.items() if math.isfinite(value)},  # JSON has no NaN
         **digests,
         "ceiling_images": len(real_asked_NL),
@@ -197,6 +206,9 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
         "seconds/train": facts["seconds/train"],
         "images_per_second": facts["images_per_second"],
         "seconds/sample": seconds,
+        **{
+            name: facts[name] for name in ("seconds/compile", "execution") if name in facts
+        },  # older trainings lack them
         "packed": place.packed,
         "parameters": size.parameters,
         "gflop_forward": size.forward_flop / 1e9,
@@ -226,7 +238,7 @@ def be_deterministic(wanted: bool) -> None:
     """The same bits from the same numbers on a GPU too, or an error where an operation has no such algorithm."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
-        torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.benchmark = not wanted  # try the kernels of each shape once and keep the fastest
     torch.use_deterministic_algorithms(wanted)
 
 

@@ -27,7 +27,7 @@ from runners.trial import Place
 from study import provenance, record, search, storage
 from study.executors.local import ENDS, LocalExecutor, Slot
 from study.indexing import Indexer, Run
-from study.plan import Plan, Trial
+from study.plan import Plan, Trial, images_ahead
 
 FLUSH_SECONDS = 10.0  # learning curves reach MLflow in batches
 STOP_SECONDS = 60.0  # for the checkpoints of the workers after a Ctrl-C
@@ -121,6 +121,7 @@ class _Launch:
         self.launched = datetime.now(UTC).isoformat(timespec="seconds")
         self.curve_points, self.retries = curve_points, retries
         self.finished = complete(plan, self.root)
+        self.images_ahead = images_ahead(plan, self.root)
         self.known = _study_json(plan, self.root)
         with lock(self.root / "index.lock", wait=True):  # two processes must not create one database
             self.cells = search.cells(
@@ -181,7 +182,9 @@ class _Launch:
             self.running[slot.number] = Running(trial, number, self.index.start(trial), tries)
             self._write_study()
             job = {"kind": "trial", "config": trial.config.to_dict()}
-            self.executor.submit(slot, job | {"place": _place(self.paths, slot, self.plan, self.curve_points)})
+            place = _place(self.paths, slot, self.plan, self.curve_points)
+            place["images_ahead"] = self.images_ahead[trial.config.step_key] // len(self.executor.slots)
+            self.executor.submit(slot, job | {"place": place})
             yield Event("started", trial, {"slot": slot.number, "device": slot.device})
             yield from self._write_index()
 
@@ -400,6 +403,7 @@ def _place(paths: Paths, slot: Slot, plan: Plan, curve_points: int = 5) -> dict[
             threads=slot.threads,
             packed=slot.packed,
             deterministic=slot.deterministic,
+            compile=slot.compile,
             curve_points=curve_points,
         )
     )

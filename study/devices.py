@@ -34,8 +34,13 @@ def cuda_count() -> int:
     return torch.cuda.device_count()
 
 
-def named(devices: str | None, per_device: str | None, has_cuda: int, deterministic: bool = False) -> list[Slot]:
-    """The slots of `--devices` and `--per-device`, of "auto" those of the default. ValueError for what is not there."""
+def named(
+    devices: str | None, per_device: str | None, has_cuda: int, deterministic: bool = False, compile: str = "auto"
+) -> list[Slot]:
+    """The slots of `--devices` and `--per-device`, of "auto" those of the default. ValueError for what is not there or
+    contradicts itself."""
+    if deterministic and compile == "on":
+        raise ValueError("--deterministic and --compile on contradict each other: leave one of them out.")
     count = None if per_device in (None, AUTO) else per_device
     if count is not None and not (count.isdecimal() and int(count) > 0):
         raise ValueError(f"--per-device {per_device} runs nothing: write --per-device 1 or more, or auto.")
@@ -52,7 +57,7 @@ def named(devices: str | None, per_device: str | None, has_cuda: int, determinis
             raise ValueError(f"--devices {device}: this machine has {available} CUDA devices; write --devices cpu.")
     if len(set(found)) < len(found):
         raise ValueError(f"--devices {devices} names a device twice: write --per-device N instead.")
-    return slots(found, int(count) if count is not None else None, deterministic)
+    return slots(found, int(count) if count is not None else None, deterministic, compile)
 
 
 def describe(slots: Sequence[Slot]) -> str:
@@ -71,7 +76,7 @@ def packed(plans: Sequence[Plan], given: Sequence[Slot]) -> list[Slot]:
     devices = list(dict.fromkeys(slot.device for slot in given))
     seen = pilot(heaviest, devices[0])
     print(seen, flush=True)
-    return slots(devices, seen.chosen, given[0].deterministic)
+    return slots(devices, seen.chosen, given[0].deterministic, given[0].compile)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -281,6 +282,15 @@ def cost(plan: Plan, scale: Scale, root: Path, slots: int) -> Cost:
     kept = {"all": 2 * sum(weights), "best": 2 * max(weights, default=0), "none": 0}[plan.keep]
     disk = kept + STATE_COPIES * max(weights, default=0) * slots + trials * TRIAL_BYTES
     return Cost(trials, len(trainings) + len(repeated), train, sampling, seconds, rates.basis, disk)
+
+
+def images_ahead(plan: Plan, root: Path) -> Counter[str]:
+    """`step_key` -> training images that the record still lacks."""
+    missing = {t.config.train_key: t.config for t in plan.trials if not record.has_weights(root, t.config.train_key)}
+    found: Counter[str] = Counter()
+    for config in missing.values():
+        found[config.step_key] += config.total_images
+    return found
 
 
 def pace(config: TrialConfig, scale: Scale) -> float:

@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     add("--devices", metavar="LIST", help="cpu, or cuda:0,cuda:1 (default: every GPU, else cpu)")
     add("--per-device", metavar="N", help="workers a device; auto: by a pilot (default: 1 a GPU, 1 a CPU core)")
     add("--deterministic", action="store_true", help="the same bits each time on a GPU too, at a cost in speed")
+    add("--compile", choices=["auto", "on", "off"], default="auto", help="torch.compile (auto: where it repays itself)")
     add("--retries", metavar="N", type=int, default=1, help="of a trial that crashed, hung or had no memory (1)")
     add("--patience", metavar="MINUTES", type=float, default=15.0, help="silence after which a worker hangs (15)")
     add("--keep-checkpoints", choices=["all", "best", "none"], default="all", help="which weights stay (all)")
@@ -98,7 +99,8 @@ def run(arguments: argparse.Namespace, command: str) -> int:
         raise ValueError(f"--retries {arguments.retries} is no number of tries: write --retries 0 or more.")
     if not arguments.patience > 0:
         raise ValueError(f"--patience {arguments.patience:g} ends every worker: write minutes, such as --patience 15.")
-    slots = devices.named(arguments.devices, arguments.per_device, has_cuda, arguments.deterministic)
+    asked = arguments.devices, arguments.per_device
+    slots = devices.named(*asked, has_cuda, arguments.deterministic, arguments.compile)
     folder = read_data(arguments.data, changes)
     evaluator = read_evaluator(arguments.evaluator, changes)
     scale = arguments.scale or ("gpu" if has_cuda else "laptop")

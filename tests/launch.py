@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,10 +19,16 @@ def command(record: Path, *arguments: str) -> list[str]:
     return [sys.executable, "study/run.py", *study, *arguments]
 
 
-def run(record: Path, *arguments: str, workers: int | str = 1, drawn: bool = False) -> subprocess.CompletedProcess[str]:
+def run(
+    record: Path,
+    *arguments: str,
+    workers: int | str = 1,
+    drawn: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
     """One worker unless the test is about several: each pays seconds for its imports. Figures on demand only."""
     line = command(record, *arguments, "--per-device", str(workers))
-    environment = None if drawn else UNDRAWN
+    environment = (os.environ if drawn else UNDRAWN) | (environment or {})
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment)
 
 

@@ -25,13 +25,14 @@ ASLEEP_SECONDS = 60.0  # when nobody polled for so long, this process itself was
 @dataclass(frozen=True)
 class Slot:
     """A place for one worker: a device, the CPU threads that the worker may use, how many workers share the device, or
-    a core of it, and whether it keeps to algorithms that give the same bits each time."""
+    a core of it, whether it keeps to algorithms that give the same bits each time, and whether it compiles."""
 
     number: int
     device: str
     threads: int
     packed: int = 1
     deterministic: bool = False
+    compile: str = "auto"
 
 
 def cores() -> int:
@@ -39,7 +40,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def slots(devices: list[str], per_device: int | None, deterministic: bool = False) -> list[Slot]:
+def slots(devices: list[str], per_device: int | None, deterministic: bool = False, compile: str = "auto") -> list[Slot]:
     """`per_device` workers on each device; by default one on a GPU, and on a CPU one single-threaded a core.
 
     Two threads in one process lose to two processes of one thread, badly when the machine is shared; and one thread
@@ -51,7 +52,7 @@ def slots(devices: list[str], per_device: int | None, deterministic: bool = Fals
         threads = 1 if device == "cpu" else max(1, cores() // (count * len(devices)))
         packed = -(-count // cores()) if device == "cpu" else count
         found += [(device, threads, packed)] * count
-    return [Slot(number, *place, deterministic) for number, place in enumerate(found)]
+    return [Slot(number, *place, deterministic, compile) for number, place in enumerate(found)]
 
 
 class LocalExecutor:
