@@ -115,7 +115,7 @@ def on_gpu() -> dict[str, Any]:
 
     if not torch.cuda.is_available():
         return {}
-    configs = [SCALES[name].config.replace(precision="bf16") for name in ("gpu", "paper")]
+    configs = [SCALES[name].config for name in ("gpu", "paper")]
     return {"gpu": torch.cuda.get_device_name(), **gpu.measure(configs, torch.device("cuda"))}
 
 

@@ -1,25 +1,39 @@
-"""What a GPU reaches: training throughput and share of the measured bf16 peak by network and batch, and sampling.
+"""What a GPU reaches: training by network, batch, precision and execution, with its share of the measured bf16 peak;
+our loop beside the plain one; sampling.
 
 Every function takes the device, so that the same lines run on a CPU at a small size.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
-from runners import models, sample
+from benchmarks import loops
+from runners import models, precision, sample
 from runners.config import TrialConfig
 from runners.data import LABELS
-from runners.memory import ran_out
-from runners.train import TRAINING_FORWARDS, Training, train
+from runners.execution import PLAIN, Execution, Pilot
+from runners.train import TRAINING_FORWARDS
 from runners.trial import build_model, peak_memory_mb
 
 BATCHES = (32, 128, 256)
+COMPILED_AT = (128,)  # a batch size is a compilation, minutes of a large network
 CONDITIONS = 64
+LADDER = (
+    ("fp32", PLAIN),
+    ("bf16", PLAIN),
+    ("bf16_copy", PLAIN),
+    ("bf16_copy", Execution(channels_last=True)),
+    ("bf16_copy", Execution(graphed=True)),
+    ("bf16_copy", Execution(channels_last=True, graphed=True)),
+    ("bf16", Execution(channels_last=True, compiled=True, graphed=True)),
+    ("bf16_copy", Execution(channels_last=True, compiled=True, graphed=True)),
+)
 
 
 def _wait(device: torch.device) -> None:
@@ -41,52 +55,78 @@ def peak_flop(device: torch.device, side: int = 8192, repeats: int = 20) -> floa
     return 2.0 * side**3 * repeats / best
 
 
-def training(config: TrialConfig, device: torch.device, peak: float, warm: int = 10, steps: int = 40) -> dict[str, Any]:
-    """Images a second of the project's loop after `warm` steps, its share of `peak`, and the memory it took."""
-    name = {"model": config.model, "batch": config.batch_size, "precision": config.precision}
+def training(config: TrialConfig, device: torch.device, peak: float, how: Execution) -> dict[str, Any]:
+    """Images a second of the project's loop, its share of `peak`, the memory it took (0 images/s: more than there is),
+    and the seconds of its first step, which a compilation makes long."""
     size = models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
-    rng = np.random.default_rng(0)
-    shape = (4 * config.batch_size, config.image_size, config.image_size, 3)
-    images_NHWC = rng.integers(0, 256, shape, dtype=np.uint8)
-    labels_NK = np.eye(len(LABELS), dtype=bool)[rng.integers(0, len(LABELS), len(images_NHWC))]
-    config = config.replace(total_images=(warm + steps) * config.batch_size, warmup_images=0)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    try:
-        running = train(Training(config, build_model(config), device), images_NHWC, labels_NK, 10**12)
-        for _ in range(warm):
-            next(running)
-        _wait(device)
-        start = time.perf_counter()
-        for _ in running:
-            pass
-        _wait(device)
-    except RuntimeError as error:
-        if ran_out(error):
-            return name | {"images/s": 0.0, "MFU": 0.0, "memory MB": float("nan")}
-        raise
-    rate = steps * config.batch_size / (time.perf_counter() - start)
-    share = rate * TRAINING_FORWARDS * size.forward_flop / peak
-    return name | {"images/s": rate, "MFU": share, "memory MB": peak_memory_mb(device)}
+    rate, first = Pilot(config, build_model(config), device).rate(how)
+    return {
+        "model": config.model,
+        "batch": config.batch_size,
+        "precision": config.precision,
+        "execution": str(how),
+        "images/s": rate,
+        "MFU": rate * TRAINING_FORWARDS * size.forward_flop / peak,
+        "memory MB": peak_memory_mb(device),
+        "first step, s": first,
+    }
+
+
+def beside_the_plain_loop(config: TrialConfig, device: torch.device, rate: float, rounds: int = 3) -> dict[str, Any]:
+    """The loop of the reports, PNGs decoded in every epoch, and one with images in memory, beside `rate` of ours."""
+    scenes = loops.scenes(config.image_size)
+    found: dict[str, Any] = {"model": config.model, "batch": config.batch_size, "ours, images/s": rate}
+    for name, side in (("reports' loop", loops.of_the_reports), ("in memory", loops.in_memory)):
+        seconds = [side(config, *scenes, device) for _ in range(rounds + 1)][1:]
+        plain = loops.STEPS * config.batch_size / statistics.median(seconds)
+        found |= {f"{name}, images/s": plain, f"ours / {name}": rate / plain}
+    return found
 
 
 @torch.no_grad()
 def sampling(config: TrialConfig, device: torch.device) -> dict[str, Any]:
     """Seconds for CONDITIONS guided images with the config's sampler, the second time."""
-    model = build_model(config).to(device).eval()
+    network = precision.working(build_model(config).to(device).eval(), config.precision)
     each = torch.arange(CONDITIONS) % len(LABELS)
     conditions, c_NK = [[LABELS[index]] for index in each], torch.eye(len(LABELS))[each].to(device)
     for _ in range(2):
         _wait(device)
         start = time.perf_counter()
-        sample.sample_list(config, model, "bench", conditions, c_NK, seeds=1)
+        sample.sample_list(config, network, "bench", conditions, c_NK, seeds=1)
         _wait(device)
     seconds = time.perf_counter() - start
-    return {"model": config.model, "sampler": config.sampler, "seconds": seconds, "s an image": seconds / CONDITIONS}
+    return {
+        "model": config.model,
+        "precision": config.precision,
+        "sampler": config.sampler,
+        "seconds": seconds,
+        "s an image": seconds / CONDITIONS,
+    }
 
 
-def measure(configs: list[TrialConfig], device: torch.device, batches: tuple[int, ...] = BATCHES) -> dict[str, Any]:
-    """The measured peak, a row of training a network and batch, a row of sampling a network."""
+def measure(
+    configs: Sequence[TrialConfig], device: torch.device, batches: tuple[int, ...] = BATCHES, rounds: int = 3
+) -> dict[str, Any]:
+    """The measured peak; a row of training a network, batch, precision and execution; at the smallest batch our best
+    beside the plain loops; a row of sampling a network and precision."""
     peak = peak_flop(device) if device.type == "cuda" else peak_flop(device, 256, 3)
-    rows = [training(config.replace(batch_size=batch), device, peak) for config in configs for batch in batches]
-    return {"bf16 peak FLOP/s": peak, "training": rows, "sampling": [sampling(config, device) for config in configs]}
+    rows: list[dict[str, Any]] = []
+    beside = []
+    for config in configs:
+        for batch in batches:
+            rows += [
+                training(config.replace(batch_size=batch, precision=at), device, peak, how)
+                for at, how in LADDER
+                if not how.compiled or batch in COMPILED_AT
+            ]
+        best = max(row["images/s"] for row in rows if row["model"] == config.model and row["batch"] == batches[0])
+        beside.append(beside_the_plain_loop(config.replace(batch_size=batches[0]), device, best, rounds))
+    samples = [
+        sampling(config.replace(precision=at, guidance_scale=2.0, sampler=sampler), device)
+        for config in configs
+        for at in ("bf16", "bf16_copy")
+        for sampler in ("ddpm", "ddim")
+    ]
+    return {"bf16 peak FLOP/s": peak, "training": rows, "plain loops": beside, "sampling": samples}

@@ -48,9 +48,20 @@ def scenes(image_size: int) -> tuple[Pixels, NDArray[np.bool_]]:
     return images_NHWC, np.eye(len(LABELS), dtype=bool)[rng.integers(0, len(LABELS), IMAGES)]
 
 
+CPU = torch.device("cpu")
+
+
+def _clock(device: torch.device) -> float:
+    """Of the processor on a CPU; on a GPU of the wall, once the device has done what was queued."""
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
 def ours(config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np.bool_]) -> float:
     """The project's loop."""
-    training = Training(config, build_model(config), torch.device("cpu"))
+    training = Training(config, build_model(config), CPU)
     start = time.process_time()
     for _ in train(training, images_NHWC, labels_NK):
         pass
@@ -84,18 +95,24 @@ class Folder(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return (x0_CHW - 0.5) / 0.5, torch.from_numpy(self.labels_NK[index]).float()
 
 
-def _plain(config: TrialConfig, dataset: Dataset[Any], average: Callable[[nn.Module], Callable[[], object]]) -> float:
+def _plain(
+    config: TrialConfig,
+    dataset: Dataset[Any],
+    average: Callable[[nn.Module], Callable[[], object]],
+    device: torch.device,
+) -> float:
     """DataLoader, an epoch's Python loop, diffusers' scheduler, torch's optimiser as it comes, the loss every step."""
-    model = build_model(config).train()
+    model = build_model(config).to(device).train()
     scheduler = DDPMScheduler(config.timesteps)
     optimizer = torch.optim.AdamW(model.parameters(), config.lr)
     step_average = average(model)
     loader = DataLoader(dataset, config.batch_size, shuffle=True, drop_last=True)
-    start = time.process_time()
+    start = _clock(device)
     for x0_BCHW, c_BK in _endless(loader):
-        t_B = torch.randint(0, config.timesteps, (len(x0_BCHW),))
+        x0_BCHW, c_BK = x0_BCHW.to(device), c_BK.to(device)
+        t_B = torch.randint(0, config.timesteps, (len(x0_BCHW),), device=device)
         eps_BCHW = torch.randn_like(x0_BCHW)
-        kept_B1 = (torch.rand(len(x0_BCHW), 1) >= config.drop_probability).float()
+        kept_B1 = (torch.rand(len(x0_BCHW), 1, device=device) >= config.drop_probability).float()
         output = model(scheduler.add_noise(x0_BCHW, eps_BCHW, t_B), t_B, c_BK * kept_B1)
         loss = F.mse_loss(output, eps_BCHW)
         optimizer.zero_grad()
@@ -104,7 +121,7 @@ def _plain(config: TrialConfig, dataset: Dataset[Any], average: Callable[[nn.Mod
         optimizer.step()
         step_average()
         loss.item()
-    return time.process_time() - start
+    return _clock(device) - start
 
 
 def _endless(loader: Iterable[Any]) -> Iterator[Any]:
@@ -117,7 +134,9 @@ def _endless(loader: Iterable[Any]) -> Iterator[Any]:
                 return
 
 
-def in_memory(config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np.bool_]) -> float:
+def in_memory(
+    config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np.bool_], device: torch.device = CPU
+) -> float:
     """The plain loop at its best: all images decoded and normalised before it begins, the average in two lines."""
 
     def average(model: nn.Module) -> Callable[[], object]:
@@ -130,10 +149,12 @@ def in_memory(config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np.bo
         return step
 
     x0_NCHW = torch.from_numpy(images_NHWC).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return _plain(config, TensorDataset(x0_NCHW, torch.from_numpy(labels_NK).float()), average)
+    return _plain(config, TensorDataset(x0_NCHW, torch.from_numpy(labels_NK).float()), average, device)
 
 
-def _from_folder(config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np.bool_], published: bool) -> float:
+def _from_folder(
+    config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np.bool_], published: bool, device: torch.device
+) -> float:
     """PNGs from a folder, and diffusers' EMAModel as its training script has it."""
 
     def average(model: nn.Module) -> Callable[[], object]:
@@ -141,17 +162,21 @@ def _from_folder(config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np
         return lambda: ema.step(model.parameters())
 
     with tempfile.TemporaryDirectory() as folder:
-        return _plain(config, Folder(Path(folder), images_NHWC, labels_NK, published), average)
+        return _plain(config, Folder(Path(folder), images_NHWC, labels_NK, published), average, device)
 
 
-def of_the_reports(config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np.bool_]) -> float:
+def of_the_reports(
+    config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np.bool_], device: torch.device = CPU
+) -> float:
     """The plain loop that the reports use: the published PNGs, decoded and scaled down in every epoch."""
-    return _from_folder(config, images_NHWC, labels_NK, published=True)
+    return _from_folder(config, images_NHWC, labels_NK, published=True, device=device)
 
 
-def scaled_down_before(config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np.bool_]) -> float:
+def scaled_down_before(
+    config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np.bool_], device: torch.device = CPU
+) -> float:
     """The plain loop on PNGs of the network's own size."""
-    return _from_folder(config, images_NHWC, labels_NK, published=False)
+    return _from_folder(config, images_NHWC, labels_NK, published=False, device=device)
 
 
 def _ours_on_one_thread(config: TrialConfig, images_NHWC: Pixels, labels_NK: NDArray[np.bool_]) -> None:

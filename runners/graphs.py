@@ -68,8 +68,13 @@ class Replayed:
                 self.outputs = self.function(*self.inputs)
         except RuntimeError as error:
             self.failed, self.inputs, self.outputs = True, (), ()
-            if memory.ran_out(error):
-                raise
-            warnings.warn(f"No CUDA graph ({str(error).splitlines()[0]}): kernels are launched singly.", stacklevel=2)
+            # Where a recording breaks off, its end fails too: what broke it is the context of that.
+            causes: list[BaseException] = [error]
+            while (cause := causes[-1].__context__) is not None:
+                causes.append(cause)
+            for cause in causes:
+                if memory.ran_out(cause):
+                    raise cause from None
+            warnings.warn(f"No CUDA graph ({str(causes[-1]).splitlines()[0]}): kernels are launched singly.", stacklevel=2)
             return
         self.graph = graph

@@ -20,29 +20,23 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent) if __name__ == "__main
 if TYPE_CHECKING:
     import torch
 
-WARM = 3  # steps before the first word: kernels are chosen, memory is allocated
-HELD_BATCHES = 4  # the noise that it trains on
-ENDLESS = 10**12  # images
+WARM = 5  # steps before the first word: kernels are chosen, memory is allocated, a graph is recorded
 
 
 def main() -> None:
-    import numpy as np
     import torch
 
     from runners.config import TrialConfig
-    from runners.data import LABELS
-    from runners.train import Training, train
+    from runners.execution import ENDLESS, noise
+    from runners.train import Execution, Training, train
     from runners.trial import build_model, peak_memory_mb
 
     config = TrialConfig.from_dict(json.loads(sys.argv[1])).replace(total_images=ENDLESS)
     device = torch.device(sys.argv[2])
     torch.set_num_threads(int(sys.argv[3]))
-    rng = np.random.default_rng(0)
-    shape = (HELD_BATCHES * config.batch_size, config.image_size, config.image_size, 3)
-    images_NHWC = rng.integers(0, 256, shape, dtype=np.uint8)
-    labels_NK = np.eye(len(LABELS), dtype=bool)[rng.integers(0, len(LABELS), len(images_NHWC))]
-    training = Training(config, build_model(config), device)
-    steps = train(training, images_NHWC, labels_NK, report_images=ENDLESS)
+    # The pilot of each trial chooses among more; a graph is what most changes how many workers pay on a GPU.
+    training = Training(config, build_model(config), device, Execution(graphed=device.type == "cuda"))
+    steps = train(training, *noise(config), report_images=ENDLESS)
     for _ in range(WARM):
         next(steps)
     _wait(device)

@@ -63,12 +63,28 @@ def test_shared_trainings_are_counted_once() -> None:
     assert hours == {"shared": pytest.approx(3), "alone": pytest.approx(18)}  # 3 seeds, 6 scales
 
 
-def test_the_table_of_a_gpu_has_its_columns_on_a_cpu_too() -> None:
-    config = SMOKE.replace(batch_size=4, sampler="ddim(steps=2)")
-    row = gpu.training(config, torch.device("cpu"), peak=1e9, warm=1, steps=2)
-    assert row["images/s"] > 0
-    assert row["MFU"] == pytest.approx(row["images/s"] * 3 * 0.031e9 / 1e9, rel=0.05)
-    assert gpu.sampling(config, torch.device("cpu"))["s an image"] > 0
+def test_the_table_of_a_gpu_has_its_columns_on_a_cpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "LADDER", (gpu.LADDER[0], gpu.LADDER[2], gpu.LADDER[5], gpu.LADDER[7]))
+    monkeypatch.setattr(loops, "STEPS", 2)
+    monkeypatch.setattr(loops, "FILES", 4)
+    config = SMOKE.replace(sampler="ddim(steps=2)", timesteps=50)
+    monkeypatch.setattr(gpu, "CONDITIONS", 2)
+    found = gpu.measure([config], torch.device("cpu"), batches=(2,), rounds=1)
+    assert [(row["precision"], row["execution"]) for row in found["training"]] == [
+        ("fp32", "plainly"),
+        ("bf16_copy", "plainly"),
+        ("bf16_copy", "channels last, as a CUDA graph"),
+    ]  # compiled at another batch size only
+    for row in found["training"]:
+        assert row["MFU"] == pytest.approx(row["images/s"] * 3 * 0.031e9 / found["bf16 peak FLOP/s"], rel=0.05)
+        assert row["memory MB"] > 0
+    (beside,) = found["plain loops"]
+    assert beside["ours, images/s"] == max(row["images/s"] for row in found["training"])
+    assert beside["ours / in memory"] == pytest.approx(beside["ours, images/s"] / beside["in memory, images/s"])
+    assert [(row["precision"], row["sampler"]) for row in found["sampling"]] == [
+        (at, sampler) for at in ("bf16", "bf16_copy") for sampler in ("ddpm", "ddim")
+    ]
+    assert min(row["seconds"] for row in found["sampling"]) > 0
     assert math.isfinite(gpu.peak_flop(torch.device("cpu"), 64, 1))
 
 

@@ -273,6 +273,40 @@ def test_pictures_are_there_when_the_block_ends_and_an_error_is_not_lost(tmp_pat
         later(partial(pictures.save, tmp_path / "file" / "x.png", gray))
 
 
+@pytest.mark.parametrize("words", ["operation not permitted when stream is capturing", "CUDA out of memory"])
+def test_a_recording_that_fails_says_so_and_lack_of_memory_is_raised(monkeypatch, words: str) -> None:
+    """The end of a broken recording fails with words of its own."""
+
+    class Breaks:
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_: object) -> None:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    def function(x: torch.Tensor) -> tuple[torch.Tensor]:
+        if recording:
+            raise RuntimeError(words)
+        return (x + 1,)
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: Breaks())
+    replayed = graphs.Replayed(function)
+    monkeypatch.setattr(replayed, "_aside", lambda given: function(*given))
+    recording, one = False, torch.ones(1)
+    for _ in range(graphs.WARM):
+        assert replayed(one)[0] == 2
+    recording = True
+    if "memory" in words:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            replayed(one)
+        return
+    with pytest.warns(UserWarning, match="not permitted"), pytest.raises(RuntimeError, match="stream"):
+        replayed(one)  # `recording` still breaks the plain call here
+    recording = False
+    assert replayed(one)[0] == 2
+
+
 # --- on a GPU ------------------------------------------------------------------------------------------
 
 
