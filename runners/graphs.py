@@ -75,6 +75,8 @@ class Replayed:
             for cause in causes:
                 if memory.ran_out(cause):
                     raise cause from None
-            warnings.warn(f"No CUDA graph ({str(causes[-1]).splitlines()[0]}): kernels are launched singly.", stacklevel=2)
+            warnings.warn(
+                f"No CUDA graph ({str(causes[-1]).splitlines()[0]}): kernels are launched singly.", stacklevel=2
+            )
             return
         self.graph = graph

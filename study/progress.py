@@ -36,17 +36,19 @@ class Display:
 
     def __init__(self) -> None:
         self.total = 0
+        self.slots = 1
         self.status = Status()
         self.done = 0
         self.before = 0
         self.running: dict[int, tuple[str, float, float]] = {}  # slot -> name, fraction, images a second
         self.slot_of: dict[str, int] = {}
-        self.started = 0.0
+        self.since: dict[int, float] = {}  # slot -> when its trial began
+        self.spent = 0.0  # seconds of workers on trials that have ended
         self.first = True  # nothing was said about stopping yet
 
-    def begin(self, total: int, already: int) -> None:
-        """A launch of `total` trials, of which the record has some."""
-        self.total, self.done, self.before, self.started = total, already, already, 0.0
+    def begin(self, total: int, already: int, slots: int) -> None:
+        """A launch of `total` trials, of which the record has some, on so many slots."""
+        self.total, self.done, self.before, self.slots, self.spent = total, already, already, slots, 0.0
 
     def show(self, event: Event) -> None:
         info = event.info
@@ -63,7 +65,7 @@ class Display:
         elif event.trial is None:
             return
         elif event.what == "started":
-            self.started = self.started or time.monotonic()
+            self.since[info["slot"]] = time.monotonic()
             self.running[info["slot"]] = (event.trial.name, 0.0, 0.0)
             self.slot_of[event.trial.name] = info["slot"]
             self.status.line(f"started   {event.trial.name} on {info['device']}")
@@ -84,7 +86,7 @@ class Display:
                 f"accuracy {info['accuracy']:.3f}"
             )
         elif event.what == "retried":
-            self.running.pop(info["slot"], None)
+            self._left(info["slot"])
             again = f"tried again, time {info['tries']}"
             self.status.line(f"{event.trial.name}: {info['status']}: {info['error']}; {again}")
         elif event.what == "failed":
@@ -108,24 +110,30 @@ class Display:
         self.running[slot] = (name, fraction, rate)
 
     def _ended(self, name: str) -> None:
-        self.running.pop(self.slot_of[name], None)
+        self._left(self.slot_of[name])
         self.done += 1
+
+    def _left(self, slot: int) -> None:
+        if self.running.pop(slot, None):
+            self.spent += time.monotonic() - self.since[slot]
 
     def _summary(self) -> str:
         parts = [f"{name} {fraction:.0%}" for name, fraction, _ in self.running.values()]
         rate = sum(rate for _, _, rate in self.running.values())
         left = self._seconds_left()
         wait = f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
-        return f"trial {self.done + 1} of {self.total} | {', '.join(parts)} | {rate:,.0f} images/s | {wait}"
+        return f"{self.done} of {self.total} done | {', '.join(parts)} | {rate:,.0f} images/s | {wait}"
 
     def _seconds_left(self) -> float:
-        """Deal the remaining trials to the slots, each as long as those so far took on average."""
+        """Deal the remaining trials to the slots, each as long as a worker took for one so far on average. A slot
+        without a trial, which is at the evaluator or between two trials, counts as free."""
+        now = time.monotonic()
         fractions = [fraction for _, fraction, _ in self.running.values()]
         work = self.done - self.before + sum(fractions)
         if work <= 0:
             return 0.0
-        each = (time.monotonic() - self.started) * len(fractions) / work
-        ends = sorted(1 - fraction for fraction in fractions)
+        each = (self.spent + sum(now - self.since[slot] for slot in self.running)) / work
+        ends = sorted([1 - fraction for fraction in fractions] + [0.0] * (self.slots - len(fractions)))
         for _ in range(self.total - self.done - len(fractions)):
             ends = sorted([ends[0] + 1, *ends[1:]])
         return each * ends[-1]

@@ -250,7 +250,7 @@ def carry_out(job: Job, source: Source, paths: Paths, executor: LocalExecutor, c
     plan, display = job.plan, Display()
 
     def launch(plan: Plan, total: int, done: int) -> dict[str, Any]:
-        display.begin(total, done)
+        display.begin(total, done, len(executor.slots))
         events = coordinator.launch(plan, paths, executor, command, job.scale.curve_points, retries)
         return follow(events, display)
 

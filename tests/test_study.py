@@ -64,7 +64,7 @@ def test_it_tells_what_it_does_and_what_came_out(finished):
     record, done = finished
     assert "3 trials = 3 arms x 1 seeds, 3 distinct trainings, on" in done.stdout
     assert "[3/3]" in done.stdout
-    assert re.search(r"trial \d of 3 \| .*images/s \| .* left", done.stdout)
+    assert re.search(r"\d of 3 done \| .*images/s \| .* left", done.stdout)
     assert all(arm in table_of(done.stdout) for arm in ARMS)
     assert (record / "studies/schedules-smoke/report/index.html").is_file()
     assert f"study/ui.py --record {record}" in done.stdout

@@ -1,0 +1,65 @@
+"""How long still: from the time that workers took, whatever the other slots are at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from study import progress
+from study.coordinator import Event
+
+
+@dataclass
+class Named:
+    name: str
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def started(display: progress.Display, name: str, slot: int) -> None:
+    display.show(Event("started", Named(name), {"slot": slot, "device": "cpu"}))
+
+
+def trained(display: progress.Display, name: str, share: float) -> None:
+    line = {"loss": 0.1, "images": share * 900, "images_per_second": 10.0}
+    display.show(Event("progress", Named(name), {"event": "curve", "lines": [line], "total_images": 810}))
+
+
+def test_a_slot_at_the_evaluator_is_soon_free_for_trials(clock) -> None:
+    """After 60 s the only trial is half done: 120 s each, 8 more on two slots are 4 each."""
+    display = progress.Display()
+    display.begin(9, 0, slots=2)
+    started(display, "a", 1)
+    clock[0] += 60
+    trained(display, "a", 0.5)
+    assert display._seconds_left() == pytest.approx(120 * 4.5)
+    assert display._summary() == "0 of 9 done | a 50% | 10 images/s | 9 min left"
+
+
+def test_trials_that_ended_count_with_the_time_their_workers_took(clock) -> None:
+    display = progress.Display()
+    display.begin(4, 1, slots=2)
+    started(display, "a", 0)
+    clock[0] += 30  # the other slot comes later
+    started(display, "b", 1)
+    clock[0] += 30
+    display.show(Event("scored", Named("a"), {"accuracy": 0.5}))
+    started(display, "c", 0)
+    clock[0] += 15
+    trained(display, "b", 0.75)
+    trained(display, "c", 0.25)
+    # 60 + 45 + 15 s for 1 + .75 + .25 trials: 60 s each; c needs three quarters of that.
+    assert display._seconds_left() == pytest.approx(45)
+
+
+def test_before_anything_is_done_it_promises_nothing(clock) -> None:
+    display = progress.Display()
+    display.begin(3, 0, slots=2)
+    started(display, "a", 0)
+    assert display._seconds_left() == 0.0
