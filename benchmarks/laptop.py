@@ -42,6 +42,8 @@ VARIANTS: dict[str, dict[str, Scalar]] = {
     "narrower": {"model": NETWORK.format("(8, 16, 16)", "")},
     "wider": {"model": NETWORK.format("(32, 64, 64)", "")},
     "two levels": {"model": NETWORK.format("(16, 32)", "")},
+    "two levels, bf16_copy": {"model": NETWORK.format("(16, 32)", ""), "precision": "bf16_copy"},
+    "attention at 8x8": {"model": "unet(channels=(16, 32, 32), encoder='embedding', groups=8, layers=1)"},
     "flips": {"flips": True},
     "bf16_copy": {"precision": "bf16_copy"},
     "bf16_copy, batch 64": {"precision": "bf16_copy", "batch_size": 64},
@@ -108,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         known |= rates(missing)
         write_json(kept, known)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    images = {name: round(given.seconds * known[name] / 1000) * 1000 for name in names}
+    images = {name: max(1, round(given.seconds * known[name] / 1000)) * 1000 for name in names}
     configs = {name: CHOSEN.replace(**VARIANTS[name]).replace(total_images=images[name]) for name in names}
     places = {
         size: prepare(config, given.record) for size, config in {c.image_size: c for c in configs.values()}.items()

@@ -1,12 +1,15 @@
 """The benchmark's parts run, at a size of seconds, and its verdict is about its numbers."""
 
+import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import bench, gpu, harness, loops
+from benchmarks import bench, gpu, harness, laptop, loops
+from runners.check import check
 from runners.trial import build_model
 from study.scales import SCALES
 
@@ -86,6 +89,36 @@ def test_the_table_of_a_gpu_has_its_columns_on_a_cpu_too(monkeypatch: pytest.Mon
     ]
     assert min(row["seconds"] for row in found["sampling"]) > 0
     assert math.isfinite(gpu.peak_flop(torch.device("cpu"), 64, 1))
+
+
+@pytest.mark.parametrize("name", laptop.VARIANTS)
+def test_every_variant_of_the_laptop_scale_can_run(name: str) -> None:
+    check(laptop.CHOSEN.replace(**laptop.VARIANTS[name]))
+
+
+@pytest.mark.slow
+def test_variants_train_for_the_same_time_and_a_second_command_runs_nothing(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(laptop, "CHOSEN", SMOKE.replace(warmup_images=0))
+    monkeypatch.setattr(laptop, "ROUNDS", 1)
+    monkeypatch.setattr(laptop, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(1))
+    line = ["--record", str(tmp_path), "--seconds", "2", "--seeds", "1", "--variant", "base", "--variant", "narrower"]
+    assert laptop.main(line) == 0
+    first = capsys.readouterr()
+    rates = json.loads((tmp_path / "rates.json").read_text())
+    assert set(rates) == {"base", "narrower"}
+    images = json.loads((tmp_path / "found.json").read_text())["images"]
+    assert {name: max(1, round(rate * 2 / 1000)) * 1000 for name, rate in rates.items()} == images
+    assert "| base |" in first.out
+    assert "| narrower |" in first.out
+    monkeypatch.setattr(laptop.loops, "ours", None)  # rates are known
+    assert laptop.main(line) == 0
+    assert capsys.readouterr().out == first.out
+
+
+def test_an_unknown_variant_names_the_nearest(capsys) -> None:
+    with pytest.raises(SystemExit):
+        laptop.main(["--record", "/nonexistent", "--variant", "bass"])
+    assert "did you mean 'base'?" in capsys.readouterr().err
 
 
 def test_a_ratio_that_misses_fails_and_a_time_does_not() -> None:

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,15 @@ def test_it_tells_what_it_does_and_what_came_out(finished):
     assert (record / "studies/schedules-smoke/report/index.html").is_file()
     assert f"study/ui.py --record {record}" in done.stdout
     assert "Warning" not in done.stderr
+
+
+def test_the_study_says_when_it_was_launched(finished):
+    """Before its first training, not when the last trial was written down."""
+    record, _ = finished
+    launched = json.loads((record / "studies/schedules-smoke/study.json").read_text())["launched"]
+    starts = [read_lines(path)[0]["at"] for path in (record / "cache/trainings").glob("*/starts.jsonl")]
+    assert len(starts) == 3
+    assert min(starts) - 120 < datetime.fromisoformat(launched).timestamp() <= min(starts)
 
 
 def test_a_trial_folder_holds_all_of_a_trial(finished):
