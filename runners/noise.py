@@ -93,10 +93,18 @@ def ahead(noise: Noise, shape: tuple[int, ...], count: int, device: torch.device
 
     def draws(thread: ThreadPoolExecutor) -> Iterator[torch.Tensor]:
         waiting: deque[Future[torch.Tensor]] = deque()
+        copied: deque[torch.cuda.Event] = deque()
         for number in range(count):
             while len(waiting) < min(AHEAD, count - number):
                 waiting.append(thread.submit(one))
-            yield waiting.popleft().result().to(device, non_blocking=True)
+            drawn = waiting.popleft().result().to(device, non_blocking=True)
+            if device.type == "cuda":
+                # Pinned memory is free again when its copy is done: a host far ahead of the device would pin gigabytes.
+                copied.append(torch.cuda.Event())  # type: ignore[no-untyped-call]
+                copied[-1].record(torch.cuda.current_stream(device))
+                if len(copied) > AHEAD:
+                    copied.popleft().synchronize()
+            yield drawn
 
     thread = ThreadPoolExecutor(1, "noise")
     try:
