@@ -53,7 +53,9 @@ def loops(rounds: int) -> dict[str, float]:
     config = laptop.replace(total_images=sides.STEPS * laptop.batch_size, prediction="eps", weighting="uniform")
     scenes = sides.scenes(config.image_size)
     trained = (sides.ours, sides.of_the_reports, sides.scaled_down_before, sides.in_memory)
-    ours, reports, scaled, memory = alternating([lambda side=side: side(config, *scenes) for side in trained], rounds)
+    turns = [lambda side=side: side(config, *scenes) for side in trained]
+    turns.append(lambda: sides.ours(config.replace(precision="bf16_copy"), *scenes))
+    ours, reports, scaled, memory, copied = alternating(turns, rounds)
     machine = sides.Machine()
     ours_everywhere, plain_everywhere = alternating(
         [lambda: machine.ours(config, *scenes), lambda: machine.reports(config, *scenes)], rounds
@@ -71,6 +73,7 @@ def loops(rounds: int) -> dict[str, float]:
         "one core / reports' loop": reports / ours,
         "one core / plain loop, scaled down": scaled / ours,
         "one core / plain loop, in memory": memory / ours,
+        "one core, bf16_copy, images/s": images / copied,
         "sampling, images/s": sides.SAMPLED / at_once,
         "sampling / one by one": one_by_one / at_once,
     }
