@@ -7,6 +7,7 @@ Every function takes the device, so that the same lines run on a CPU at a small 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +18,9 @@ from benchmarks import loops
 from runners import models, precision, sample
 from runners.config import TrialConfig
 from runners.data import LABELS
-from runners.execution import PLAIN, Execution, Pilot
+from runners.execution import PLAIN, Execution, Pilot, use
 from runners.train import TRAINING_FORWARDS
-from runners.trial import build_model, peak_memory_mb
+from runners.trial import be_deterministic, build_model, peak_memory_mb, reset_peak_memory
 
 BATCHES = (32, 128, 256)
 COMPILED_AT = (128,)  # a batch size is a compilation, minutes of a large network
@@ -59,9 +60,12 @@ def training(config: TrialConfig, device: torch.device, peak: float, how: Execut
     """Images a second of the project's loop, its share of `peak`, the memory it took (0 images/s: more than there is),
     and the seconds of its first step, which a compilation makes long."""
     size = models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    rate, first = Pilot(config, build_model(config), device).rate(how)
+    reset_peak_memory(device)
+    error = ""
+    try:
+        rate, first = Pilot(config, build_model(config), device).rate(how)
+    except Exception as failure:  # a compiler's, say: the other rows are to be had
+        rate, first, error = 0.0, 0.0, str(failure).strip().split("\n")[0][:200]
     return {
         "model": config.model,
         "batch": config.batch_size,
@@ -71,6 +75,7 @@ def training(config: TrialConfig, device: torch.device, peak: float, how: Execut
         "MFU": rate * TRAINING_FORWARDS * size.forward_flop / peak,
         "memory MB": peak_memory_mb(device),
         "first step, s": first,
+        **({"error": error} if error else {}),
     }
 
 
@@ -111,16 +116,17 @@ def measure(
 ) -> dict[str, Any]:
     """The measured peak; a row of training a network, batch, precision and execution; at the smallest batch our best
     beside the plain loops; a row of sampling a network and precision."""
+    use(device)
+    be_deterministic(False)  # as a trial's process is
     peak = peak_flop(device) if device.type == "cuda" else peak_flop(device, 256, 3)
     rows: list[dict[str, Any]] = []
     beside = []
     for config in configs:
         for batch in batches:
-            rows += [
-                training(config.replace(batch_size=batch, precision=at), device, peak, how)
-                for at, how in LADDER
-                if not how.compiled or batch in COMPILED_AT
-            ]
+            for at, how in LADDER:
+                if not how.compiled or batch in COMPILED_AT:
+                    rows.append(training(config.replace(batch_size=batch, precision=at), device, peak, how))
+                    print(rows[-1], file=sys.stderr, flush=True)
         best = max(row["images/s"] for row in rows if row["model"] == config.model and row["batch"] == batches[0])
         beside.append(beside_the_plain_loop(config.replace(batch_size=batches[0]), device, best, rounds))
     samples = [

@@ -30,6 +30,7 @@ WORTH_A_PILOT = 1000  # steps of a training
 COMPILE_SECONDS = 120.0  # that a cold compilation of a large network takes
 COMPILE_GAIN = 0.25  # of the time of a step that it is expected to save
 ENDLESS = 10**12  # images
+ARCHITECTURES = 64  # that one process may compile; the default of 8 would silently go back to plain ones
 PLAIN = Execution()
 
 
@@ -48,6 +49,13 @@ class Choice:
         return f"steps are executed {self.execution} (pilot, images/s: {seen}{took}{self.note})"
 
 
+def use(device: torch.device) -> None:
+    """Make a GPU this process's own: what asks for no device in particular, a recording's stream too, is on it."""
+    if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        torch.cuda.set_device(device)
+
+
 def noise(config: TrialConfig) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Some batches of noise with labels, images_NHWC and labels_NK: what an image shows costs nothing."""
     rng = np.random.default_rng(0)
@@ -64,7 +72,7 @@ class Pilot:
         self.rates: dict[str, float] = {}
 
     def rate(self, execution: Execution) -> tuple[float, float]:
-        """Images a second, and the seconds of the first step: 0 and 0 where memory ran out."""
+        """Images a second, and the seconds of the first step; 0 images where memory ran out or nothing was recorded."""
         try:
             found = self._measure(execution)
         except (RuntimeError, MemoryError) as error:
@@ -88,7 +96,10 @@ class Pilot:
         start = self._now()
         for _ in range(STEPS):
             next(steps)
-        return STEPS * self.config.batch_size / (self._now() - start), first
+        seconds = self._now() - start
+        if isinstance(training.whole, graphs.Replayed) and training.whole.graph is None:
+            return 0.0, first  # it was not recorded, so this is not its rate
+        return STEPS * self.config.batch_size / seconds, first
 
     def _now(self) -> float:
         if self.device.type == "cuda":
@@ -121,6 +132,9 @@ def choose(
     if key not in _chosen:
         if cache is not None:
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+        import torch._dynamo  # seconds: only where something may be compiled
+
+        torch._dynamo.config.recompile_limit = ARCHITECTURES
         chosen = _chosen[key] = _pilot(Pilot(config, model, device), compile, images)
         return chosen
     return Choice(_chosen[key].execution)

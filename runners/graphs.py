@@ -7,6 +7,7 @@ CUDA semantics, "CUDA Graphs").
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable
 
@@ -30,53 +31,69 @@ class Replayed:
     call. Where the recording fails, a warning says why and the function goes on being called; lack of memory is raised.
     """
 
+    broken = False  # of any instance: a recording that breaks off leaves the allocator as if it went on (torch < 2.12)
+
     def __init__(self, function: Callable[..., Tensors]) -> None:
         self.function = function
         self.calls = 0
-        self.failed = False
+        self.stream: torch.cuda.Stream | None = None
         self.graph: torch.cuda.CUDAGraph | None = None
         self.inputs: Tensors = ()
         self.outputs: Tensors = ()
 
     def __call__(self, *given: torch.Tensor) -> Tensors:
-        if self.graph is None and self.calls >= WARM and not self.failed:
+        if self.graph is None and self.calls >= WARM and not Replayed.broken:
             self._record(given)
         self.calls += 1
         if self.graph is None:
-            return self._aside(given)
+            return self.function(*given) if Replayed.broken else self._aside(given)
         for held, value in zip(self.inputs, given, strict=True):
             held.copy_(value, non_blocking=True)
         self.graph.replay()
         return tuple(output.clone() for output in self.outputs)
 
     def _aside(self, given: Tensors) -> Tensors:
-        """A call on another stream than the default one, as the warm-up of a recording needs."""
-        stream = torch.cuda.Stream(given[0].device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(given[0].device))
-        with torch.cuda.stream(stream):
+        """A call on the stream of the recording, as its warm-up needs: allocator and cuBLAS keep memory by stream."""
+        device = given[0].device
+        current = torch.cuda.current_stream(device)
+        if self.stream is None:
+            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
             outputs = self.function(*given)
-        torch.cuda.current_stream(given[0].device).wait_stream(stream)
+        current.wait_stream(self.stream)
         for output in outputs:
-            output.record_stream(torch.cuda.current_stream(given[0].device))
+            output.record_stream(current)
         return outputs
 
     def _record(self, given: Tensors) -> None:
-        graph = torch.cuda.CUDAGraph()
+        gc.collect()  # an older graph that only a cycle holds must not be destroyed in the middle of this recording
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(given[0].device)
         self.inputs = tuple(value.clone() for value in given)
         try:
-            with torch.cuda.graph(graph):
+            # The threads that draw noise and write pictures may call CUDA meanwhile.
+            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                 self.outputs = self.function(*self.inputs)
         except RuntimeError as error:
-            self.failed, self.inputs, self.outputs = True, (), ()
-            # Where a recording breaks off, its end fails too: what broke it is the context of that.
-            causes: list[BaseException] = [error]
-            while (cause := causes[-1].__context__) is not None:
-                causes.append(cause)
-            for cause in causes:
-                if memory.ran_out(cause):
-                    raise cause from None
-            warnings.warn(
-                f"No CUDA graph ({str(causes[-1]).splitlines()[0]}): kernels are launched singly.", stacklevel=2
-            )
+            self.inputs = self.outputs = ()
+            torch.cuda.set_stream(current)  # the end of a broken recording does not put it back
+            _give_up(error)
             return
         self.graph = graph
+
+
+def _give_up(error: BaseException) -> None:
+    """Raise lack of memory, also where it is the cause behind `error` (when a recording breaks off, its end fails too);
+    of anything else warn, and record nothing more in this process."""
+    try:
+        while True:
+            if memory.ran_out(error):
+                raise error from None
+            if error.__context__ is None:
+                break
+            error = error.__context__
+        Replayed.broken = True
+        reason = str(error).strip().split("\n")[0]
+        warnings.warn(f"No CUDA graph ({reason}): kernels are launched singly.", stacklevel=4)
+    finally:
+        del error  # else it, its traceback and this frame hold each other, and the memory of the failed try

@@ -10,7 +10,8 @@ import torch
 Result = TypeVar("Result")
 
 # A GPU's allocator raises torch.OutOfMemoryError; a CPU's, cuBLAS and cuDNN raise RuntimeError with one of these.
-WORDS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+# cuDNN's search for the fastest kernel finds none when none fits.
+WORDS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED", "unable to find an engine")
 
 
 def ran_out(error: BaseException) -> bool:

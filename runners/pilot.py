@@ -27,12 +27,13 @@ def main() -> None:
     import torch
 
     from runners.config import TrialConfig
-    from runners.execution import ENDLESS, noise
+    from runners.execution import ENDLESS, noise, use
     from runners.train import Execution, Training, train
-    from runners.trial import build_model, peak_memory_mb
+    from runners.trial import build_model
 
     config = TrialConfig.from_dict(json.loads(sys.argv[1])).replace(total_images=ENDLESS)
     device = torch.device(sys.argv[2])
+    use(device)
     torch.set_num_threads(int(sys.argv[3]))
     # The pilot of each trial chooses among more; a graph is what most changes how many workers pay on a GPU.
     training = Training(config, build_model(config), device, Execution(graphed=device.type == "cuda"))
@@ -40,7 +41,7 @@ def main() -> None:
     for _ in range(WARM):
         next(steps)
     _wait(device)
-    print(json.dumps({"memory_mb": peak_memory_mb(device), "capacity_mb": capacity_mb(device)}), flush=True)
+    print(json.dumps({"memory_mb": taken_mb(device), "capacity_mb": capacity_mb(device)}), flush=True)
     for line in sys.stdin:
         first, start = training.images, time.perf_counter()
         while time.perf_counter() - start < float(line):
@@ -54,6 +55,15 @@ def _wait(device: torch.device) -> None:
 
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def taken_mb(device: torch.device) -> float:
+    """What this process has taken of the device at most, whether it used it or not: it is that which others lack."""
+    import torch
+
+    from runners.trial import peak_memory_mb
+
+    return torch.cuda.max_memory_reserved(device) / 1e6 if device.type == "cuda" else peak_memory_mb(device)
 
 
 def capacity_mb(device: torch.device) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -104,7 +105,8 @@ class Training:
         self.masters = precision.Masters(self.model, self.network)
         # Static shapes: a step has one batch size, and symbolic ones cost speed.
         self.compute: Any = torch.compile(self.network, dynamic=False) if self.execution.compiled else self.network
-        self.whole: Callable[..., tuple[torch.Tensor, ...]] = partial(_whole_batch, self)
+        # Not this object itself: in a cycle it, and the memory of its graph, would outlive the training.
+        self.whole: Callable[..., tuple[torch.Tensor, ...]] = partial(_whole_batch, weakref.proxy(self))
         if self.execution.graphed:
             self.whole = graphs.replayed(self.whole, device)
         self.optimizer = torch.optim.AdamW(

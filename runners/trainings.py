@@ -189,6 +189,8 @@ class _Run:
                 self._save()
             raise
         _finish(training, self.folder, self.compile_seconds)
+        for network in (training.model, training.network):
+            network.zero_grad(set_to_none=True)  # gradients would keep the memory of the training's graph
 
     def _point(self) -> Iterator[list[dict[str, float]]]:
         """Draw the point of the learning curve that is due here, if one is, and score what can be scored."""

@@ -110,8 +110,8 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
     """Fill the trial's folder; the events until then. What is given to `later` is done when its block ends."""
     be_deterministic(place.deterministic)
     device = torch.device(place.device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    execution.use(device)
+    reset_peak_memory(device)
     scenes = data.open_prepared(Path(place.data))
     judge = functools.cache(lambda: load_judge(place.evaluator, config.evaluator))
     training = Path(place.record) / "cache" / "trainings" / config.train_key
@@ -124,7 +124,9 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
         if place.deterministic:
             return execution.Choice()
         cache = Path(place.record) / "cache" / "compiled"
-        return execution.choose(config, model, device, place.compile, place.images_ahead, cache)
+        chosen = execution.choose(config, model, device, place.compile, place.images_ahead, cache)
+        reset_peak_memory(device)  # the trial's is not that of its pilot
+        return chosen
 
     for lines in trainings.run(config, training, model, device, scenes, ready, place.curve_points, choose):
         if isinstance(lines, str):
@@ -314,6 +316,7 @@ def make_stand_in(config: TrialConfig, place: Place) -> Generator[Event, None, N
 
 
 def _train_stand_in(config: TrialConfig, place: Place) -> Iterator[Event]:
+    execution.use(torch.device(place.device))
     scenes = data.open_prepared(Path(place.data))
     recipe = stand_in_recipe(config)
     for progress in evaluator.train_stand_in(
@@ -345,6 +348,12 @@ def save_stand_in(
 def digest_file(path: Path) -> Path:
     """Beside a stand-in; those of older records have none."""
     return path.with_name(f"{path.name}.sha256.json")
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Let `peak_memory_mb` begin again, where it can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory_mb(device: torch.device) -> float:

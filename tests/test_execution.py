@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import time
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -94,6 +96,18 @@ def test_everything_that_changes_from_step_to_step_is_an_argument_of_the_recorde
             torch.testing.assert_close(ours, wanted)
 
 
+def test_a_training_that_is_over_leaves_no_memory() -> None:
+    """Not even until the garbage collector comes: a graph would keep all activations of a batch."""
+    gc.disable()
+    try:
+        training, _ = trained(Execution(graphed=True))
+        gone = weakref.ref(training)
+        del training
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 # --- the pilot -----------------------------------------------------------------------------------------
 
 
@@ -175,7 +189,8 @@ def test_the_command_compiles_where_it_is_told_to_and_goes_on_where_it_cannot(tm
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     small = "model=unet(attention=(), channels=(8,), groups=8, layers=1)"
-    done = launch.run(tmp_path / "record", "--compile", "on", "--set", small, environment={"CXX": str(broken)})
+    changed = ["--compile", "on", "--study", "null", "--set", small]
+    done = launch.run(tmp_path / "record", *changed, environment={"CXX": str(broken)})
     assert done.returncode == 0, done.stderr
     assert "torch.compile failed" in done.stdout
     results = [json.loads(path.read_text()) for path in (tmp_path / "record" / "trials").glob("*/result.json")]
@@ -289,8 +304,12 @@ def test_a_recording_that_fails_says_so_and_lack_of_memory_is_raised(monkeypatch
             raise RuntimeError(words)
         return (x + 1,)
 
+    back = []
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph: Breaks())
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, **_: Breaks())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the stream before")
+    monkeypatch.setattr(torch.cuda, "set_stream", back.append)
+    monkeypatch.setattr(graphs.Replayed, "broken", False)
     replayed = graphs.Replayed(function)
     monkeypatch.setattr(replayed, "_aside", lambda given: function(*given))
     recording, one = False, torch.ones(1)
@@ -305,6 +324,8 @@ def test_a_recording_that_fails_says_so_and_lack_of_memory_is_raised(monkeypatch
         replayed(one)  # `recording` still breaks the plain call here
     recording = False
     assert replayed(one)[0] == 2
+    assert back == ["the stream before"]
+    assert graphs.Replayed.broken
 
 
 # --- on a GPU ------------------------------------------------------------------------------------------
@@ -317,8 +338,8 @@ def test_a_graph_trains_as_single_kernels_do(at: str, channels_last: bool) -> No
     config, device = TINY.replace(precision=at, total_images=8 * 30), torch.device("cuda")
     training, losses = trained(Execution(channels_last=channels_last, graphed=True), config, device)
     assert training.whole.graph is not None
-    _, plain = trained(Execution(), config, device)
-    np.testing.assert_allclose(losses, plain, rtol=1e-2)
+    _, plain = trained(Execution(channels_last=channels_last), config, device)
+    np.testing.assert_allclose(losses, plain, rtol=1e-3 if at == "fp32" else 3e-2)
 
 
 @on_a_gpu
