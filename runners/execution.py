@@ -132,9 +132,6 @@ def choose(
     if key not in _chosen:
         if cache is not None:
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
-        import torch._dynamo  # seconds: only where something may be compiled
-
-        torch._dynamo.config.recompile_limit = ARCHITECTURES
         chosen = _chosen[key] = _pilot(Pilot(config, model, device), compile, images)
         return chosen
     return Choice(_chosen[key].execution)
@@ -151,6 +148,9 @@ def _pilot(pilot: Pilot, compile: str, images: int) -> Choice:
     saved = COMPILE_GAIN * images / max(top, 1e-9)
     if compile == "off" or (compile == "auto" and saved < COMPILE_SECONDS):
         return Choice(best, rates=pilot.rates)
+    import torch._dynamo  # takes seconds: only where something is compiled
+
+    torch._dynamo.config.recompile_limit = ARCHITECTURES
     # Compiled kernels prefer channels last, whatever the others did.
     compiled = Execution(channels_last=cuda, compiled=True, graphed=best.graphed)
     try:
