@@ -1,4 +1,4 @@
-"""What the laptop scale's settings were chosen by: variants of them, each trained for the same time on one core.
+"""The laptop scale beside variants of it, each trained for the same time on one core.
 
     python benchmarks/laptop.py --record /tmp/laptop        every variant, 2 training seeds: 40 minutes on 2 cores
     python benchmarks/laptop.py --record /tmp/laptop --variant base --variant eps

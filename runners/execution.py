@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,7 +21,6 @@ from runners.config import TrialConfig
 from runners.data import LABELS
 from runners.train import Execution, Training, train
 
-COMPILE = ("auto", "on", "off")
 HELD_BATCHES = 4  # of the noise that a pilot trains on
 WARM, STEPS = graphs.WARM + 2, 12  # of a pilot: not timed, timed
 WORTH_A_PILOT = 1000  # steps of a training
@@ -56,7 +53,7 @@ def use(device: torch.device) -> None:
         torch.cuda.set_device(device)
 
 
-def noise(config: TrialConfig) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def noise_images(config: TrialConfig) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Some batches of noise with labels, images_NHWC and labels_NK: what an image shows costs nothing."""
     rng = np.random.default_rng(0)
     shape = (HELD_BATCHES * config.batch_size, config.image_size, config.image_size, 3)
@@ -86,7 +83,7 @@ class Pilot:
 
     def _measure(self, execution: Execution) -> tuple[float, float]:
         training = Training(self.config, copy.deepcopy(self.model), self.device, execution)
-        steps = train(training, *noise(self.config), report_images=ENDLESS)
+        steps = train(training, *noise_images(self.config), report_images=ENDLESS)
         start = self._now()
         next(steps)
         first = self._now() - start
@@ -116,13 +113,12 @@ def choose(
     device: torch.device,
     compile: str = "auto",
     images_ahead: int = 0,
-    cache: Path | None = None,
 ) -> Choice:
     """The fastest execution of this network, batch and precision on this device, measured once a process.
 
     On a CPU, and for short trainings, it is the plain one without a pilot. With `compile` "auto" torch.compile is tried
     where the `images_ahead` of this process take so long that it can repay itself, with "on" always and kept, with
-    "off" never; what it compiled is kept in `cache`, for other processes too.
+    "off" never. What it compiled serves every later training of the process; torch keeps it on disk for others.
     """
     images = max(images_ahead, config.total_images)
     long = config.total_images >= WORTH_A_PILOT * config.batch_size
@@ -130,8 +126,6 @@ def choose(
         return Choice()
     key = (str(device), compile, config.step_key)
     if key not in _chosen:
-        if cache is not None:
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
         chosen = _chosen[key] = _pilot(Pilot(config, model, device), compile, images)
         return chosen
     return Choice(_chosen[key].execution)
@@ -153,11 +147,12 @@ def _pilot(pilot: Pilot, compile: str, images: int) -> Choice:
     torch._dynamo.config.recompile_limit = ARCHITECTURES
     # Compiled kernels prefer channels last, whatever the others did.
     compiled = Execution(channels_last=cuda, compiled=True, graphed=best.graphed)
+    start = time.perf_counter()
     try:
         rate, first = pilot.rate(compiled)
     except Exception as error:  # of any kind: of the compiler, of what it calls, of a machine that has none
         reason = str(error).strip().split("\n")[0][:200]
-        return Choice(best, rates=pilot.rates, note=f"; torch.compile failed: {reason}")
-    if compile == "on" or rate > top:
+        return Choice(best, time.perf_counter() - start, pilot.rates, f": it failed: {reason}")
+    if rate > (0 if compile == "on" else top):
         best = compiled
     return Choice(best, first, pilot.rates)

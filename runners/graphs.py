@@ -31,7 +31,9 @@ class Replayed:
     call. Where the recording fails, a warning says why and the function goes on being called; lack of memory is raised.
     """
 
-    broken = False  # of any instance: a recording that breaks off leaves the allocator as if it went on (torch < 2.12)
+    # Of any instance: a recording that breaks off may leave the allocator as if it went on. Where memory lacks, it is
+    # ended in order.
+    broken = False
 
     def __init__(self, function: Callable[..., Tensors]) -> None:
         self.function = function

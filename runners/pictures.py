@@ -60,10 +60,13 @@ def visible(frames: Sequence[torch.Tensor]) -> torch.Tensor:
 def aside() -> Iterator[Later]:
     """`later(work)` does the work in a thread, one after the other: Pillow compresses without Python's lock.
 
-    When the block ends all of it is done, or the first error is raised.
+    When the block ends all of it is done, or the first error is raised; when it fails, what was not begun is not done.
     """
     works: list[Future[None]] = []
-    with ThreadPoolExecutor(1, "pictures") as thread:
+    thread = ThreadPoolExecutor(1, "pictures")
+    try:
         yield lambda work: works.append(thread.submit(work))
-    for work in works:
-        work.result()
+        for work in works:
+            work.result()
+    finally:
+        thread.shutdown(wait=True, cancel_futures=True)

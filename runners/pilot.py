@@ -1,6 +1,6 @@
 """One worker of a pilot: trains on noise when told to, and tells how fast it was and what memory it took.
 
-    python runners/pilot.py CONFIG DEVICE THREADS
+    python runners/pilot.py CONFIG DEVICE THREADS graphed|plain
 
 Says {"memory_mb", "capacity_mb"} on standard output once its first steps are done; then answers each number of seconds
 on a line of standard input with {"images", "seconds"} of so much training. Its input's end is its own.
@@ -27,7 +27,7 @@ def main() -> None:
     import torch
 
     from runners.config import TrialConfig
-    from runners.execution import ENDLESS, noise, use
+    from runners.execution import ENDLESS, noise_images, use
     from runners.train import Execution, Training, train
     from runners.trial import build_model
 
@@ -36,8 +36,8 @@ def main() -> None:
     use(device)
     torch.set_num_threads(int(sys.argv[3]))
     # The pilot of each trial chooses among more; a graph is what most changes how many workers pay on a GPU.
-    training = Training(config, build_model(config), device, Execution(graphed=device.type == "cuda"))
-    steps = train(training, *noise(config), report_images=ENDLESS)
+    training = Training(config, build_model(config), device, Execution(graphed=sys.argv[4] == "graphed"))
+    steps = train(training, *noise_images(config), report_images=ENDLESS)
     for _ in range(WARM):
         next(steps)
     _wait(device)

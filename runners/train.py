@@ -350,7 +350,9 @@ def _gradients(
     config = training.config
     ab_B111 = at(training.alpha_bar_T, t_B)
     xt_BCHW = add_noise(x0_BCHW, eps_BCHW, ab_B111)
-    output = precision.forward(training.compute, config.precision, xt_BCHW, t_B, c_BK)
+    # Parts of a batch that ran out of memory have sizes of their own, each of which would be compiled anew.
+    network = training.compute if len(x0_BCHW) == batch else training.network
+    output = precision.forward(network, config.precision, xt_BCHW, t_B, c_BK)
     error_B = (output - target(config.prediction, x0_BCHW, eps_BCHW, ab_B111)).square().mean((1, 2, 3))
     loss = (training.weight_T[t_B] * error_B).mean() * (len(x0_BCHW) / batch)
     loss.backward()

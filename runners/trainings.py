@@ -161,7 +161,9 @@ class _Run:
         if note := self._resume():
             yield note
         training, scenes = self.training, self.scenes
-        append_lines(self.folder / STARTS, [{"pid": os.getpid(), "at": time.time(), "images": training.images}])
+        start = {"pid": os.getpid(), "at": time.time(), "images": training.images}
+        how = {"execution": str(training.execution), "seconds/compile": self.compile_seconds}
+        append_lines(self.folder / STARTS, [start | how])
         if lines := read_lines(self.folder / CURVE):
             yield lines
         training_set = scenes.images_NHWC[scenes.train_indices], scenes.labels_NK[scenes.train_indices]
@@ -188,7 +190,7 @@ class _Run:
             if not diverged:
                 self._save()
             raise
-        _finish(training, self.folder, self.compile_seconds)
+        _finish(training, self.folder)
         for network in (training.model, training.network):
             network.zero_grad(set_to_none=True)  # gradients would keep the memory of the training's graph
 
@@ -249,7 +251,8 @@ def _put_aside(folder: Path) -> None:
             (folder / name).replace(folder / f"damaged-{name}")
 
 
-def _finish(training: Training, folder: Path, compile_seconds: float) -> None:
+def _finish(training: Training, folder: Path) -> None:
+    starts = read_lines(folder / STARTS)  # of older versions they do not say how
     # No metadata in these files: equal weights must have equal digests, whatever the settings.
     for which in WEIGHTS:
         weights = training.weights(which)
@@ -259,8 +262,8 @@ def _finish(training: Training, folder: Path, compile_seconds: float) -> None:
     facts = {
         "seconds/train": training.seconds,
         "images_per_second": training.images / training.seconds,
-        "seconds/compile": compile_seconds,
-        "execution": str(training.execution),
+        "seconds/compile": sum(start.get("seconds/compile", 0.0) for start in starts),
+        "execution": " / ".join(dict.fromkeys(str(start["execution"]) for start in starts if "execution" in start)),
         "sha256": {which: sha256(folder / f"{which}.safetensors") for which in WEIGHTS},
         "treatment": training.treatment(),
     }

@@ -55,7 +55,7 @@ CHECKPOINT_RULE = "weights of the last training step, no selection"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a trial runs and what it reads: nothing here changes its result."""
+    """Where a trial runs and what it reads: nothing here changes its result by more than rounding."""
 
     record: str
     data: str
@@ -123,8 +123,7 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
     def choose() -> execution.Choice:
         if place.deterministic:
             return execution.Choice()
-        cache = Path(place.record) / "cache" / "compiled"
-        chosen = execution.choose(config, model, device, place.compile, place.images_ahead, cache)
+        chosen = execution.choose(config, model, device, place.compile, place.images_ahead)
         reset_peak_memory(device)  # the trial's is not that of its pilot
         return chosen
 
@@ -208,9 +207,8 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
         "seconds/train": facts["seconds/train"],
         "images_per_second": facts["images_per_second"],
         "seconds/sample": seconds,
-        **{
-            name: facts[name] for name in ("seconds/compile", "execution") if name in facts
-        },  # older trainings lack them
+        "seconds/compile": facts.get("seconds/compile", 0.0),  # trainings of older versions lack these two
+        "execution": facts.get("execution", ""),
         "packed": place.packed,
         "parameters": size.parameters,
         "gflop_forward": size.forward_flop / 1e9,

@@ -74,7 +74,7 @@ def packed(plans: Sequence[Plan], given: Sequence[Slot]) -> list[Slot]:
     configs = {trial.config.replace(seed=0): None for plan in plans for trial in plan.trials}
     heaviest = max(configs, key=lambda config: size(config).forward_flop * config.batch_size)
     devices = list(dict.fromkeys(slot.device for slot in given))
-    seen = pilot(heaviest, devices[0])
+    seen = pilot(heaviest, devices[0], deterministic=given[0].deterministic)
     print(seen, flush=True)
     return slots(devices, seen.chosen, given[0].deterministic, given[0].compile)
 
@@ -104,11 +104,12 @@ class Pilot:
         )
 
 
-def pilot(config: TrialConfig, device: str, seconds: float = SECONDS) -> Pilot:
+def pilot(config: TrialConfig, device: str, seconds: float = SECONDS, deterministic: bool = False) -> Pilot:
     """Train the config on noise in one, two and more processes at once. ValueError where not even one can."""
     most = min(cores(), MOST) if device != "cpu" else cores()
     threads = 1 if device == "cpu" else max(1, cores() // most)
     program = [sys.executable, str(ROOT / "runners" / "pilot.py"), json.dumps(config.to_dict()), device, str(threads)]
+    program.append("plain" if deterministic or device == "cpu" else "graphed")
     rates: dict[int, float] = {}
     with ExitStack() as stack:
         started = [

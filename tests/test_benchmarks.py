@@ -111,6 +111,7 @@ def test_variants_train_for_the_same_time_and_a_second_command_runs_nothing(tmp_
     assert "| base |" in first.out
     assert "| narrower |" in first.out
     monkeypatch.setattr(laptop.loops, "ours", None)  # rates are known
+    monkeypatch.setattr(laptop.trial, "build_model", None)  # trials are there
     assert laptop.main(line) == 0
     assert capsys.readouterr().out == first.out
 

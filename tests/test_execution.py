@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import re
+import threading
 import time
 import weakref
 from functools import partial
@@ -164,7 +166,7 @@ def test_what_won_is_kept_and_compiled_where_it_repays(changed, compile, images,
 def test_without_a_compiler_it_trains_without_and_says_why() -> None:
     choice = execution._pilot(Fake(RATES | {"channels last, compiled, as a CUDA graph": -1}), "on", 10**9)
     assert str(choice.execution) == "as a CUDA graph"
-    assert str(choice).endswith("; torch.compile failed: no compiler)")
+    assert str(choice).endswith(": it failed: no compiler)")
 
 
 def test_the_pilot_trains_a_copy_and_measures_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +195,7 @@ def test_the_command_compiles_where_it_is_told_to_and_goes_on_where_it_cannot(tm
     environment = {"CXX": str(broken), "TORCHINDUCTOR_COMPILE_THREADS": "1"}  # no processes that compile
     done = launch.run(tmp_path / "record", *changed, environment=environment)
     assert done.returncode == 0, done.stderr
-    assert "torch.compile failed" in done.stdout
+    assert re.search(r"torch\.compile took \d+ s: it failed: ", done.stdout)
     results = [json.loads(path.read_text()) for path in (tmp_path / "record" / "trials").glob("*/result.json")]
     assert [result["execution"] for result in results] == ["plainly"] * len(results)
 
@@ -247,6 +249,17 @@ def test_lists_and_seeds_go_together_and_come_back_apart() -> None:
             assert np.array_equal(images, alone[name]), (name, chunk)
 
 
+def test_in_a_real_network_who_shares_its_batch_moves_an_image_by_rounding_alone() -> None:
+    config = TINY.replace(sampler="ddim(steps=4)", guidance_scale=2.0)
+    network = build_model(config).eval()
+    names = [labels for _, labels in CONDITIONS]
+    wanted = [sample.Wanted("a", names, conditions()), sample.Wanted("b", names * 2, conditions().repeat(2, 1))]
+    together = sample.gathered(list(sample.sample_parts(config, network, wanted, 2)), wanted, 2)
+    for each in wanted:
+        alone = sample.sample_list(config, network, *vars(each).values(), 2, chunk=1)
+        assert np.abs(together[each.name].astype(int) - alone).max() <= 1
+
+
 def test_noise_that_is_drawn_ahead_is_the_same_noise() -> None:
     """ "meta" stands for a device that is not this processor: a thread draws for it."""
     drawn = []
@@ -259,7 +272,7 @@ def test_noise_that_is_drawn_ahead_is_the_same_noise() -> None:
     with noise.ahead(Seen("test", CONDITIONS, 0), SHAPE, 9, torch.device("meta")) as draws:
         assert next(draws).device.type == "meta"
         time.sleep(0.2)
-        assert len(drawn) <= noise.AHEAD
+        assert 1 < len(drawn) <= 1 + noise.AHEAD
         assert len(list(draws)) == 8
     plain = noise.KeyedNoise("test", CONDITIONS, 0)
     assert len(drawn) == 9
@@ -269,13 +282,14 @@ def test_noise_that_is_drawn_ahead_is_the_same_noise() -> None:
 def test_who_stops_sampling_leaves_no_thread_behind() -> None:
     class Slow(noise.KeyedNoise):
         def draw(self, shape):
-            time.sleep(0.01)
+            time.sleep(1)
             return super().draw(shape)
 
     with noise.ahead(Slow("test", CONDITIONS, 0), SHAPE, 1000, torch.device("meta")) as draws:
         next(draws)
         start = time.perf_counter()
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 2  # the draw that was begun, not the three that wait
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("noise")]
 
 
 def test_pictures_are_there_when_the_block_ends_and_an_error_is_not_lost(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_the_copy_leaves_the_masters_alone_and_trains_them(name: str) -> None:
         torch.testing.assert_close(value, before[key], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("at", precision.PRECISIONS)
+@pytest.mark.parametrize("at", ["bf16", "bf16_copy"])
 def test_four_steps_lose_nearly_what_fp32_loses(at: str) -> None:
     """The tolerance of a change of precision: 1e-3 of each loss, measured 2e-4 and less."""
     _, wanted = trained(TINY)

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_train import TINY, images_and_labels
 
-from runners import trainings
+from runners import execution, trainings
 from runners.data import SceneData
 from runners.evaluator import ResNet18
 from runners.files import read_lines
+from runners.train import Execution
 from runners.trial import build_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,6 +54,32 @@ def test_it_is_trained_once(folder):
     assert start(folder) == [curve]
     assert starts(folder) == 1
     assert trainings.damage(folder) == ""
+
+
+def test_a_training_says_how_each_process_executed_it(tmp_path):
+    """One that was stopped and went on otherwise names both, and what was compiled in all."""
+    folder, model = tmp_path / TINY.train_key, build_model(TINY)
+    judge = ResNet18(width=8, stem="small").eval()
+    choices = [
+        execution.Choice(Execution(channels_last=True), 3.0, {"channels last": 10.0}),
+        execution.Choice(compile_seconds=4.0),
+    ]
+
+    def turn(choice):
+        given = TINY, folder, model, torch.device("cpu"), scenes(), lambda: judge, 4
+        return trainings.run(*given, choose=lambda: choice)
+
+    first = turn(choices[0])
+    text = "steps are executed channels last (pilot, images/s: channels last 10; torch.compile took 3 s)"
+    assert next(first) == text
+    next(first)
+    first.close()
+    for _ in turn(choices[1]):
+        pass
+    facts = trainings.facts(folder)
+    assert facts["execution"] == "channels last / plainly"
+    assert facts["seconds/compile"] == 7.0
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def flip_a_byte(path: Path) -> None:
