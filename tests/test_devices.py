@@ -45,11 +45,22 @@ def test_a_network_that_cannot_train_is_refused() -> None:
 
 @pytest.mark.slow
 def test_a_study_with_auto_says_what_the_pilot_saw_and_ends(tmp_path: Path) -> None:
-    done = launch.run(tmp_path, "--deterministic", "--study", "report_r0", workers="auto")
+    """Compiling, too, is tried where it is asked for. A C++ compiler that fails is what a laptop without one has: the
+    trial's own pilot says so, and goes on without."""
+    (tmp_path / "broken").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "broken").chmod(0o755)
+    # One process would start others that compile.
+    environment = {"CXX": str(tmp_path / "broken"), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+    small = "model=unet(attention=(), channels=(8,), groups=8, layers=1)"
+    given = ["--compile", "on", "--study", "null", "--set", small]
+    record = tmp_path / "record"
+    done = launch.run(record, *given, workers="auto", environment=environment)
+    assert done.returncode == 0, done.stderr
     assert re.search(r"pilot: images/s of training by workers on the device \(1: .*\), .* a device\n", done.stdout)
     assert "validation accuracy" in done.stdout
-    written = [json.loads(path.read_text()) for path in tmp_path.glob("trials/*/environment.json")]
-    assert [environment["deterministic"] for environment in written] == ["True"]
+    assert re.search(r"torch\.compile took \d+ s: it failed: ", done.stdout)
+    results = [json.loads(path.read_text()) for path in record.glob("trials/*/result.json")]
+    assert [result["execution"] for result in results] == ["plainly"] * 2
 
 
 def test_workers_beyond_the_cores_are_packed_and_the_report_says_so() -> None:

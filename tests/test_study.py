@@ -56,7 +56,7 @@ def optuna_study(record: Path, study_id: str = "schedules-smoke"):
 def finished(tmp_path_factory):
     """A finished study, its record and its output."""
     record = tmp_path_factory.mktemp("study") / "record"
-    done = run(record, workers=2, drawn=True)
+    done = run(record, "--deterministic", workers=2, drawn=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return record, done
 
@@ -70,6 +70,11 @@ def test_it_tells_what_it_does_and_what_came_out(finished):
     assert (record / "studies/schedules-smoke/report/index.html").is_file()
     assert f"study/ui.py --record {record}" in done.stdout
     assert "Warning" not in done.stderr
+
+
+def test_a_deterministic_launch_says_so(finished):
+    written = [json.loads(path.read_text()) for path in finished[0].glob("trials/*/environment.json")]
+    assert [environment["deterministic"] for environment in written] == ["True"] * 3
 
 
 def test_the_study_says_when_it_was_launched(finished):
@@ -200,7 +205,7 @@ def test_the_same_command_again_runs_nothing_and_prints_the_same_table(finished)
     record, done = finished
     kept = (record / "trials", record / "studies/schedules-smoke/report")
     before = {path: path.stat().st_mtime_ns for folder in kept for path in folder.rglob("*")}
-    again = run(record, workers=2)
+    again = run(record, "--deterministic", workers=2)
     assert again.returncode == 0
     assert "nothing is run" in again.stdout
     assert table_of(again.stdout) == table_of(done.stdout)
