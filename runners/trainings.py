@@ -253,6 +253,8 @@ def _put_aside(folder: Path) -> None:
 
 def _finish(training: Training, folder: Path) -> None:
     starts = read_lines(folder / STARTS)  # of older versions they do not say how
+    begun = max((number for number, start in enumerate(starts) if start["images"] == 0), default=0)
+    starts = starts[begun:]  # before it is what a damaged file or checkpoint took with it
     # No metadata in these files: equal weights must have equal digests, whatever the settings.
     for which in WEIGHTS:
         weights = training.weights(which)

@@ -21,6 +21,8 @@ from runners import execution, graphs, noise, pictures, sample, train
 from runners.config import TrialConfig
 from runners.train import Execution, Training
 from runners.trial import build_model
+from study import plan, spec
+from study.scales import SCALES
 
 CPU = torch.device("cpu")
 LONG = TINY.replace(total_images=execution.WORTH_A_PILOT * TINY.batch_size)
@@ -114,6 +116,20 @@ def test_a_cpu_and_a_short_training_have_no_pilot() -> None:
     model = build_model(TINY)
     assert execution.choose(LONG, model, CPU) == execution.Choice()
     assert execution.choose(TINY, model, torch.device("cuda")) == execution.Choice()
+
+
+def test_what_a_worker_has_ahead_is_what_the_record_lacks(tmp_path: Path) -> None:
+    """18 trials of the guidance study are 3 trainings of one network; one of them is there."""
+    made = plan.make("guidance", spec.find("guidance"), "laptop", SCALES["laptop"], {}, None)
+    key, images = made.baseline.step_key, made.baseline.total_images
+    assert plan.images_ahead(made, tmp_path) == {key: 3 * images}
+    folder = tmp_path / "cache" / "trainings" / made.train_keys[0]
+    folder.mkdir(parents=True)
+    for name in ("done.json", "ema.safetensors", "raw.safetensors"):
+        (folder / name).touch()
+    assert plan.images_ahead(made, tmp_path) == {key: 2 * images}
+    assert made.baseline.replace(seed=7, schedule="cosine").step_key == key
+    assert made.baseline.replace(batch_size=64).step_key != key
 
 
 class Fake(execution.Pilot):

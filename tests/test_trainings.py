@@ -80,6 +80,11 @@ def test_a_training_says_how_each_process_executed_it(tmp_path):
     assert facts["execution"] == "channels last / plainly"
     assert facts["seconds/compile"] == 7.0
     assert all(parameter.grad is None for parameter in model.parameters())
+    flip_a_byte(folder / "raw.safetensors")
+    for _ in turn(choices[1]):
+        pass
+    facts = trainings.facts(folder)  # of the training that there is, not of the one that was damaged
+    assert (facts["execution"], facts["seconds/compile"]) == ("plainly", 4.0)
 
 
 def flip_a_byte(path: Path) -> None:
