@@ -10,8 +10,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import answers, drawing, factorial, figures, search_table, tables
-from study import record as reader
+from analysis import figures
+from analysis.narrative import answer as answers
+from analysis.pages import figure_pool as drawing
+from analysis.tables import comparison as tables
+from analysis.tables import factors as factorial
+from analysis.tables import search as search_table
+from study.record import reader
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,14 +16,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent) if __name__ == "__main__" else sys.path[0]
-
-from study import record as reader  # noqa: E402
+from study.record import layout, reader  # noqa: E402
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.drawing import Helper
+    from analysis.pages.figure_pool import Helper
 
 FIRST = "run `python study/run.py --study schedules` first."
 REQUIRED = ("study", "question", "metric", "baseline_arm", "arms", "seeds", "trials")  # fields of study.json
@@ -36,7 +34,8 @@ def build(
 
     Raises ValueError for an unknown study, or one whose name is no plain folder name.
     """
-    from analysis import drawing, page
+    from analysis.pages import figure_pool as drawing
+    from analysis.pages import page
 
     record = Path(record)
     study = load_study(study_id, record)
@@ -58,7 +57,7 @@ def is_current(study: Mapping[str, Any], record: Path) -> bool:
     """Whether the report in the record is newer than the plan, the results and the failures that it tells of."""
     page, folders = page_of(study, record), [record / "trials" / trial["trial_key"] for trial in study["trials"]]
     sources = [record / "studies" / str(study["study_id"]) / "study.json"]
-    sources += [file for f in folders for file in (f / "result.json", reader.failed_folder(f) / "traceback.txt")]
+    sources += [file for f in folders for file in (f / "result.json", layout.failed_folder(f) / "traceback.txt")]
     times = [file.stat().st_mtime_ns for file in sources if file.is_file()]
     # The page is written last: a report that was cut short has an older one, or none.
     return page.is_file() and page.stat().st_mtime_ns > max(times)
@@ -72,7 +71,7 @@ def build_all(
     Returns the index, and one sentence for each study that cannot be read, which costs no other.
     Raises ValueError for a record without a study that can be read.
     """
-    from analysis import index_page
+    from analysis.pages import index_page
 
     record, entries, damaged = Path(record), [], []
     folder = Path(out) if out else record / "studies"
@@ -99,7 +98,12 @@ def write_tables(rows: pd.DataFrame, study: Mapping[str, Any], folder: Path) -> 
     crossed factors, `score_sheet` all scores of all lists, `classes` those by class, `search` that of the search
     trials. `trials.csv` is the data: one row a trial, every config field, every result.
     """
-    from analysis import answers, class_scores, factorial, score_sheet, search_table, tables
+    from analysis.narrative import answer as answers
+    from analysis.tables import classes as class_scores
+    from analysis.tables import comparison as tables
+    from analysis.tables import factors as factorial
+    from analysis.tables import scores as score_sheet
+    from analysis.tables import search as search_table
 
     folder.mkdir(parents=True, exist_ok=True)
     rows.assign(folder="trials/" + rows["trial_key"]).to_csv(folder / "trials.csv", index=False)
@@ -129,7 +133,7 @@ def _write_table(
     """`table` as CSV; `shown`, one table or more under each other, with the lines that belong to them."""
     import pandas as pd
 
-    from analysis import writing
+    from analysis.tables import format as writing
 
     parts = [shown] if isinstance(shown, pd.DataFrame) else shown
     under: list[Sequence[str]] = [*[()] * (len(parts) - 1), lines]
@@ -177,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.out is not None and given.out.exists() and not given.out.is_dir():
         print(f"report: --out {given.out} is a file: write the name of a folder.", file=sys.stderr)
         return 2
-    from analysis import drawing
+    from analysis.pages import figure_pool as drawing
 
     drawing.collect_less_garbage()
     try:
@@ -200,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def print_answer(study: Mapping[str, Any], record: Path) -> None:
     """The table of the study's metric, the answer, what limits it and what is missing, on the terminal."""
-    from analysis import writing
+    from analysis.tables import format as writing
 
     shown, answer, lines = _answer(study, record)
     print("\n\n".join(writing.text(table) for table in shown) + f"\n\n{answer}")
@@ -210,7 +214,7 @@ def print_answer(study: Mapping[str, Any], record: Path) -> None:
 
 def answer_markdown(study: Mapping[str, Any], record: Path) -> str:
     """The same in Markdown, the answer first."""
-    from analysis import writing
+    from analysis.tables import format as writing
 
     shown, answer, lines = _answer(study, record)
     notes = [*[()] * (len(shown) - 1), lines]
@@ -220,7 +224,11 @@ def answer_markdown(study: Mapping[str, Any], record: Path) -> str:
 
 def _answer(study: Mapping[str, Any], record: Path) -> tuple[list[pd.DataFrame], str, list[str]]:
     """The tables of the study's metric as they are read, the answer, and the lines under it."""
-    from analysis import answers, caveats, factorial, search_table, tables
+    from analysis.narrative import answer as answers
+    from analysis.narrative import warnings as caveats
+    from analysis.tables import comparison as tables
+    from analysis.tables import factors as factorial
+    from analysis.tables import search as search_table
 
     rows = reader.load(study["study_id"], record)
     shown = [tables.readable(tables.summary(rows, study, study["metric"]), study, study["metric"])]

@@ -44,8 +44,8 @@ def loops(rounds: int) -> dict[str, float]:
     import torch
 
     from benchmarks import loops as sides
-    from runners.trial import build_model
-    from study.scales import SCALES
+    from runners.ddpm.trial import build_model
+    from study.design.scales import SCALES
 
     torch.set_num_threads(1)
     laptop = SCALES["laptop"].config
@@ -82,7 +82,7 @@ def loops(rounds: int) -> dict[str, float]:
 def trials(rounds: int, images_per_second: float) -> dict[str, float]:
     """What a laptop trial is made of, and what it saves to share a training."""
     from benchmarks import harness
-    from study.scales import SCALES
+    from study.design.scales import SCALES
 
     parts = harness.around_a_trial(rounds)
     training = SCALES["laptop"].config.total_images / images_per_second
@@ -114,7 +114,7 @@ def on_gpu() -> dict[str, Any]:
     import torch
 
     from benchmarks import gpu
-    from study.scales import SCALES
+    from study.design.scales import SCALES
 
     if not torch.cuda.is_available():
         return {}

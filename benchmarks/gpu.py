@@ -15,12 +15,13 @@ from typing import Any
 import torch
 
 from benchmarks import loops
-from runners import models, precision, sample
-from runners.config import TrialConfig
-from runners.data import LABELS
-from runners.execution import PLAIN, Execution, Pilot, use
-from runners.train import TRAINING_FORWARDS
-from runners.trial import be_deterministic, build_model, peak_memory_mb, reset_peak_memory
+from runners import models
+from runners.ddpm import precision, sample
+from runners.ddpm.config import TrialConfig
+from runners.ddpm.execution import PLAIN, Execution, Pilot, use
+from runners.ddpm.train import TRAINING_FORWARDS
+from runners.ddpm.trial import be_deterministic, build_model, peak_memory_mb, reset_peak_memory
+from runners.tasks.iclevr.data import LABELS
 
 BATCHES = (32, 128, 256)
 COMPILED_AT = (128,)  # a batch size is a compilation, minutes of a large network

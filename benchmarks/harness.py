@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from runners import data, evaluator, quality, sample, trainings, trial
-from runners.config import Scalar, TrialConfig
-from study import plan, spec
-from study.scales import SCALES
+from runners.config import Scalar
+from runners.ddpm import sample, trainings, trial
+from runners.ddpm.config import TrialConfig
+from runners.evaluation import quality
+from runners.evaluation import surrogate as evaluator
+from runners.tasks.iclevr import data
+from study.design import plan, spec
+from study.design.scales import SCALES
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENES = "rendered(scenes=1000, view='near')"

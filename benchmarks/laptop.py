@@ -24,10 +24,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)
 
 from benchmarks import loops  # noqa: E402
-from runners import data, trial  # noqa: E402
-from runners.config import Scalar, TrialConfig, nearest  # noqa: E402
-from runners.files import read_json, write_json  # noqa: E402
-from study.scales import SCALES  # noqa: E402
+from runners.config import Scalar, nearest  # noqa: E402
+from runners.ddpm import trial  # noqa: E402
+from runners.ddpm.config import TrialConfig  # noqa: E402
+from runners.process.files import read_json, write_json  # noqa: E402
+from runners.tasks.iclevr import data  # noqa: E402
+from study.design.scales import SCALES  # noqa: E402
 
 CHOSEN = SCALES["laptop"].config.replace(schedule="cosine", sampling_seeds=3)
 NETWORK = "unet(attention=(-1,), channels={}, encoder='embedding', groups=8, layers=1{})"

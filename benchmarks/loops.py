@@ -25,11 +25,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from runners import sample
-from runners.config import TrialConfig
-from runners.data import LABELS
-from runners.train import Training, train
-from runners.trial import build_model
+from runners.ddpm import sample
+from runners.ddpm.config import TrialConfig
+from runners.ddpm.train import Training, train
+from runners.ddpm.trial import build_model
+from runners.tasks.iclevr.data import LABELS
 
 STEPS = 12  # of a round of training
 IMAGES = 2000  # of the data set that both loops draw from

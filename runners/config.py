@@ -1,4 +1,4 @@
-"""`TrialConfig`: everything that may change a result, as one row of scalars. Standard library only.
+"""A setting as one row of scalars: component values written as calls, fields with a stage, keys. Standard library only.
 
 A component value is a call in a string, `"ddim(steps=50)"`: hashable, loggable, an Optuna category as it
 stands. It has one permitted spelling (keywords, no defaults repeated), so equal settings have equal keys.
@@ -9,22 +9,26 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import functools
 import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 Stage = Literal["train", "sample"]
 Scalar = str | int | float | bool
+TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
-def _train(default: Scalar, about: str) -> Any:
+def train_field(default: Scalar, about: str) -> Any:
+    """A field that decides what is trained."""
     return dataclasses.field(default=default, metadata={"stage": "train", "about": about})
 
 
-def _sample(default: Scalar, about: str) -> Any:
+def sample_field(default: Scalar, about: str) -> Any:
+    """A field that matters only after the training: settings that differ in such fields alone share one training."""
     return dataclasses.field(default=default, metadata={"stage": "sample", "about": about})
 
 
@@ -90,40 +94,71 @@ class Call:
 
 
 @dataclass(frozen=True)
-class TrialConfig:
-    """One trial: an arm x a training seed. Durations are in images, so they survive a change of batch size."""
+class StagedConfig:
+    """One trial's setting. An experiment's `Config` is a frozen subclass whose every field is a `train_field` or a
+    `sample_field` of type str, int, float or bool, among them `seed: int`, the training seed.
 
-    data: str = _train("rendered", "rendered(...) or folder(digest=...): the content, not the path")
-    image_size: int = _train(64, "pixels a side")
-    model: str = _train("unet", "architecture, a file of runners/models")
-    timesteps: int = _train(1000, "T, diffusion steps of the training")
-    schedule: str = _train("linear", "beta schedule, a function of runners/schedules.py")
-    prediction: str = _train("eps", "what the network predicts: eps, v or x0")
-    weighting: str = _train("uniform", "loss weight per timestep: uniform or min_snr(gamma=...)")
-    drop_probability: float = _train(0.1, "probability, per sample, that the condition is dropped")
-    total_images: int = _train(1_800_000, "training images drawn")
-    batch_size: int = _train(128, "images a step")
-    lr: float = _train(1e-4, "peak learning rate of AdamW")
-    lr_schedule: str = _train("cosine", "after the warm-up: cosine (to 0) or constant")
-    warmup_images: int = _train(38_400, "images of linear learning-rate warm-up")
-    weight_decay: float = _train(0.01, "AdamW's decoupled weight decay")
-    adam_beta2: float = _train(0.999, "AdamW's second-moment decay (beta1 is .9)")
-    clip_norm: float = _train(1.0, "gradient norm limit")
-    ema_halflife_images: int = _train(88_000, "half-life of the weight average; its start is ramped")
-    flips: bool = _train(False, "mirror half of the images (conditions know no left and right)")
-    precision: str = _train("fp32", "fp32, bf16 (autocast) or bf16_copy (a bf16 copy of fp32 weights computes)")
-    seed: int = _train(0, "training seed: initial weights, order, noise, timesteps, drops")
-    weights: str = _sample("ema", "weights that are scored: ema or raw, always of the last step")
-    sampler: str = _sample("ddpm", "ddpm, ddpm(steps=N) or ddim(steps=N, eta=E)")
-    guidance_scale: float = _sample(1.0, "s of eps_u + s (eps_c - eps_u); 1 is unguided")
-    sampling_seeds: int = _sample(1, "K, passes over each list with fresh noise")
-    evaluator: str = _sample("stand_in", "stand_in(...) or checkpoint(sha256=...)")
+    Raises ValueError for a value of another type.
+    """
 
     def __post_init__(self) -> None:
+        types = self.types()
         for field in dataclasses.fields(self):
-            value, wanted = getattr(self, field.name), FIELD_TYPES[field.name]
+            value, wanted = getattr(self, field.name), types[field.name]
             if type(value) is not wanted:
-                raise ValueError(f"{field.name}={value!r} must be of type {wanted.__name__} ({about(field.name)}).")
+                raise ValueError(
+                    f"{field.name}={value!r} must be of type {wanted.__name__} ({self.about(field.name)})."
+                )
+
+    # --- what the fields are ---------------------------------------------------------------------------
+
+    @classmethod
+    @functools.cache
+    def types(cls) -> dict[str, type]:
+        """Field -> str, int, float or bool."""
+        return {field.name: TYPES[str(field.type)] for field in dataclasses.fields(cls)}
+
+    @classmethod
+    @functools.cache
+    def defaults(cls) -> dict[str, Scalar]:
+        """Field -> its default: what a record that is older than the field means by its absence."""
+        return {field.name: field.default for field in dataclasses.fields(cls)}  # type: ignore[misc]
+
+    @classmethod
+    def about(cls, name: str) -> str:
+        """One line on a field."""
+        field: dataclasses.Field[Any] = cls.__dataclass_fields__[name]
+        return str(field.metadata["about"])
+
+    @classmethod
+    def require(cls, name: str) -> None:
+        """Raises ValueError, with the nearest name, for what is no field."""
+        if name not in cls.types():
+            raise ValueError(f"Unknown field {name!r}{nearest(name, cls.types())}")
+
+    @classmethod
+    def read_value(cls, name: str, text: str) -> Scalar:
+        """`text` as the type of field `name`: the inverse of `str`, for `--set`.
+
+        Raises ValueError for an unknown field (nearest name) or a text that is not of its type.
+        """
+        cls.require(name)
+        wanted = cls.types()[name]
+        if wanted is bool:
+            if text in ("True", "true", "1", "False", "false", "0"):
+                return text in ("True", "true", "1")
+            raise ValueError(f"{name}={text!r} is no truth value: write {name}=true or {name}=false.")
+        try:
+            if wanted is int:
+                number = float(text.replace("_", ""))
+                if number != int(number):
+                    raise ValueError
+                return int(number)
+            return wanted(text)  # type: ignore[no-any-return]
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{name}={text!r} is not of type {wanted.__name__}: {cls.about(name)}.") from error
+
+    # --- one setting -----------------------------------------------------------------------------------
 
     def key(self, stage: Stage | None = None) -> str:
         """12 hex digits of what differs from the defaults, so that a field added later leaves keys alone."""
@@ -133,9 +168,6 @@ class TrialConfig:
             if getattr(self, field.name) != field.default and stage in (None, field.metadata["stage"])
         }
         return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12]
-
-    def replace(self, **changes: Scalar) -> TrialConfig:
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     @property
     def train_key(self) -> str:
@@ -149,53 +181,21 @@ class TrialConfig:
     @property
     def step_key(self) -> str:
         """Trials with one `step_key` have training steps of the same shapes: what is measured or compiled for one holds
-        for all."""
-        return f"{self.model} {self.image_size} {self.batch_size} {self.precision}"
+        for all. An experiment names the fields that decide it; here every setting is its own."""
+        return self.train_key
+
+    def replace(self, **changes: Scalar) -> Self:
+        return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Scalar]:
         return dataclasses.asdict(self)
 
-    @staticmethod
-    def from_dict(row: Mapping[str, Any]) -> TrialConfig:
-        """The inverse of `to_dict`; fields that a record does not know yet keep their defaults."""
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`; fields that a record does not know yet keep their defaults.
+
+        Raises ValueError for an unknown field (nearest name) or a value of another type.
+        """
         for name in row:
-            if name not in FIELD_TYPES:
-                raise ValueError(f"Unknown field {name!r}{nearest(name, FIELD_TYPES)}")
-        return TrialConfig(**row)
-
-
-FIELD_TYPES: dict[str, type] = {
-    field.name: {"str": str, "int": int, "float": float, "bool": bool}[str(field.type)]
-    for field in dataclasses.fields(TrialConfig)
-}
-DEFAULTS: dict[str, Scalar] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}  # type: ignore[misc]
-STAGES: dict[str, Stage] = {field.name: field.metadata["stage"] for field in dataclasses.fields(TrialConfig)}
-
-
-def about(name: str) -> str:
-    """One line on a field."""
-    field: dataclasses.Field[Any] = TrialConfig.__dataclass_fields__[name]
-    return str(field.metadata["about"])
-
-
-def read_value(name: str, text: str) -> Scalar:
-    """`text` as the type of field `name`: the inverse of `str`, used by `--set` and by the MLflow reader.
-
-    Raises ValueError for an unknown field (nearest name) or a text that is not of its type.
-    """
-    if name not in FIELD_TYPES:
-        raise ValueError(f"Unknown field {name!r}{nearest(name, FIELD_TYPES)}")
-    wanted = FIELD_TYPES[name]
-    if wanted is bool:
-        if text in ("True", "true", "1", "False", "false", "0"):
-            return text in ("True", "true", "1")
-        raise ValueError(f"{name}={text!r} is no truth value: write {name}=true or {name}=false.")
-    try:
-        if wanted is int:
-            number = float(text.replace("_", ""))
-            if number != int(number):
-                raise ValueError
-            return int(number)
-        return wanted(text)  # type: ignore[no-any-return]
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{name}={text!r} is not of type {wanted.__name__}: {about(name)}.") from error
+            cls.require(name)
+        return cls(**row)

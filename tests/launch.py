@@ -34,7 +34,7 @@ def run(
 
 def refused(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The command's own `main` in this process, for what it refuses: a process would pay seconds for its imports."""
-    from study.run import main
+    from study.cli.launch import main
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from runners.config import Call, TrialConfig
-from runners.data import multi_hot
-from runners.evaluate import by_class
-from runners.scenes import LABELS
-from runners.schedules import alpha_bars, betas, log_snr
+from runners.config import Call
+from runners.ddpm.config import TrialConfig
+from runners.ddpm.schedules import alpha_bars, betas, log_snr
+from runners.evaluation.score_sheet import by_class
+from runners.tasks.iclevr.data import multi_hot
+from runners.tasks.iclevr.scenes import LABELS
 
 SIDE = 32
 SCHEDULES = ("linear", "cosine", "squaredcos_cap_v2")
@@ -246,7 +247,7 @@ def many(root: Path, arms: int = 40, seeds: int = 50) -> Path:
 
 def planned(root: Path, name: str, seeds: int = 2) -> Path:
     """A record of a study of study/studies, from its own plan at scale smoke; later arms are a little better."""
-    from study import plan, scales, spec
+    from study.design import plan, scales, spec
 
     found = spec.find(name)
     if found.space:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from benchmarks import bench, gpu, harness, laptop, loops
-from runners.check import check
-from runners.trial import build_model
-from study.scales import SCALES
+from runners.ddpm.trial import build_model
+from runners.ddpm.validation import check
+from study.design.scales import SCALES
 
 SMOKE = SCALES["smoke"].config.replace(prediction="eps", weighting="uniform", precision="fp32")
 

@@ -9,8 +9,8 @@ import miniature
 import pandas as pd
 import pytest
 
-from analysis import class_scores
-from study import record as reader
+from analysis.tables import classes as class_scores
+from study.record import reader
 
 STUDY: dict[str, Any] = {"arms": ["a", "b"], "seeds": [0, 1, 2], "baseline_arm": "b", "metric": "accuracy/test"}
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 from launch import refused
 
-from runners.locks import lock
-from runners.treatment import warnings
-from study import plan as planning
-from study import scales, spec
+from runners.ddpm.manipulation_check import warnings
+from runners.process.locks import lock
+from study.design import plan as planning
+from study.design import scales, spec
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -160,9 +160,7 @@ def test_bad_input_is_one_sentence_and_starts_nothing(case, tmp_path):
 
 def test_an_unknown_schedule_names_the_nearest(tmp_path):
     """`schedule` is the factor here, so the baseline of a study of another factor would set it; the check is shared."""
-    code = (
-        "from runners.config import TrialConfig; from runners.check import check; check(TrialConfig(schedule='cosin'))"
-    )
+    code = "from runners.ddpm.config import TrialConfig; from runners.ddpm.validation import check; check(TrialConfig(schedule='cosin'))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "did you mean 'cosine'" in done.stderr
 
@@ -189,7 +187,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
 
 
 def test_an_evaluator_of_another_size_is_refused(tmp_path):
-    from runners.evaluator import ResNet18
+    from runners.evaluation.surrogate import ResNet18
 
     torch.save({"model": ResNet18(classes=10).state_dict()}, tmp_path / "ten.pth")
     done = refused(

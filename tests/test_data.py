@@ -13,7 +13,7 @@ import pytest
 from launch import refused
 from PIL import Image
 
-from runners import data, scenes
+from runners.tasks.iclevr import data, scenes
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,10 +8,10 @@ import launch
 import pandas as pd
 import pytest
 
-from analysis import caveats
-from study import devices
+from analysis.narrative import warnings as caveats
+from study.design.scales import SCALES
 from study.executors.local import cores, slots
-from study.scales import SCALES
+from study.scheduling import devices
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from runners import diffusion, schedules
+from runners.ddpm import diffusion, schedules
 
 
 @pytest.fixture

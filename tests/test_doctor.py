@@ -17,12 +17,14 @@ from typing import Any
 import miniature
 import pytest
 
-from runners.config import TrialConfig
-from runners.files import read_json, write_json, write_manifest
-from runners.locks import Held, lock
-from study import doctor, scales, search, spec
-from study import plan as planning
-from study import record as reader
+from runners.ddpm.config import TrialConfig
+from runners.process.files import read_json, write_json, write_manifest
+from runners.process.locks import Held, lock
+from study.cli import doctor
+from study.design import plan as planning
+from study.design import scales, spec
+from study.record import mlflow_index, reader
+from study.record import optuna_store as search
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = "schedules-smoke"
@@ -41,8 +43,8 @@ def run(record: Path, *arguments: str) -> int:
     return doctor.main(["--record", str(record), *arguments])
 
 
-def index(record: Path) -> reader.MlflowIndex:
-    return reader.MlflowIndex(record, STUDY, "?")
+def index(record: Path) -> mlflow_index.MlflowIndex:
+    return mlflow_index.MlflowIndex(record, STUDY, "?")
 
 
 def synchronise(record: Path) -> None:
@@ -69,7 +71,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def record(healthy: Path, tmp_path: Path) -> Path:
     """A copy of the healthy record in a place of its own."""
     copy = Path(shutil.copytree(healthy, tmp_path / "record"))
-    reader.relocate(copy)
+    mlflow_index.relocate(copy)
     return copy
 
 
@@ -113,7 +115,7 @@ def foreign_keys(record: Path) -> None:
 
 
 def broken_training(record: Path) -> None:
-    from runners.files import sha256
+    from runners.process.files import sha256
 
     config = miniature.BASELINE
     folder = record / "cache" / "trainings" / config.train_key
@@ -239,20 +241,20 @@ def test_a_moved_record_finds_its_artifacts(healthy, tmp_path, capsys):
     assert {"result.json", "grid_test.png"} <= names
     assert run(copy, "--relocate") == 0
     assert "now lead" not in capsys.readouterr().out
-    assert reader.displaced(healthy) == []
+    assert mlflow_index.displaced(healthy) == []
 
 
 def test_the_ui_relocates_the_record_first(healthy, tmp_path, monkeypatch):
-    from study import ui
+    from study.cli import ui
 
     copy = Path(shutil.copytree(healthy, tmp_path / "record"))
-    assert reader.displaced(copy)
+    assert mlflow_index.displaced(copy)
     monkeypatch.setattr(os, "execve", lambda *_: None)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     ui.main(["--record", str(copy), "--port", str(port)])
-    assert reader.displaced(copy) == []
+    assert mlflow_index.displaced(copy) == []
 
 
 def test_relocating_goes_on_while_a_study_runs(record):

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import drawing, report
-from study import record as reader
+from analysis import report
+from analysis.pages import figure_pool as drawing
+from study.record import reader
 
 
 def drawn_with(helpers: list[drawing.Helper], record: Path, out: Path) -> dict[str, bytes]:

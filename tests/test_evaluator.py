@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runners import evaluator
-from runners.evaluator import RECIPES, SMOKE, ResNet18, StandInProgress, StandInRecipe
+from runners.evaluation import surrogate as evaluator
+from runners.evaluation.surrogate import RECIPES, SMOKE, ResNet18, StandInProgress, StandInRecipe
 
 TINY = StandInRecipe(width=8, stem="half", total_images=6_400, batch_size=64, seed=3)
 

@@ -17,12 +17,13 @@ from test_sample import CONDITIONS, SHAPE, Net, conditions
 from test_train import PINNED_LOSSES, TINY, images_and_labels
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from runners import execution, graphs, noise, pictures, sample, train
-from runners.config import TrialConfig
-from runners.train import Execution, Training
-from runners.trial import build_model
-from study import plan, spec
-from study.scales import SCALES
+from runners.ddpm import execution, graphs, noise, sample, train
+from runners.ddpm.config import TrialConfig
+from runners.ddpm.train import Execution, Training
+from runners.ddpm.trial import build_model
+from runners.process import images as pictures
+from study.design import plan, spec
+from study.design.scales import SCALES
 
 CPU = torch.device("cpu")
 LONG = TINY.replace(total_images=execution.WORTH_A_PILOT * TINY.batch_size)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from launch import ROOT
 
-from analysis import explain, tables
-from study import record as reader
+from analysis.narrative import explain
+from analysis.tables import comparison as tables
+from study.record import reader
 
 
 def test_the_row_can_be_made_again_from_what_is_printed(miniature_record):

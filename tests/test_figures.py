@@ -17,7 +17,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis import figures, style, tables
+from analysis import figures
 from analysis.figures import (
     accuracy_by_arm,
     accuracy_by_cost,
@@ -27,8 +27,10 @@ from analysis.figures import (
     schedule_sheet,
     search_history,
 )
-from runners.config import TrialConfig
-from study import record as reader
+from analysis.plotting import style
+from analysis.tables import comparison as tables
+from runners.ddpm.config import TrialConfig
+from study.record import reader
 
 STUDY = "schedules-smoke"
 every_figure = pytest.mark.parametrize("name", figures.NAMES)

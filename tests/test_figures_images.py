@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from analysis import figures, outcomes
+from analysis import figures
 from analysis.figures import accuracy_by_class, confusion, failures, feature_map, grids, noise_grids
-from runners.data import multi_hot
-from runners.evaluate import score_sheet
-from runners.scenes import COLOURS, RADIUS
-from study import record as reader
+from analysis.tables import outcomes
+from runners.evaluation.score_sheet import score_sheet
+from runners.tasks.iclevr.data import multi_hot
+from runners.tasks.iclevr.scenes import COLOURS, RADIUS
+from study.record import reader
 
 STUDY = "schedules-smoke"
 FILES = ("diversity.png", "interpolation.png", "features.npz", "classes.csv", "outcomes.npz")

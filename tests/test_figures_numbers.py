@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import factorial, figures, style, tables
+from analysis import figures
 from analysis.figures import (
     differences,
     error_by_noise_level,
@@ -25,7 +25,10 @@ from analysis.figures import (
     search_parallel,
     search_slices,
 )
-from study import record as reader
+from analysis.plotting import style
+from analysis.tables import comparison as tables
+from analysis.tables import factors as factorial
+from study.record import reader
 
 
 def study_of(record: Path) -> dict[str, Any]:

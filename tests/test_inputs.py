@@ -11,8 +11,8 @@ import pytest
 import torch
 from launch import ROOT, run, table_of
 
-from runners.evaluator import ResNet18
-from study import record as reader
+from runners.evaluation.surrogate import ResNet18
+from study.record import reader
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import factorial, intervals
+from analysis.stats import intervals
+from analysis.tables import factors as factorial
 
 # Three seeds (rows), three arms (columns); the first is the baseline.
 VALUES = [[0.60, 0.70, 0.55], [0.62, 0.73, 0.60], [0.58, 0.69, 0.59]]

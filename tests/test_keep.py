@@ -8,10 +8,11 @@ from pathlib import Path
 import miniature
 import pytest
 
-from runners.config import TrialConfig
-from runners.files import read_json, write_json
-from study import coordinator, scales, spec
-from study import plan as planning
+from runners.ddpm.config import TrialConfig
+from runners.process.files import read_json, write_json
+from study.design import plan as planning
+from study.design import scales, spec
+from study.scheduling import scheduler as coordinator
 
 BASELINE = TrialConfig(total_images=64_000, timesteps=500)  # the miniature's
 

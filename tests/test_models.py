@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from runners import models
 from runners.config import Call
-from study import scales
+from study.design import scales
 
 K = 24
 UNET = "channels=(16, 32), groups=8, layers=1"

@@ -13,7 +13,7 @@ from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-from study import spec
+from study.design import spec
 
 FOLDER = Path(__file__).resolve().parent.parent / "analysis"
 LINES = 5

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import answers, outcomes, tables
-from runners.scenes import LABELS
-from study import record as reader
+from analysis.narrative import answer as answers
+from analysis.tables import comparison as tables
+from analysis.tables import outcomes
+from runners.tasks.iclevr.scenes import LABELS
+from study.record import reader
 
 METRIC = "accuracy/test"
 

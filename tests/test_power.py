@@ -12,9 +12,9 @@ import pytest
 from launch import ROOT
 from scipy import stats
 
-from analysis import power
-from study import plan as planning
-from study import scales, spec
+from analysis.stats import power
+from study.design import plan as planning
+from study.design import scales, spec
 
 METRIC = "accuracy/validation"
 

@@ -9,10 +9,11 @@ import torch
 from test_models import SMALL, K, batch, build
 from test_train import TINY, images_and_labels, trained
 
-from runners import models, precision
-from runners.check import check
-from runners.train import Training, train
-from runners.trial import build_model
+from runners import models
+from runners.ddpm import precision
+from runners.ddpm.train import Training, train
+from runners.ddpm.trial import build_model
+from runners.ddpm.validation import check
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from study import progress
-from study.coordinator import Event
+from study.cli import progress
+from study.scheduling.scheduler import Event
 
 
 @dataclass

@@ -7,9 +7,10 @@ import pytest
 import torch
 from test_train import TINY, images_and_labels
 
-from runners import quality, schedules
-from runners.data import SceneData
-from runners.noise import noise_digest
+from runners.ddpm import schedules
+from runners.ddpm.noise import noise_digest
+from runners.evaluation import quality
+from runners.tasks.iclevr.data import SceneData
 
 CPU = torch.device("cpu")
 
@@ -81,7 +82,7 @@ def test_denoising_errors_are_in_one_unit():
 
 def test_every_target_means_the_same_x0():
     """A network that knows x0 exactly has no error, whether it answers in eps, v or x0."""
-    from runners.diffusion import target
+    from runners.ddpm.diffusion import target
 
     images = images_and_labels(24)[0]
     data = scenes(images, 12)

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runners import render
-from runners import scenes as scenery
-from runners.scenes import LABELS, Scene, Thing
+from runners.tasks.iclevr import render
+from runners.tasks.iclevr import scenes as scenery
+from runners.tasks.iclevr.scenes import LABELS, Scene, Thing
 
 ROOT = Path(__file__).parents[1]
 

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from analysis import figures, report
-from study import record as reader
+from study.record import reader
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "analysis" / "report.py"

@@ -8,10 +8,10 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import nn
 
-from runners import sample, schedules
-from runners.config import TrialConfig
-from runners.diffusion import x0_and_eps
-from runners.noise import InterpolatedNoise, KeyedNoise, slerp
+from runners.ddpm import sample, schedules
+from runners.ddpm.config import TrialConfig
+from runners.ddpm.diffusion import x0_and_eps
+from runners.ddpm.noise import InterpolatedNoise, KeyedNoise, slerp
 
 SHAPE = (3, 8, 8)
 CONDITIONS = [(0, ["red cube"]), (1, ["blue sphere", "gray cube"])]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from diffusers import DDPMScheduler
 
-from runners import schedules
+from runners.ddpm import schedules
 
 IN_DIFFUSERS = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 

@@ -11,11 +11,12 @@ import subprocess
 import pytest
 from launch import ROOT, UNDRAWN, command, run
 
-from study import plan as planning
-from study import record as reader
-from study import scales, search
-from study.space import Choice, Range
-from study.spec import StudySpec
+from study.design import plan as planning
+from study.design import scales
+from study.design.space import Choice, Range
+from study.design.spec import StudySpec
+from study.record import optuna_store as search
+from study.record import reader
 
 SPACE = {"lr": Range(1e-3, 1e-1, log=True), "schedule": Choice(("linear", "cosine"))}
 

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import factorial, intervals, tables
+from analysis.stats import intervals
+from analysis.tables import comparison as tables
+from analysis.tables import factors as factorial
 
 Array = intervals.Array
 

@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 
-from runners.config import TrialConfig
-from study import plan as planning
-from study import scales, spec
-from study.space import Choice, Range
-from study.spec import StudySpec
+from runners.ddpm.config import TrialConfig
+from study.design import plan as planning
+from study.design import scales, spec
+from study.design.space import Choice, Range
+from study.design.spec import StudySpec
 
 BASELINE = scales.find("smoke").config
 
@@ -104,7 +104,7 @@ def test_a_search_plans_the_baseline_and_then_its_winner_on_fresh_seeds():
 @pytest.mark.parametrize("scale", scales.SCALES)
 @pytest.mark.parametrize("name", spec.names())
 def test_every_study_can_run_at_every_scale(name, scale):
-    from study.run import warn
+    from study.cli.launch import warn
 
     row = scales.find(scale)
     made = planning.make(name, spec.find(name), scale, row, {}, None)
@@ -137,7 +137,7 @@ def test_studies_share_trainings_with_each_other():
 
 
 def test_the_terminal_signal_is_confounded_with_t_only_in_the_fixed_arms():
-    from runners.schedules import alpha_bars
+    from runners.ddpm.schedules import alpha_bars
 
     design = spec.find("timesteps").design("laptop", scales.find("laptop").config)
     ends = {name: alpha_bars(arm["schedule"], arm["timesteps"])[-1] ** 0.5 for name, arm in design.arms.items()}

@@ -14,11 +14,11 @@ import pytest
 from launch import ROOT, UNDRAWN
 from PIL import Image
 
-from runners import scenes
-from runners.data import LABELS
-from runners.files import read_lines
-from study import record as reader
-from study import spec
+from runners.process.files import read_lines
+from runners.tasks.iclevr import scenes
+from runners.tasks.iclevr.data import LABELS
+from study.design import spec
+from study.record import reader
 
 pytestmark = pytest.mark.slow
 TRIALS = 3  # of the search; its own tests run more

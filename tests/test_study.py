@@ -18,9 +18,9 @@ import pytest
 from launch import ROOT, UNDRAWN, command, run, table_of
 from PIL import Image
 
-from runners.config import TrialConfig
-from runners.files import read_lines
-from study import record as reader
+from runners.ddpm.config import TrialConfig
+from runners.process.files import read_lines
+from study.record import reader
 
 pytestmark = pytest.mark.slow
 ARMS = ["schedule=linear", "schedule=cosine", "schedule=squaredcos_cap_v2"]
@@ -123,7 +123,7 @@ def test_a_trial_folder_holds_all_of_a_trial(finished):
 
 def test_accuracy_is_what_the_stored_outcomes_say(finished):
     record, _ = finished
-    from runners.data import multi_hot
+    from runners.tasks.iclevr.data import multi_hot
 
     for _, row in reader.load("schedules", record).iterrows():
         folder = Path(row["folder"])
@@ -137,7 +137,7 @@ def test_the_score_sheet_is_what_the_stored_outcomes_say(finished):
     """Spurious and missing objects, hits a label: counted again from outcomes.npz; all arms began from one noise."""
     import csv
 
-    from runners.data import multi_hot
+    from runners.tasks.iclevr.data import multi_hot
 
     record, _ = finished
     rows = reader.load("schedules", record)

@@ -11,8 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import answers, caveats, factorial, score_sheet, search_table, tables, writing
-from study import record as reader
+from analysis.narrative import answer as answers
+from analysis.narrative import warnings as caveats
+from analysis.tables import comparison as tables
+from analysis.tables import factors as factorial
+from analysis.tables import format as writing
+from analysis.tables import scores as score_sheet
+from analysis.tables import search as search_table
+from study.record import reader
 
 METRIC = "accuracy/validation"
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from runners import diffusion, sample, schedules, trainings
-from runners.config import TrialConfig
-from runners.data import SceneData, multi_hot
-from runners.evaluate import score_sheet
-from runners.evaluator import ResNet18
-from runners.files import read_lines
-from runners.train import Training, learning_rate, train
-from runners.trial import build_model
+from runners.ddpm import diffusion, sample, schedules, trainings
+from runners.ddpm.config import TrialConfig
+from runners.ddpm.train import Training, learning_rate, train
+from runners.ddpm.trial import build_model
+from runners.evaluation.score_sheet import score_sheet
+from runners.evaluation.surrogate import ResNet18
+from runners.process.files import read_lines
+from runners.tasks.iclevr.data import SceneData, multi_hot
 
 TINY = TrialConfig(
     image_size=16,

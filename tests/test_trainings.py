@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_train import TINY, images_and_labels
 
-from runners import execution, trainings
-from runners.data import SceneData
-from runners.evaluator import ResNet18
-from runners.files import read_lines
-from runners.train import Execution
-from runners.trial import build_model
+from runners.ddpm import execution, trainings
+from runners.ddpm.train import Execution
+from runners.ddpm.trial import build_model
+from runners.evaluation.surrogate import ResNet18
+from runners.process.files import read_lines
+from runners.tasks.iclevr.data import SceneData
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -154,7 +154,7 @@ def test_two_processes_never_train_one_key_twice(tmp_path):
 
 
 def test_the_one_that_waits_says_so(tmp_path):
-    from runners.locks import lock
+    from runners.process.locks import lock
 
     folder = tmp_path / TINY.train_key
     folder.mkdir()
@@ -165,8 +165,8 @@ def test_the_one_that_waits_says_so(tmp_path):
 
 def test_a_trial_refuses_a_factor_without_effect(tmp_path, monkeypatch):
     """The front door: the second of two settings with the same weights fails, naming both trainings."""
-    from runners import trial
-    from runners.treatment import TreatmentError
+    from runners.ddpm import trial
+    from runners.ddpm.manipulation_check import TreatmentError
 
     place = trial.Place(record=str(tmp_path), data=str(tmp_path / "data"), evaluator=str(tmp_path / "e"), device="cpu")
     keys = []
@@ -174,7 +174,7 @@ def test_a_trial_refuses_a_factor_without_effect(tmp_path, monkeypatch):
         config = TINY.replace(clip_norm=clip)
         start(tmp_path / "cache" / "trainings" / config.train_key, config)
         keys.append(config.train_key)
-    monkeypatch.setattr("runners.data.open_prepared", lambda path: scenes())
+    monkeypatch.setattr("runners.tasks.iclevr.data.open_prepared", lambda path: scenes())
     with pytest.raises(TreatmentError) as error:
         list(trial.run(TINY.replace(clip_norm=2e6), place))
     assert all(key in str(error.value) for key in keys)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from test_train import TINY, images_and_labels
 
-from runners import schedules, treatment
-from runners.train import Training, train
-from runners.trial import build_model
+from runners.ddpm import manipulation_check as treatment
+from runners.ddpm import schedules
+from runners.ddpm.train import Training, train
+from runners.ddpm.trial import build_model
 
 CONFIG = TINY.replace(total_images=1200, batch_size=100, drop_probability=0.3, sampler="ddim(steps=4)")
 

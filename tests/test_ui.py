@@ -18,9 +18,9 @@ import pytest
 from launch import ROOT
 
 from analysis import report
-from runners.config import TrialConfig
-from runners.files import read_lines
-from study import record as reader
+from runners.ddpm.config import TrialConfig
+from runners.process.files import read_lines
+from study.record import layout, mlflow_index, reader
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 STUDY = "schedules-smoke"
@@ -33,12 +33,12 @@ def command(*arguments: object) -> list[str]:
 
 def index(record: Path) -> None:
     """The launch that would have left this record: two seeds of three arms, one trial of which failed."""
-    launch = reader.MlflowIndex(record, STUDY, miniature.QUESTION)
+    launch = mlflow_index.MlflowIndex(record, STUDY, miniature.QUESTION)
     parent = launch.start_launch("launch", miniature.QUESTION, TAGS, {"launch/git.diff": ""})
     for trial in reader.load_study(STUDY, record)["trials"]:
-        name, folder = f"{trial['arm']} seed={trial['seed']}", reader.trial_folder(record, trial["trial_key"])
+        name, folder = f"{trial['arm']} seed={trial['seed']}", layout.trial_folder(record, trial["trial_key"])
         tags = TAGS | {"arm": trial["arm"]}
-        if reader.state(folder) == "complete":
+        if layout.state(folder) == "complete":
             launch.index_trial(parent, name, folder, tags)
         else:
             run = launch.start_trial(parent, name, TrialConfig.from_dict(trial["config"]), tags)
@@ -140,7 +140,7 @@ def test_the_server_shows_every_trial_under_its_launch(served):
     assert {"grid_test.png", "grid_new_test.png", "result.json", "images"} <= listed["whole"]
     run_id = found["schedule=linear seed=0"]["info"]["run_id"]
     with urlopen(f"{address}/get-artifact?path=grid_test.png&run_uuid={run_id}", timeout=30) as response:
-        folder = reader.trial_folder(record, tags(found["schedule=linear seed=0"]["data"])["trial_key"])
+        folder = layout.trial_folder(record, tags(found["schedule=linear seed=0"]["data"])["trial_key"])
         assert response.read() == (folder / "grid_test.png").read_bytes()
 
 
@@ -149,7 +149,7 @@ def test_scores_are_bars_and_curves_are_lines_over_images(served):
     """A score has the step 0, so that no curve of the same list ends in it; a curve has its own name."""
     record, address, _ = served
     run = runs(address)["schedule=linear seed=0"]
-    lines = read_lines(reader.trial_folder(record, tags(run["data"])["trial_key"]) / "metrics.jsonl")
+    lines = read_lines(layout.trial_folder(record, tags(run["data"])["trial_key"]) / "metrics.jsonl")
 
     def history(name: str) -> list[tuple[int, float]]:
         query = {"run_id": run["info"]["run_id"], "metric_key": name}

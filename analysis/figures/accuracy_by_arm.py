@@ -15,8 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import intervals, style, tables
-from study import record as reader
+from analysis.plotting import style
+from analysis.stats import intervals
+from analysis.tables import comparison as tables
+from study.record import reader
 
 PLACE = "answer"
 STAR: dict[str, Any] = {

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import class_scores, style, tables
-from runners.scenes import COLOURS, LABELS, RADIUS
-from study import record as reader
+from analysis.plotting import style
+from analysis.tables import classes as class_scores
+from analysis.tables import comparison as tables
+from runners.tasks.iclevr.scenes import COLOURS, LABELS, RADIUS
+from study.record import reader
 
 COLUMNS = ["arm", "label", "asked", "hits", "recall", "n"]
 NOTHING = "no complete trial has recorded its classes yet"

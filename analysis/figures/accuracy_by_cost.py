@@ -16,9 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from analysis import intervals, style, tables
+from analysis.plotting import style
+from analysis.stats import intervals
+from analysis.tables import comparison as tables
 from runners.config import Call
-from study import record as reader
+from study.record import reader
 
 PLACE = "answer"
 METRIC = "accuracy/validation"

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import outcomes, style
-from runners.scenes import COLOURS, RADIUS
-from study import record as reader
+from analysis.plotting import style
+from analysis.tables import outcomes
+from runners.tasks.iclevr.scenes import COLOURS, RADIUS
+from study.record import reader
 
 COLUMNS = ["arm", "kind", "asked", "named", "share", "objects", "n"]
 NAMES = {"colour": list(COLOURS), "shape": list(RADIUS)}

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import pictures
-from runners.data import STRIP_CONDITION
+from analysis.plotting import images as pictures
+from runners.tasks.iclevr.data import STRIP_CONDITION
 
 PLACE = "pictures"
 

@@ -18,8 +18,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from analysis import intervals, style, tables
-from study import record as reader
+from analysis.plotting import style
+from analysis.stats import intervals
+from analysis.tables import comparison as tables
+from study.record import reader
 
 PLACE = "answer"
 COLUMNS = ["metric", "arm", "against", "n", "planned", "difference", "low", "high", "p Holm", "verdict", "margin"]

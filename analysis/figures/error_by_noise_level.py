@@ -17,9 +17,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import intervals, style, tables
 from analysis.figures import learning_curves
-from study import record as reader
+from analysis.plotting import style
+from analysis.stats import intervals
+from analysis.tables import comparison as tables
+from study.record import reader
 
 BIN = re.compile(r"x0_error/snr_(-?\d+(?:\.\d+)?)_(-?\d+(?:\.\d+)?)")
 COLUMNS = ["arm", "seed", "train_key", "bin low", "bin high", "error", "n", "mean", "low", "high"]

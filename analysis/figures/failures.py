@@ -15,8 +15,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import outcomes, style
-from study import record as reader
+from analysis.plotting import style
+from analysis.tables import outcomes
+from study.record import reader
 
 PLACE = "pictures"
 

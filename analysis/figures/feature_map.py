@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from analysis import style
-from runners.scenes import COLOURS, LABELS
-from study import record as reader
+from analysis.plotting import style
+from runners.tasks.iclevr.scenes import COLOURS, LABELS
+from study.record import reader
 
 COLUMNS = ["arm", "seed", "x", "y", "source", "colour", "images", "accuracy"]
 PERPLEXITY = 30  # van der Maaten & Hinton 2008: 5 to 50

@@ -14,8 +14,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import style, tables
 from analysis.figures import accuracy_by_guidance
+from analysis.plotting import style
+from analysis.tables import comparison as tables
 
 PLACE = "answer"
 VALIDATION = tables.SELECTION.removeprefix("accuracy/")

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import pictures, style
+from analysis.plotting import images as pictures
+from analysis.plotting import style
 
 PLACE = "pictures"
 

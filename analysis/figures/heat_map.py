@@ -19,8 +19,11 @@ from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis import intervals, style, tables
-from study import record as reader
+from analysis.plotting import style
+from analysis.stats import intervals
+from analysis.tables import comparison as tables
+from runners.ddpm.config import TrialConfig
+from study.record import reader
 
 PLACE = "answer"
 COLUMNS = ["list", "arm", "row", "column", "n", "planned", "mean", "low", "high", "chosen"]
@@ -63,7 +66,7 @@ def _design(study: Mapping[str, Any]) -> tuple[list[Any], list[Any], dict[tuple[
     """Values down, values across (numbers ascending, words as the study lists them), and cell -> its first arm."""
     cells: dict[tuple[Any, Any], str] = {}
     for trial in study["trials"]:
-        config = tables.DEFAULTS | trial["config"]
+        config = TrialConfig.defaults() | trial["config"]
         down, across = (config[name] for name in study["factors"])
         cells.setdefault((down, across), trial["arm"])
     sides = [list(dict.fromkeys(cell[side] for cell in cells)) for side in (0, 1)]

@@ -15,8 +15,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import factorial, search_table, style, tables
-from study import record as reader
+from analysis.plotting import style
+from analysis.tables import comparison as tables
+from analysis.tables import factors as factorial
+from analysis.tables import search as search_table
+from study.record import reader
 
 PLACE = "answer"
 COLUMNS = ["effect", "kind", "share", "p", "complete", "planned"]

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import pictures
+from analysis.plotting import images as pictures
 
 PLACE = "pictures"
 

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import intervals, style, tables
 from analysis.figures import differences
-from study import record as reader
+from analysis.plotting import style
+from analysis.stats import intervals
+from analysis.tables import comparison as tables
+from study.record import reader
 
 PLACE = "answer"
 COLUMNS = ["arm", "n", "planned", "mean", "low", "high", "difference", "difference low", "difference high", "verdict"]

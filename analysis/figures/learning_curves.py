@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from analysis import style
-from study import record as reader
+from analysis.plotting import style
+from study.record import reader
 
 ACCURACY = "accuracy/validation"
 COLUMNS = ["arm", "seed", "train_key", "images", "seconds", "loss", "lr", ACCURACY, "chance"]

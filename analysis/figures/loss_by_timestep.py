@@ -16,9 +16,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import intervals, style
 from analysis.figures import learning_curves
-from study import record as reader
+from analysis.plotting import style
+from analysis.stats import intervals
+from study.record import reader
 
 DECILES = 10
 LAST = 0.75  # of the training's images: reports from there on count

@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import pictures, style
-from runners.files import read_json
+from analysis.plotting import images as pictures
+from analysis.plotting import style
+from runners.process.files import read_json
 
 PLACE = "pictures"
 

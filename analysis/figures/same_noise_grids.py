@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import style
-from runners.files import read_json
-from study import record as reader
+from analysis.plotting import style
+from runners.process.files import read_json
+from study.record import reader
 
 PLACE = "pictures"
 LIST = "test"

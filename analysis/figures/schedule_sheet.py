@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import style
-from runners import schedules as known
+from analysis.plotting import style
 from runners.config import Call
-from runners.files import read_json
-from study import record as reader
+from runners.ddpm import schedules as known
+from runners.process.files import read_json
+from study.record import reader
 
 COLUMNS = ["arm", "schedule", "timesteps", "t", "u", "sqrt_alpha_bar", "log_snr", "noised"]
 

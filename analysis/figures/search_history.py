@@ -14,8 +14,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import intervals, style, tables
-from study import record as reader
+from analysis.plotting import style
+from analysis.stats import intervals
+from analysis.tables import comparison as tables
+from study.record import reader
 
 PLACE = "answer"
 COLUMNS = ["kind", "name", "state", "value", "best", "pruned_at_images", "n", "low", "high"]

@@ -18,8 +18,9 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis import style, tables
 from analysis.figures import search_slices
+from analysis.plotting import style
+from analysis.tables import comparison as tables
 
 DARK_IS_LARGE, DARK_IS_SMALL = matplotlib.colormaps["cividis_r"], matplotlib.colormaps["cividis"]
 MOST_AXES = 8

@@ -15,9 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from analysis import search_table, style
 from analysis.figures import search_history
-from study import record as reader
+from analysis.plotting import style
+from analysis.tables import search as search_table
+from study.record import reader
 
 COLUMNS = ["trial", "state", "value", "winner"]  # and one column a parameter
 SPAN = 4  # the largest value over the smallest from which a continuous parameter has a logarithmic axis

@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from runners.config import Call, nearest
-from runners.files import read_json
+from runners.process.files import read_json
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def build(model: str, image_size: int, labels: int, timesteps: int) -> nn.Module
     return network
 
 
-SIZES = Path(__file__).with_name("sizes.json")  # what `count` found for the studies' networks: study/sizes.py
+SIZES = Path(__file__).with_name("sizes.json")  # what `count` found for the studies' networks: study/design/sizes.py
 
 
 @functools.cache

@@ -186,10 +186,11 @@ class LocalExecutor:
             "HF_HUB_OFFLINE": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "DO_NOT_TRACK": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
         }
         with self._log(slot).open("w", encoding="utf-8") as log:
             worker = subprocess.Popen(
-                [sys.executable, str(ROOT / "runners" / "worker.py")],
+                [sys.executable, "-m", "runners.process.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -10,8 +10,9 @@ about 33 minutes on 2 cores by the dry run.
 
 import itertools
 
-from runners.config import Scalar, TrialConfig
-from study.spec import StudySpec, arm_name
+from runners.config import Scalar
+from runners.ddpm.config import TrialConfig
+from study.design.spec import StudySpec, arm_name
 from study.studies.guidance import SCALES
 
 PROBABILITIES = (0.0, 0.05, 0.1, 0.2, 0.5)

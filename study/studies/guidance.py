@@ -7,7 +7,7 @@ one training a seed.
 5 minutes on 2 cores (3 trainings of 16x16 pictures): validation accuracy .09, .34, .42, .47, .49 and .46.
 """
 
-from study.spec import StudySpec
+from study.design.spec import StudySpec
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
 

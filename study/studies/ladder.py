@@ -8,10 +8,11 @@ a step is worth what it adds to those above it, no more.
 About 33 minutes on 2 cores by the dry run.
 """
 
-from runners.config import Scalar, TrialConfig
-from study import reports
-from study.scales import find
-from study.spec import StudySpec
+from runners.config import Scalar
+from runners.ddpm.config import TrialConfig
+from study.design import replications as reports
+from study.design.scales import find
+from study.design.spec import StudySpec
 from study.studies import report_r2
 
 

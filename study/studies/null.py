@@ -7,7 +7,7 @@ chance, so the verdict should be "not separated" or "no difference larger than";
 which is what 95 % means. About 7 minutes on 2 cores (6 trainings).
 """
 
-from study.spec import StudySpec
+from study.design.spec import StudySpec
 
 STUDY = StudySpec(
     question="Does the machinery find a difference where there is none?",

@@ -6,7 +6,7 @@ Losses of different targets and weightings are not on one scale: only scores are
 About 20 minutes on 2 cores (18 trainings): validation accuracy eps .35, v .32, x0 .40; with min-SNR .45, .49 and .51.
 """
 
-from study.spec import StudySpec
+from study.design.spec import StudySpec
 
 STUDY = StudySpec(
     question="What should the network predict, and does min-SNR weighting help?",

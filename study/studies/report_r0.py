@@ -6,8 +6,8 @@ Three levels, 64 features, linear betas counted over T + 1 points, 150 epochs at
 reports .643 on new_test. Expected on one H200: see --dry-run.
 """
 
-from study import reports
-from study.spec import StudySpec
+from study.design import replications as reports
+from study.design.spec import StudySpec
 
 SETTINGS = {"R0": reports.Setting("context_unet", 150, 64, 1e-4, 400, "linear_from_zero")}
 

@@ -7,8 +7,8 @@ about .76, .775 and .69 and asks whether T = 2000 is worse because each t is tra
 --dry-run.
 """
 
-from study import reports
-from study.spec import StudySpec
+from study.design import replications as reports
+from study.design.spec import StudySpec
 
 SETTINGS = {
     f"R1 T={T}": reports.Setting("unet", 50, 32, 1e-4, T, "squaredcos_cap_v2", encoder="mlp") for T in (500, 1000, 2000)

@@ -6,8 +6,8 @@ UNet2DModel, squaredcos_cap_v2, T = 1000, AdamW at 1e-5 and batch 20, the checkp
 learning rate that is a training of 28 epochs. It reports .686 and .722. Expected on one H200: see --dry-run.
 """
 
-from study import reports
-from study.spec import StudySpec
+from study.design import replications as reports
+from study.design.spec import StudySpec
 
 SETTINGS = {"R2": reports.Setting("unet", 28, 20, 1e-5, 1000, "squaredcos_cap_v2", weight_decay=0.01)}
 

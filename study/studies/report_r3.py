@@ -7,9 +7,10 @@ features, T = 400, condition dropped with p = .1 for whole samples), guidance (1
 s = 1 + w, and DDIM with eta 0 to 1 from the same noise. One training a seed. Expected on one H200: see --dry-run.
 """
 
-from runners.config import Scalar, TrialConfig
-from study import reports
-from study.spec import StudySpec
+from runners.config import Scalar
+from runners.ddpm.config import TrialConfig
+from study.design import replications as reports
+from study.design.spec import StudySpec
 from study.studies.samplers import ETAS, ddim
 
 SETTING = reports.Setting(

@@ -7,8 +7,8 @@ It reports about .6, .7 and .88 for the schedules, .8472 and .9048 for its best,
 s = 1, 1.5 and 2. Three trainings a seed. Expected on one H200: see --dry-run.
 """
 
-from study import reports
-from study.spec import StudySpec
+from study.design import replications as reports
+from study.design.spec import StudySpec
 
 SCHEDULES = ("linear", "cosine", "squaredcos_cap_v2")
 SETTINGS = {

@@ -7,8 +7,8 @@ compared within its report, and the reports through R1 at T = 1000. 8 trainings 
 --dry-run.
 """
 
-from study import reports
-from study.spec import StudySpec
+from study.design import replications as reports
+from study.design.spec import StudySpec
 from study.studies import report_r0, report_r1, report_r2, report_r4
 
 PARTS = (report_r0, report_r1, report_r2, report_r4)

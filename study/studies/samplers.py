@@ -8,8 +8,9 @@ ten core-minutes a trial at 16x16.
 About 33 minutes on 2 cores by the dry run.
 """
 
-from runners.config import Scalar, TrialConfig
-from study.spec import StudySpec
+from runners.config import Scalar
+from runners.ddpm.config import TrialConfig
+from study.design.spec import StudySpec
 
 STEPS = {
     "smoke": (2,),

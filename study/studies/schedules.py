@@ -7,7 +7,7 @@ cores (9 trainings of 16x16 pictures): validation accuracy .45, .67 and .59, cha
 points, so its terminal SNR depends on T; the schedule sheet shows what it is.
 """
 
-from study.spec import StudySpec
+from study.design.spec import StudySpec
 
 STUDY = StudySpec(
     question="Which beta schedule gives the best conditional accuracy at equal compute?",

@@ -8,9 +8,9 @@ baseline are then trained on fresh seeds, and both numbers are printed. --trials
 About 45 minutes on 2 cores by the dry run.
 """
 
-from runners.config import TrialConfig
-from study.space import Choice, Dimension, Range
-from study.spec import StudySpec
+from runners.ddpm.config import TrialConfig
+from study.design.space import Choice, Dimension, Range
+from study.design.spec import StudySpec
 from study.studies import architectures
 
 

@@ -9,7 +9,7 @@ About 15 minutes on 2 cores (15 trainings): validation accuracy .49 at T = 1000;
 500 and 2000, .50 and .50 matched.
 """
 
-from study.spec import StudySpec
+from study.design.spec import StudySpec
 
 FIXED, MATCHED = "linear", "linear_resampled"
 

@@ -30,11 +30,15 @@ from test_evaluator import CreatesFile
 from test_train import TINY, images_and_labels
 from torch import nn
 
-from runners import checkpoints, data, evaluator, files, memory, pulse, sample, trainings, trial, worker
-from runners.config import TrialConfig
-from runners.data import SceneData
-from runners.evaluator import ResNet18
-from runners.train import Training, TrainProgress, train
+from runners.ddpm import checkpoints, sample, trainings, trial
+from runners.ddpm.config import TrialConfig
+from runners.ddpm.train import Training, TrainProgress, train
+from runners.evaluation import surrogate as evaluator
+from runners.evaluation.surrogate import ResNet18
+from runners.process import files, memory, worker
+from runners.process import heartbeat as pulse
+from runners.tasks.iclevr import data
+from runners.tasks.iclevr.data import SceneData
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CPU = torch.device("cpu")
@@ -408,9 +412,9 @@ def test_an_evaluators_training_counts_as_life(record):
 
 
 def test_who_waits_for_a_lock_lives_and_can_be_stopped(tmp_path, monkeypatch):
-    from runners.locks import lock
+    from runners.process.locks import lock
 
-    monkeypatch.setattr("runners.locks.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("runners.process.locks.LOOK_SECONDS", 0.0)
     raise_after(monkeypatch, 5, pulse.Stopped)
     with lock(tmp_path / "lock"), pytest.raises(pulse.Stopped), lock(tmp_path / "lock", wait=True):
         pass
@@ -533,7 +537,7 @@ def test_it_says_so_and_a_resumed_training_keeps_the_parts(tmp_path, monkeypatch
     list(turn(folder, MEMORY, Small()))  # with more memory: still in parts, and so to the bit the same
     list(turn(tmp_path / "whole", MEMORY, Cramped(3, LACKS["GPU"])))
     assert outcome(folder) == outcome(tmp_path / "whole")
-    from runners import treatment
+    from runners.ddpm import manipulation_check as treatment
 
     assert "in parts of 2" in treatment.warnings(MEMORY, trainings.facts(folder)["treatment"])[-1]
 
@@ -940,7 +944,11 @@ def test_a_worker_that_is_terminated_saves_its_training_and_says_so(record):
     endless = TRIAL.replace(total_images=10**7, batch_size=8)
     job = {"kind": "trial", "number": 1, "config": endless.to_dict(), "place": dataclasses.asdict(place(record))}
     process = subprocess.Popen(
-        [sys.executable, "runners/worker.py"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "runners.process.worker"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None

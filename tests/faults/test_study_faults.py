@@ -25,10 +25,11 @@ from pathlib import Path
 import pytest
 from launch import ROOT, UNDRAWN
 
-from runners.locks import lock
-from study import doctor, search
-from study import record as reader
+from runners.process.locks import lock
+from study.cli import doctor
 from study.executors.local import LocalExecutor, Slot
+from study.record import layout, mlflow_index, reader
+from study.record import optuna_store as search
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("FAULT_KILLS", "0"))
@@ -98,7 +99,7 @@ class Launch:
             children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         except OSError:
             return []
-        return [int(pid) for pid in children if b"worker.py" in _command_line(int(pid))]
+        return [int(pid) for pid in children if b"process.worker" in _command_line(int(pid))]
 
     def wait_for(self, happened: Callable[[], object]) -> None:
         """Until something has happened, or the launch has ended."""
@@ -124,19 +125,19 @@ def _command_line(pid: int) -> bytes:
 
 def assert_no_orphans(pids: set[int]) -> None:
     deadline = time.monotonic() + 30
-    while left := [pid for pid in pids if b"worker.py" in _command_line(pid)]:
+    while left := [pid for pid in pids if b"process.worker" in _command_line(pid)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
 
 
 def complete(record: Path) -> int:
-    return sum(reader.KEY.fullmatch(path.name) is not None for path in (record / "trials").glob("*"))
+    return sum(layout.KEY.fullmatch(path.name) is not None for path in (record / "trials").glob("*"))
 
 
 def assert_whole(record: Path, trials: int) -> None:
     """Every trial once, and both databases agree with the folders."""
     assert doctor.main(["--record", str(record)]) == 0
-    runs = reader.MlflowIndex(record, STUDY, "?").finished()
+    runs = mlflow_index.MlflowIndex(record, STUDY, "?").finished()
     assert [len(ids) for ids in runs.values()] == [1] * trials
     keys = [key for state, key, _ in search.rows(record, STUDY) if state == "complete"]
     assert len(keys) == len(set(keys)) == trials
@@ -186,7 +187,7 @@ def test_a_study_talks_to_nobody(undisturbed):
     rows = [line.split("\t") for line in undisturbed[1].read_text().splitlines()]
     processes = " ".join(row[1] for row in rows if row[0] == "process")
     assert "study/run.py" in processes
-    assert "runners/worker.py" in processes
+    assert "runners.process.worker" in processes
     abroad = [row for row in rows if row[0] != "process" and not re.match(r"\(?'?(127\.|::1|localhost|/)", row[1])]
     assert abroad == []
 
@@ -243,7 +244,7 @@ def test_a_worker_that_is_killed_is_a_hole_without_retries(undisturbed, tmp_path
     assert launch.end() == 1, launch.text
     assert "crashed: the worker was ended by SIGKILL" in launch.text
     assert "1 of 3 trials are not complete" in launch.text
-    index = reader.MlflowIndex(record, STUDY, "?")
+    index = mlflow_index.MlflowIndex(record, STUDY, "?")
     (failed,) = (run for run in index._runs("attributes.status = 'FAILED'") if run.data.tags["kind"] == "trial")
     assert failed.data.tags["status"] == "crashed"
     assert "traceback.txt" in {item.path for item in index.client.list_artifacts(failed.info.run_id)}
@@ -310,7 +311,7 @@ def test_two_studies_of_one_record_run_at_once(undisturbed, tmp_path):
 def test_mlflow_may_be_locked_while_trials_run(undisturbed, tmp_path):
     """Another program holds the database: the trial is trained and scored, the index catches up."""
     record = all_but_one(undisturbed, tmp_path / "record", "mlflow.db")
-    reader.relocate(record)
+    mlflow_index.relocate(record)
     with sqlite3.connect(record / "mlflow.db", isolation_level=None) as connection:
         connection.execute("DELETE FROM tags WHERE key = 'kind'")  # what is known of the trials
         connection.execute("BEGIN EXCLUSIVE")

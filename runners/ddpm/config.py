@@ -1,0 +1,42 @@
+"""`TrialConfig`: everything that may change the result of a conditional diffusion trial, as one row of scalars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runners.config import StagedConfig, sample_field, train_field
+
+
+@dataclass(frozen=True)
+class TrialConfig(StagedConfig):
+    """One trial: an arm at one training seed. Durations are in images, so they survive a change of batch size."""
+
+    data: str = train_field("rendered", "rendered(...) or folder(digest=...): the content, not the path")
+    image_size: int = train_field(64, "pixels a side")
+    model: str = train_field("unet", "architecture, a file of runners/models")
+    timesteps: int = train_field(1000, "T, diffusion steps of the training")
+    schedule: str = train_field("linear", "beta schedule, a function of runners/ddpm/schedules.py")
+    prediction: str = train_field("eps", "what the network predicts: eps, v or x0")
+    weighting: str = train_field("uniform", "loss weight per timestep: uniform or min_snr(gamma=...)")
+    drop_probability: float = train_field(0.1, "probability, per sample, that the condition is dropped")
+    total_images: int = train_field(1_800_000, "training images drawn")
+    batch_size: int = train_field(128, "images a step")
+    lr: float = train_field(1e-4, "peak learning rate of AdamW")
+    lr_schedule: str = train_field("cosine", "after the warm-up: cosine (to 0) or constant")
+    warmup_images: int = train_field(38_400, "images of linear learning-rate warm-up")
+    weight_decay: float = train_field(0.01, "AdamW's decoupled weight decay")
+    adam_beta2: float = train_field(0.999, "AdamW's second-moment decay (beta1 is .9)")
+    clip_norm: float = train_field(1.0, "gradient norm limit")
+    ema_halflife_images: int = train_field(88_000, "half-life of the weight average; its start is ramped")
+    flips: bool = train_field(False, "mirror half of the images (conditions know no left and right)")
+    precision: str = train_field("fp32", "fp32, bf16 (autocast) or bf16_copy (a bf16 copy of fp32 weights computes)")
+    seed: int = train_field(0, "training seed: initial weights, order, noise, timesteps, drops")
+    weights: str = sample_field("ema", "weights that are scored: ema or raw, always of the last step")
+    sampler: str = sample_field("ddpm", "ddpm, ddpm(steps=N) or ddim(steps=N, eta=E)")
+    guidance_scale: float = sample_field(1.0, "s of eps_u + s (eps_c - eps_u); 1 is unguided")
+    sampling_seeds: int = sample_field(1, "K, passes over each list with fresh noise")
+    evaluator: str = sample_field("stand_in", "stand_in(...) or checkpoint(sha256=...)")
+
+    @property
+    def step_key(self) -> str:
+        return f"{self.model} {self.image_size} {self.batch_size} {self.precision}"

@@ -1,0 +1,160 @@
+"""How the steps of a training are executed: memory format, CUDA graph, torch.compile. The numbers are those of a plain
+execution up to rounding; which one is fastest depends on network, batch and device, so a pilot measures it.
+
+Shapes: N images, H W pixels, K labels.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from runners.ddpm import graphs
+from runners.ddpm.config import TrialConfig
+from runners.ddpm.train import Execution, Training, train
+from runners.process import heartbeat as pulse
+from runners.process import memory
+from runners.tasks.iclevr.data import LABELS
+
+HELD_BATCHES = 4  # of the noise that a pilot trains on
+WARM, STEPS = graphs.WARM + 2, 12  # of a pilot: not timed, timed
+WORTH_A_PILOT = 1000  # steps of a training
+COMPILE_SECONDS = 120.0  # that a cold compilation of a large network takes
+COMPILE_GAIN = 0.25  # of the time of a step that it is expected to save
+ENDLESS = 10**12  # images
+ARCHITECTURES = 64  # that one process may compile; the default of 8 would silently go back to plain ones
+PLAIN = Execution()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An execution, what it took to compile it, and what the pilot saw: images a second of each that it tried."""
+
+    execution: Execution = PLAIN
+    compile_seconds: float = 0.0
+    rates: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    def __str__(self) -> str:
+        seen = ", ".join(f"{name} {rate:,.0f}" for name, rate in self.rates.items())
+        took = f"; torch.compile took {self.compile_seconds:.0f} s" if self.compile_seconds else ""
+        return f"steps are executed {self.execution} (pilot, images/s: {seen}{took}{self.note})"
+
+
+def use(device: torch.device) -> None:
+    """Make a GPU this process's own: what asks for no device in particular, a recording's stream too, is on it."""
+    if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        torch.cuda.set_device(device)
+
+
+def noise_images(config: TrialConfig) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Some batches of noise with labels, images_NHWC and labels_NK: what an image shows costs nothing."""
+    rng = np.random.default_rng(0)
+    shape = (HELD_BATCHES * config.batch_size, config.image_size, config.image_size, 3)
+    images_NHWC = rng.integers(0, 256, shape, dtype=np.uint8)
+    return images_NHWC, np.eye(len(LABELS), dtype=bool)[rng.integers(0, len(LABELS), len(images_NHWC))]
+
+
+class Pilot:
+    """Trains a copy of `model` on noise, one execution after the other."""
+
+    def __init__(self, config: TrialConfig, model: nn.Module, device: torch.device) -> None:
+        self.config, self.model, self.device = config.replace(total_images=ENDLESS), model, device
+        self.rates: dict[str, float] = {}
+
+    def rate(self, execution: Execution) -> tuple[float, float]:
+        """Images a second, and the seconds of the first step; 0 images where memory ran out or nothing was recorded."""
+        try:
+            found = self._measure(execution)
+        except (RuntimeError, MemoryError) as error:
+            if not memory.ran_out(error):
+                raise
+            found = (0.0, 0.0)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.rates[str(execution)] = found[0]
+        return found
+
+    def _measure(self, execution: Execution) -> tuple[float, float]:
+        training = Training(self.config, copy.deepcopy(self.model), self.device, execution)
+        steps = train(training, *noise_images(self.config), report_images=ENDLESS)
+        start = self._now()
+        next(steps)
+        first = self._now() - start
+        for _ in range(WARM - 1):
+            next(steps)
+        pulse.beat()
+        start = self._now()
+        for _ in range(STEPS):
+            next(steps)
+        seconds = self._now() - start
+        if isinstance(training.whole, graphs.Replayed) and training.whole.graph is None:
+            return 0.0, first  # it was not recorded, so this is not its rate
+        return STEPS * self.config.batch_size / seconds, first
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+_chosen: dict[tuple[str, str, str], Choice] = {}
+
+
+def choose(
+    config: TrialConfig,
+    model: nn.Module,
+    device: torch.device,
+    compile: str = "auto",
+    images_ahead: int = 0,
+) -> Choice:
+    """The fastest execution of this network, batch and precision on this device, measured once a process.
+
+    On a CPU, and for short trainings, it is the plain one without a pilot. With `compile` "auto" torch.compile is tried
+    where the `images_ahead` of this process take so long that it can repay itself, with "on" always and kept, with
+    "off" never. What it compiled serves every later training of the process; torch keeps it on disk for others.
+    """
+    images = max(images_ahead, config.total_images)
+    long = config.total_images >= WORTH_A_PILOT * config.batch_size
+    if compile != "on" and (device.type == "cpu" or not long):
+        return Choice()
+    key = (str(device), compile, config.step_key)
+    if key not in _chosen:
+        chosen = _chosen[key] = _pilot(Pilot(config, model, device), compile, images)
+        return chosen
+    return Choice(_chosen[key].execution)
+
+
+def _pilot(pilot: Pilot, compile: str, images: int) -> Choice:
+    """The plain execution; on a GPU with channels last, then as a graph, each kept where it won; then compiled."""
+    best, top = PLAIN, pilot.rate(PLAIN)[0]
+    cuda = pilot.device.type == "cuda"
+    for change in ("channels_last", "graphed") if cuda else ():
+        tried = dataclasses.replace(best, **{change: True})
+        if (rate := pilot.rate(tried)[0]) > top:
+            best, top = tried, rate
+    saved = COMPILE_GAIN * images / max(top, 1e-9)
+    if compile == "off" or (compile == "auto" and saved < COMPILE_SECONDS):
+        return Choice(best, rates=pilot.rates)
+    import torch._dynamo  # takes seconds: only where something is compiled
+
+    torch._dynamo.config.recompile_limit = ARCHITECTURES
+    # Compiled kernels prefer channels last, whatever the others did.
+    compiled = Execution(channels_last=cuda, compiled=True, graphed=best.graphed)
+    start = time.perf_counter()
+    try:
+        rate, first = pilot.rate(compiled)
+    except Exception as error:  # of any kind: of the compiler, of what it calls, of a machine that has none
+        reason = str(error).strip().split("\n")[0][:200]
+        return Choice(best, time.perf_counter() - start, pilot.rates, f": it failed: {reason}")
+    if rate > (0 if compile == "on" else top):
+        best = compiled
+    return Choice(best, first, pilot.rates)

@@ -1,0 +1,82 @@
+"""Whether a trial did what its config says, read back from what ran; and what a reader must be warned of.
+
+A factor that does not reach the model makes a study of nothing: every trial proves its treatment before it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runners import models
+from runners.ddpm import sample, schedules
+from runners.ddpm.config import TrialConfig
+from runners.tasks.iclevr.data import LABELS
+
+TERMINAL = 0.05  # sqrt(alpha_bar_T) above which samples start visibly off the noise they were trained on
+DEVIATIONS = 5.0  # standard errors that the observed drop rate may lie off: one false alarm in two million
+
+
+class TreatmentError(Exception):
+    """A setting did not reach the training or the sampling: a defect of the program, not of the input."""
+
+
+def network_evaluations(config: TrialConfig) -> int:
+    """Forward passes that one image takes; a guided step takes two (Ho & Salimans 2022, algorithm 2)."""
+    steps = sample.sampler_steps(config.sampler, schedules.alpha_bars(config.schedule, config.timesteps))
+    return len(steps.t) * (1 if config.guidance_scale in (0.0, 1.0) else 2)
+
+
+def verify(config: TrialConfig, treatment: Mapping[str, Any], evaluations: float) -> None:
+    """Compare the config with a training's `treatment` and with the forward passes counted per image.
+
+    Raises TreatmentError that names the factor.
+    """
+    size = models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
+    wanted = {
+        "timesteps": config.timesteps,
+        "beta_digest": schedules.digest(schedules.betas(config.schedule, config.timesteps)),
+        "parameters": size.parameters,
+    }
+    for name, value in wanted.items():
+        if treatment[name] != value:
+            raise TreatmentError(f"{name} of the training is {treatment[name]}, but the config asks for {value}.")
+    p, n = config.drop_probability, treatment["counted_samples"]
+    if abs(treatment["drop_rate"] - p) > DEVIATIONS * (p * (1 - p) / n) ** 0.5:
+        raise TreatmentError(f"Of {n} samples {treatment['drop_rate']:.3f} were unconditional, not {p}.")
+    if evaluations != network_evaluations(config):
+        raise TreatmentError(
+            f"An image took {evaluations} forward passes, but {config.sampler} at guidance_scale="
+            f"{config.guidance_scale} takes {network_evaluations(config)}."
+        )
+
+
+def warnings(config: TrialConfig, treatment: Mapping[str, Any] | None = None) -> list[str]:
+    """Sentences on what limits a trial's meaning; with its `treatment` also what only the training knows."""
+    found = []
+    if config.guidance_scale != 1 and config.drop_probability == 0:
+        found.append(
+            "Guidance at drop_probability=0: the training saw no condition dropped, so there is no unconditional "
+            "branch to guide from; write guidance_scale=1.0 or a drop_probability above 0."
+        )
+    alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
+    terminal = float(alpha_bar_T[-1] ** 0.5)
+    if terminal > TERMINAL:
+        found.append(
+            f"The schedule ends at sqrt(alpha_bar_T) = {terminal:.3f} > {TERMINAL}: sampling starts from pure noise, "
+            "which the training never saw, so schedule, T and terminal SNR are confounded."
+        )
+    if treatment is not None:
+        visited = set(sample.sampler_steps(config.sampler, alpha_bar_T).t.tolist())
+        unseen = len(visited & set(treatment["never_drawn"]))
+        if unseen:
+            found.append(
+                f"The sampler visits timesteps that the training never drew ({unseen} of {len(visited)}): train on "
+                "more images, or sample with fewer steps."
+            )
+        if part := treatment.get("micro_batch"):
+            found.append(
+                f"Memory ran out: a batch of {config.batch_size} went through the network in parts of {part}, which "
+                "gives the same gradients up to rounding, except where batch norm saw the parts alone."
+            )
+    return found

@@ -1,0 +1,342 @@
+"""One training in its folder: continued from its checkpoint, watched by a learning curve, kept for every trial
+that shares its `train_key`.
+
+    <trainings>/<train_key>/  config.json curve.jsonl ema.safetensors raw.safetensors done.json
+                              state.pt state.previous.pt waiting-*.npy (until then: what it goes on from)
+                              starts.jsonl (a line each time a process began or went on with it)
+
+done.json holds the digests of both weight files: what is read is what was written, or it is trained again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from runners.config import Call
+from runners.ddpm import checkpoints, execution, precision, sample
+from runners.ddpm.config import TrialConfig
+from runners.ddpm.train import Training, TrainProgress, train
+from runners.evaluation import surrogate as evaluator
+from runners.process import heartbeat as pulse
+from runners.process.files import append_lines, read_json, read_lines, sha256, write_aside, write_json, write_lines
+from runners.process.locks import Held, lock
+from runners.tasks.iclevr.data import SceneData, multi_hot, save_array
+
+CURVE_STEPS = 10  # DDIM-10 ranks trainings like the full sampler at a hundredth of its cost
+CURVE_GUIDANCE = 2.0
+CHECKPOINT_SECONDS = 120.0  # between two checkpoints that take CHECKPOINT_COST or less to write, 2 % of the time;
+CHECKPOINT_COST = 2.4  # one that takes longer is written as much less often
+CURVE = "curve.jsonl"
+SCORE = "accuracy/validation"
+WAITING = "waiting-"  # waiting-<images>-<seconds>.npy: pictures of a curve point without a score
+STARTS = "starts.jsonl"
+WEIGHTS = ("ema", "raw")
+Judge = Callable[[], evaluator.ResNet18 | None]
+
+
+def finished(folder: Path) -> bool:
+    """Whether the training is there with its weights (`--keep-checkpoints none` leaves the rest of the folder)."""
+    return (folder / "done.json").is_file() and all((folder / f"{which}.safetensors").is_file() for which in WEIGHTS)
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with a finished training's files, in words; "" when each is what was written."""
+    try:
+        config, facts = TrialConfig.from_dict(read_json(folder / "config.json")), read_json(folder / "done.json")
+        if config.train_key != folder.name:
+            return f"config.json belongs to the training {config.train_key}"
+        for which in WEIGHTS:
+            if sha256(folder / f"{which}.safetensors") != facts["sha256"][which]:
+                return f"{which}.safetensors is not the file that was written"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """done.json: seconds, rate, the digests of the weights and the treatment."""
+    found: dict[str, Any] = read_json(folder / "done.json")
+    return found
+
+
+def load_weights(folder: Path, which: str, device: str) -> dict[str, torch.Tensor]:
+    """The averaged ("ema") or the last ("raw") weights.
+
+    Raises ValueError when the file is not the one that the training wrote.
+    """
+    path = folder / f"{which}.safetensors"
+    if sha256(path) != facts(folder)["sha256"][which]:
+        raise ValueError(f"{path} is not the file that the training wrote: delete {folder} and run the command again.")
+    return load_file(path, device=device)
+
+
+def same_weights(folder: Path) -> str:
+    """The key of another training with the very same weights, "" if there is none.
+
+    Settings that differ must train differently; equal weights say that a factor did not reach the training.
+    """
+    own = facts(folder)["sha256"]["raw"]
+    for other in sorted(folder.parent.glob("*/done.json")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # of one that is damaged: its own affair
+            if other.parent != folder and facts(other.parent)["sha256"]["raw"] == own:
+                return other.parent.name
+    return ""
+
+
+def run(
+    config: TrialConfig,
+    folder: Path,
+    model: nn.Module,
+    device: torch.device,
+    scenes: SceneData,
+    judge: Judge,
+    curve_points: int,
+    choose: Callable[[], execution.Choice] = execution.Choice,
+) -> Iterator[list[dict[str, float]] | str]:
+    """Train `model` to the end, from the checkpoint if there is one; yields new lines of the learning curve, and
+    sentences about what is unusual.
+
+    A finished training yields its whole curve at once. Another process that is at the same training is waited for.
+    A finished training whose files are not what was written is put aside and done again.
+    Closed before its end, or stopped (`pulse.Stopped`), it writes a checkpoint first.
+    `choose()` says how the steps are executed; it is asked when there is something to train.
+    `judge()` is the evaluator, or None while it is being trained: a point of the learning curve waits, as a file, until
+    there is one. After the last line `score_waiting` may have points left.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with lock(folder / "lock"):
+            pass
+    except Held as held:
+        yield f"the training {folder.name} is held {held}: waiting for it"
+    with lock(folder / "lock", wait=True):
+        for path in folder.glob("*.partial"):  # a process was killed while it wrote them
+            path.unlink()
+        if finished(folder):
+            broken = damage(folder)
+            if not broken:
+                checkpoints.discard(folder)
+                yield read_lines(folder / CURVE)
+                return
+            yield f"the training {folder.name} is damaged ({broken}): put aside as damaged-* and trained again"
+            _put_aside(folder)
+        chosen = choose()
+        if chosen.rates:
+            yield str(chosen)
+        training = Training(config, model, device, chosen.execution)
+        yield from _Run(config, folder, training, scenes, judge, curve_points, chosen.compile_seconds).events()
+
+
+class _Run:
+    """One process's turn at an unfinished training."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        folder: Path,
+        training: Training,
+        scenes: SceneData,
+        judge: Judge,
+        curve_points: int,
+        compile_seconds: float,
+    ) -> None:
+        self.compile_seconds = compile_seconds
+        self.config, self.folder, self.training, self.scenes, self.judge = config, folder, training, scenes, judge
+        self.marks = [config.total_images * (point + 1) // curve_points for point in range(curve_points)]
+        self.report_images = max(config.batch_size, config.total_images // (20 * curve_points))
+        self.drawn = 0  # images up to which the points of the learning curve are drawn
+        self.saved, self.pause = time.perf_counter(), CHECKPOINT_SECONDS
+
+    def events(self) -> Iterator[list[dict[str, float]] | str]:
+        if note := self._resume():
+            yield note
+        training, scenes = self.training, self.scenes
+        start = {"pid": os.getpid(), "at": time.time(), "images": training.images}
+        how = {"execution": str(training.execution), "seconds/compile": self.compile_seconds}
+        append_lines(self.folder / STARTS, [start | how])
+        if lines := read_lines(self.folder / CURVE):
+            yield lines
+        training_set = scenes.images_NHWC[scenes.train_indices], scenes.labels_NK[scenes.train_indices]
+        diverged, micro_batch = False, training.micro_batch
+        try:
+            yield from self._point()  # one that the process before was stopped at
+            if lines := _score(self.folder, scenes, self.judge, training.device):
+                yield lines
+            for progress in train(training, *training_set, self.report_images):
+                if training.micro_batch != micro_batch:
+                    micro_batch = training.micro_batch
+                    yield f"out of memory: a batch goes through the network in parts of {micro_batch}"
+                if progress is not None:
+                    diverged = progress.diverged
+                    line = _line(progress)
+                    append_lines(self.folder / CURVE, [line])
+                    yield [line]
+                    if not diverged:
+                        yield from self._point()
+                if time.perf_counter() - self.saved > self.pause and not diverged:
+                    self._save()
+                pulse.beat()
+        except (GeneratorExit, pulse.Stopped):
+            if not diverged:
+                self._save()
+            raise
+        _finish(training, self.folder)
+        for network in (training.model, training.network):
+            network.zero_grad(set_to_none=True)  # gradients would keep the memory of the training's graph
+
+    def _point(self) -> Iterator[list[dict[str, float]]]:
+        """Draw the point of the learning curve that is due here, if one is, and score what can be scored."""
+        training, folder = self.training, self.folder
+        if any(self.drawn < mark <= training.images for mark in self.marks) and training.steps_since == 0:
+            images_NHWC = _validation_images(training, self.scenes)
+            waiting = folder / f"{WAITING}{training.images}-{training.seconds:.3f}.npy"
+            write_aside(waiting, partial(save_array, images_NHWC))
+            self.drawn = training.images
+            yield _score(folder, self.scenes, self.judge, training.device)
+
+    def _save(self) -> None:
+        """The curve is a part of the checkpoint, so that both are of one moment."""
+        start = time.perf_counter()
+        state = {
+            "train_key": self.config.train_key,
+            "training": self.training.state_dict(),
+            "drawn": self.drawn,
+            "lines": read_lines(self.folder / CURVE),
+        }
+        checkpoints.save(self.folder, state)
+        self.saved = time.perf_counter()
+        self.pause = CHECKPOINT_SECONDS * max(1.0, (self.saved - start) / CHECKPOINT_COST)
+
+    def _resume(self) -> str:
+        """Load the newest whole checkpoint and make the folder agree with it; what was wrong with newer ones."""
+        state, complaint = checkpoints.load(self.folder, self.training.device)
+        if state is not None and not self._fits(state):
+            state, complaint = None, "state.pt: it was written for another setting or by another version"
+            checkpoints.discard(self.folder)
+        lines: list[dict[str, float]] = []
+        if state is not None:
+            self.training.load_state_dict(state["training"])
+            self.drawn, lines = state["drawn"], state["lines"]
+        images = self.training.images
+        # What was reported after the checkpoint is trained, and reported, again; a point that was drawn before it may
+        # have got its score after it.
+        known = {line["images"] for line in lines if SCORE in line}
+        scored = (line for line in read_lines(self.folder / CURVE) if SCORE in line and line["images"] <= images)
+        write_lines(self.folder / CURVE, [*lines, *(line for line in scored if line["images"] not in known)])
+        for path in self.folder.glob(f"{WAITING}*.npy"):
+            if int(path.stem.removeprefix(WAITING).split("-")[0]) > images:
+                path.unlink()
+        goes_on = f"goes on from the one at {images:,} images" if state is not None else "begins again"
+        return complaint and f"a checkpoint of {self.folder.name} is damaged ({complaint}): the training {goes_on}"
+
+    def _fits(self, state: dict[str, Any]) -> bool:
+        wanted = self.training.state_dict().keys()
+        return state.get("train_key") == self.config.train_key and state.get("training", {}).keys() == wanted
+
+
+def _put_aside(folder: Path) -> None:
+    """Rename what a damaged training left, so that nobody reads it and nothing is lost."""
+    for name in ("done.json", *(f"{which}.safetensors" for which in WEIGHTS)):
+        if (folder / name).exists():
+            (folder / name).replace(folder / f"damaged-{name}")
+
+
+def _finish(training: Training, folder: Path) -> None:
+    starts = read_lines(folder / STARTS)  # of older versions they do not say how
+    begun = max((number for number, start in enumerate(starts) if start["images"] == 0), default=0)
+    starts = starts[begun:]  # before it is what a damaged file or checkpoint took with it
+    # No metadata in these files: equal weights must have equal digests, whatever the settings.
+    for which in WEIGHTS:
+        weights = training.weights(which)
+        if not all(bool(value.isfinite().all()) for value in weights.values()):
+            raise FloatingPointError(f"the {which} weights are not finite after {training.images:,} images: lower lr.")
+        write_aside(folder / f"{which}.safetensors", partial(save_file, weights))
+    facts = {
+        "seconds/train": training.seconds,
+        "images_per_second": training.images / training.seconds,
+        "seconds/compile": sum(start.get("seconds/compile", 0.0) for start in starts),
+        "execution": " / ".join(dict.fromkeys(str(start["execution"]) for start in starts if "execution" in start)),
+        "sha256": {which: sha256(folder / f"{which}.safetensors") for which in WEIGHTS},
+        "treatment": training.treatment(),
+    }
+    for name, value in (("config.json", training.config.to_dict()), ("done.json", facts)):
+        write_json(folder / name, value)
+    checkpoints.discard(folder)
+
+
+def _line(progress: TrainProgress) -> dict[str, float]:
+    """A line of the learning curve; a number that is not finite is left out, because JSON has none."""
+    line = {
+        "images": progress.images,
+        "seconds": progress.seconds,
+        "loss": progress.loss,
+        "gradient_norm": progress.gradient_norm,
+        "lr": progress.lr,
+        "images_per_second": progress.images_per_second,
+        **{f"loss/t_{decile}": error for decile, error in progress.error_by_decile.items()},
+    }
+    return {name: value for name, value in line.items() if math.isfinite(value)}
+
+
+def _validation_images(training: Training, scenes: SceneData) -> NDArray[np.uint8]:
+    """The validation list, drawn by the averaged weights with a short DDIM: uint8 (N, H, W, 3).
+
+    The curve belongs to the training, which several trials may share: it has one protocol for all of them and
+    knows nothing of a trial's own sampler and guidance.
+    """
+    short = training.config.replace(
+        sampler=str(Call("ddim", (("steps", min(CURVE_STEPS, training.config.timesteps)),))),
+        guidance_scale=CURVE_GUIDANCE if training.config.drop_probability > 0 else 1.0,
+    )
+    conditions = scenes.lists["validation"]
+    c_NK = torch.from_numpy(multi_hot(conditions)).to(training.device, torch.float32)
+    training.ema.store(training.model.parameters())
+    training.ema.copy_to(training.model.parameters())
+    training.model.eval()
+    try:
+        network = precision.working(training.model, short.precision)
+        images_KNHWC = sample.sample_list(short, network, "validation", conditions, c_NK, seeds=1)
+    finally:  # stopped in between, the training is saved as it was
+        training.model.train()
+        training.ema.restore(training.model.parameters())
+    first: NDArray[np.uint8] = images_KNHWC[0]
+    return first
+
+
+def score_waiting(folder: Path, scenes: SceneData, judge: Judge, device: torch.device) -> list[dict[str, float]]:
+    """Score the curve points that wait, if there is an evaluator: new lines of the curve, with their accuracy."""
+    with lock(folder / "lock", wait=True):  # trials that share the training may come at once
+        return _score(folder, scenes, judge, device)
+
+
+def _score(folder: Path, scenes: SceneData, judge: Judge, device: torch.device) -> list[dict[str, float]]:
+    model = judge()
+    if model is None:
+        return []
+    asked_NK = multi_hot(scenes.lists["validation"])
+    lines = []
+    waiting = {tuple(path.stem.removeprefix(WAITING).split("-")): path for path in folder.glob(f"{WAITING}*.npy")}
+    known = {line["images"] for line in read_lines(folder / CURVE) if SCORE in line}
+    for (images, seconds), path in sorted(waiting.items(), key=lambda item: int(item[0][0])):
+        if int(images) in known:  # a process was killed between the line and the file
+            path.unlink()
+            continue
+        seen_NK = evaluator.predict(model, np.load(path), asked_NK, device)
+        accuracy = evaluator.accuracy(seen_NK, asked_NK)
+        lines.append({"images": int(images), "seconds": float(seconds), SCORE: accuracy})
+        append_lines(folder / CURVE, lines[-1:])
+        path.unlink()
+    return lines

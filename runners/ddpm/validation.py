@@ -1,0 +1,45 @@
+"""Whether a config can run at all: everything that can be refused is refused here, before any work is done."""
+
+from __future__ import annotations
+
+from runners import models
+from runners.ddpm import diffusion, sample, schedules
+from runners.ddpm.config import TrialConfig
+from runners.ddpm.precision import PRECISIONS
+from runners.ddpm.trial import stand_in_recipe
+from runners.tasks.iclevr.data import LABELS, rendered_arguments
+
+CHOICES = {"lr_schedule": ("cosine", "constant"), "precision": PRECISIONS, "weights": ("ema", "raw")}
+POSITIVE = ("total_images", "batch_size", "lr", "clip_norm", "ema_halflife_images", "sampling_seeds")
+NOT_NEGATIVE = ("warmup_images", "weight_decay", "guidance_scale", "seed")
+PROBABILITIES = ("drop_probability", "adam_beta2")
+
+
+def check(config: TrialConfig) -> None:
+    """ValueError, one sentence that says what to write instead; nothing is built and nothing written."""
+    for name in POSITIVE:
+        if not getattr(config, name) > 0:
+            raise ValueError(f"{name}={getattr(config, name)} must be above 0.")
+    for name in NOT_NEGATIVE:
+        if not getattr(config, name) >= 0:
+            raise ValueError(f"{name}={getattr(config, name)} must be 0 or more.")
+    for name in PROBABILITIES:
+        if not 0 <= getattr(config, name) < 1:
+            raise ValueError(f"{name}={getattr(config, name)} must lie in [0, 1).")
+    for name, choices in CHOICES.items():
+        if getattr(config, name) not in choices:
+            raise ValueError(f"{name}={getattr(config, name)!r} is unknown: write {' or '.join(choices)}.")
+    alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
+    diffusion.loss_weights(config.weighting, config.prediction, alpha_bar_T)
+    sample.sampler_steps(config.sampler, alpha_bar_T)
+    models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
+    if not config.data.startswith("folder("):
+        rendered_arguments(config.data)
+    if config.evaluator.startswith("checkpoint("):
+        if config.image_size != 64:
+            raise ValueError(
+                f"The evaluator's checkpoint reads 64x64 images, not {config.image_size}x{config.image_size}: "
+                "add --set image_size=64, or leave --evaluator out."
+            )
+    else:
+        stand_in_recipe(config)

@@ -1,0 +1,147 @@
+"""What an experiment is: the contract between the harness, which asks, and the runners, which do one trial.
+
+An experiment is a package `runners/<name>/` that offers `Config`, `METRIC`, `LISTS` and the functions of `Experiment`;
+a study names it (`StudySpec.experiment`). The harness works from these alone. Standard library only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+from runners.config import StagedConfig
+
+# --- what is measured --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ListSpec:
+    """A list of conditions that every trial is scored on. Choosing, tuning and pruning use the list whose role is
+    `choose`; those with the role `report` are only reported."""
+
+    name: str
+    role: Literal["choose", "report"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score that arms are compared by. `is_share`: a proportion in [0, 1]; `margin`: a difference that would not
+    matter, where a study names no other."""
+
+    name: str
+    higher_is_better: bool = True
+    is_share: bool = True
+    margin: float = 0.05
+
+    def on(self, name: str) -> str:
+        """The column of a result that holds the metric of a list: "accuracy/test"."""
+        return f"{self.name}/{name}"
+
+
+# --- what a trial is given, and what it says ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ExecutionContext:
+    """Where a trial runs and what it reads: nothing here changes its result by more than rounding.
+
+    `inputs`: files that the user named, such as {"evaluator": "checkpoint.pth"}.
+    """
+
+    record: str
+    device: str
+    threads: int = 1
+    colocated: int = 1  # workers that share the device, or the CPU core, so that seconds do not compare with others'
+    curve_points: int = 5
+    deterministic: bool = False  # only algorithms that give the same bits each time; a GPU has faster ones
+    compile: str = "auto"  # torch.compile of the training: auto, on or off
+    images_ahead: int = 0  # training images of this network that the worker can expect, this trial's among them
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def cache(self) -> Path:
+        """<record>/cache: what trials share, and what is made again when it is deleted."""
+        return Path(self.record) / "cache"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far something is that takes long: `done` of `total`, at `rate` a second where that is known."""
+
+    what: str
+    done: int
+    total: int
+    rate: float = 0.0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """New lines of the learning curve; each names the `images` it was reported at, of `total` images."""
+
+    lines: tuple[Mapping[str, float], ...]
+    total: int
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something unusual, in a sentence."""
+
+    text: str
+
+
+Event = Progress | Curve | Note
+
+
+# --- the contract -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a setting takes, in floating-point operations (2 x multiply-adds).
+
+    `evaluations`: forward passes that one sample takes; `checkpoint_bytes`: of one copy of the weights.
+    """
+
+    train_flop: float
+    sample_flop: float
+    evaluations: int
+    parameters: int
+    checkpoint_bytes: int
+
+
+class Experiment(Protocol):
+    """What `runners/<name>/__init__.py` offers."""
+
+    Config: type[StagedConfig]
+    METRIC: Metric
+    LISTS: tuple[ListSpec, ...]
+
+    def check(self, config: Any) -> None:
+        """Raises ValueError, with what to write instead, for a setting that cannot run."""
+
+    def warnings(self, config: Any) -> list[str]:
+        """Sentences on what will limit the meaning of a trial of this setting."""
+
+    def cost(self, config: Any) -> Cost:
+        """What one trial takes."""
+
+    def prepare(self, config: Any, context: ExecutionContext) -> Iterator[Event]:
+        """Make what all trials of a record share (data, the evaluator), where it is not there yet."""
+
+    def run(self, config: Any, context: ExecutionContext) -> Iterator[Event]:
+        """One trial, up to its finished folder <record>/trials/<trial_key>/."""
+
+
+@cache
+def find(name: str) -> Experiment:
+    """The experiment of a name; ValueError for a name that no package of `runners` has."""
+    if not name.isidentifier() or not (Path(__file__).parent / name / "__init__.py").is_file():
+        raise ValueError(f"Unknown experiment {name!r}: write the name of a package of runners/, such as 'ddpm'.")
+    module = importlib.import_module(f"runners.{name}")
+    if not hasattr(module, "Config"):
+        raise ValueError(f"runners/{name} is no experiment (it has no Config): write 'ddpm'.")
+    return cast(Experiment, module)

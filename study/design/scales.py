@@ -1,0 +1,102 @@
+"""Scales: the baselines of a study as one aligned table. Same code path, other numbers.
+
+smoke proves that everything runs, in seconds; laptop is the whole study on 2 cores in a quarter of an hour; gpu
+is minutes a trial on one modern GPU; paper is the reports' setting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runners.config import Scalar, nearest
+from runners.ddpm.config import TrialConfig
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A baseline, and what it costs on the machine it was measured on (the dry run's estimate)."""
+
+    config: TrialConfig
+    seeds: int | None  # None: the study's own number
+    curve_points: int
+    flop_per_second: float  # one device slot, training and sampling
+    trial_seconds: float  # what a trial takes besides: pictures, scores, the learning curve's points
+    preparation_seconds: float  # data and stand-in, once a record
+    measured_on: str
+    machine: str  # "cpu" or "gpu"
+
+
+REPORTS_UNET = "unet"  # its defaults are the reports' network, 113.7 M parameters
+SMALL_UNET = "unet(attention=(-1,), channels=(16, 32, 32), encoder='embedding', groups=8, layers=1)"  # .28 M parameters
+GPU_UNET = "unet(channels=(64, 64, 128, 128, 256, 256), encoder='embedding')"  # 28.5 M parameters
+
+# fmt: off
+ROWS: dict[str, dict[str, Scalar]] = {
+    #                       smoke                                     laptop                      gpu                        paper
+    "data":                {"smoke": "rendered(scenes=100, view='near')", "laptop": "rendered(view='near')", "gpu": "rendered",     "paper": "rendered"},
+    "image_size":          {"smoke": 16,                              "laptop": 16,               "gpu": 64,                 "paper": 64},
+    "model":               {"smoke": SMALL_UNET,                      "laptop": SMALL_UNET,       "gpu": GPU_UNET,           "paper": REPORTS_UNET},
+    "timesteps":           {"smoke": 1000,                            "laptop": 1000,             "gpu": 1000,               "paper": 1000},
+    "prediction":          {"smoke": "v",                             "laptop": "v",              "gpu": "v",                "paper": "eps"},
+    "weighting":           {"smoke": "min_snr",                       "laptop": "min_snr",        "gpu": "min_snr",          "paper": "uniform"},
+    "drop_probability":    {"smoke": 0.1,                             "laptop": 0.1,              "gpu": 0.1,                "paper": 0.2},
+    "total_images":        {"smoke": 320,                             "laptop": 40_000,           "gpu": 720_000,            "paper": 3_600_000},
+    "batch_size":          {"smoke": 32,                              "laptop": 32,               "gpu": 128,                "paper": 32},
+    "lr":                  {"smoke": 4e-3,                            "laptop": 5e-3,             "gpu": 4e-4,               "paper": 1e-5},
+    "warmup_images":       {"smoke": 64,                              "laptop": 3_200,            "gpu": 38_400,             "paper": 0},
+    "adam_beta2":          {"smoke": 0.99,                            "laptop": 0.99,             "gpu": 0.99,               "paper": 0.999},
+    "ema_halflife_images": {"smoke": 160,                             "laptop": 2_560,            "gpu": 88_000,             "paper": 88_000},
+    "precision":           {"smoke": "fp32",                          "laptop": "fp32",           "gpu": "bf16_copy",        "paper": "bf16"},
+    "sampler":             {"smoke": "ddim(steps=2)",                 "laptop": "ddim(steps=20)", "gpu": "ddim",             "paper": "ddpm"},
+    "guidance_scale":      {"smoke": 3.0,                             "laptop": 3.0,              "gpu": 2.0,                "paper": 1.0},
+    "sampling_seeds":      {"smoke": 1,                               "laptop": 1,                "gpu": 3,                  "paper": 1},
+    "evaluator":           {"smoke": "stand_in(size='smoke')",        "laptop": "stand_in",       "gpu": "stand_in",         "paper": "stand_in"},
+}
+# fmt: on
+
+
+def _config(scale: str) -> TrialConfig:
+    return TrialConfig().replace(**{name: row[scale] for name, row in ROWS.items()})
+
+
+# A prediction: kernel launches and memory traffic of these networks allow 15-25 % of the chip's 790 TFLOP/s.
+H200 = "assumed for one H200 (bf16, 19 % of its peak; fp32 at .7 of that), not measured"
+SCALES: dict[str, Scale] = {
+    "smoke": Scale(_config("smoke"), 1, 1, 30e9, 3, 20, "measured on one core of a 2-core server", "cpu"),
+    "laptop": Scale(_config("laptop"), None, 5, 30e9, 9, 100, "measured on one core of a 2-core server", "cpu"),
+    "gpu": Scale(_config("gpu"), None, 10, 150e12, 15, 300, H200, "gpu"),
+    "paper": Scale(_config("paper"), None, 20, 150e12, 30, 300, H200, "gpu"),
+}
+
+# Networks of other kinds that cost what the scale's own does.
+# Parameters, and GFLOP of one image's forward pass (2 x multiply-adds), as `runners.models.measure` counts them.
+SMALL = (  # 16 pixels; unet: .282 M, .0314
+    "adagn_unet(attention=(-1,), channels=(16, 32, 32), encoder='embedding', groups=8, layers=1)",  # .302 M, .0314
+    "concat_unet(attention=(-1,), channels=(16, 32, 32), groups=8, layers=1)",  #                     .284 M, .0331
+    # The next: .275 M, .0310; attention at 8 and 4 pixels.
+    "cross_attention_unet(attention=(-2, -1), channels=(16, 24, 24), groups=8, head_width=8, layers=1, token_width=64)",
+    "context_unet(encoder='embedding', features=24, levels=2, norm='group')",  #                      .160 M, .0322
+)
+MATCHED = {
+    "smoke": SMALL,
+    "laptop": SMALL,
+    "gpu": (  # 64 pixels; unet: 28.5 M, 7.77
+        "adagn_unet(channels=(64, 64, 128, 128, 256, 256), encoder='embedding')",  # 29.7 M, 7.78
+        "concat_unet(channels=(64, 64, 128, 128, 256, 256))",  #                     28.5 M, 7.89
+        "cross_attention_unet(channels=(64, 64, 96, 128, 192, 256))",  #             30.1 M, 8.00
+        "context_unet(encoder='embedding', features=88, norm='group')",  #           13.1 M, 8.30
+    ),
+    "paper": (  # 64 pixels; unet: 113.7 M, 31.0
+        "adagn_unet",  #                                                   118.8 M, 31.0
+        "concat_unet",  #                                                  113.7 M, 31.3
+        "cross_attention_unet(channels=(128, 128, 192, 256, 384, 512))",  # 119.0 M, 31.6
+        "context_unet(features=168)",  #                                    47.6 M, 30.2
+    ),
+}
+
+
+def find(name: str) -> Scale:
+    """The scale of a name; ValueError with the nearest name when there is none."""
+    if name not in SCALES:
+        raise ValueError(f"Unknown scale {name!r}{nearest(name, SCALES)}")
+    return SCALES[name]

@@ -1,0 +1,161 @@
+"""`StudySpec`: one question as plain data. A study is a file `study/studies/NAME.py` with a `STUDY`."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from runners.config import Scalar, nearest
+from runners.ddpm.config import TrialConfig
+from study.design.space import Dimension
+
+STUDIES = Path(__file__).resolve().parent.parent / "studies"
+Arm = Mapping[str, Scalar]
+T = TypeVar("T")
+# What depends on the scale (networks differ with the picture's size) is a function of its name and its baseline.
+AtScale = Callable[[str, TrialConfig], T]
+
+
+@dataclass(frozen=True)
+class Design:
+    """A spec at one scale: every arm by name, and the arm that it is compared with.
+
+    `factors` are the fields that differ between arms, with their values; `against` has no entry for the baseline nor
+    for arms that are compared with nothing.
+    """
+
+    arms: Mapping[str, Arm]
+    baseline_arm: str
+    against: Mapping[str, str]
+    factors: Mapping[str, tuple[Scalar, ...]]
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A question, its arms, and the arm that each is compared with.
+
+    Arms are either crossed, `factors` (field -> values) and `nuisance` (factors that are not the question: every
+    setting is also shown at its best value of them), with `baseline` naming each one's value in the baseline arm; or
+    listed, `arms` (name -> changed fields, or a function of scale and baseline), with `baseline_arm`; a `seed` among
+    them shifts the training seeds of the arm. `against`:
+    "baseline", "previous" (a ladder) or arm -> the arm it is compared with ("" for none). `fixed`: fields that the
+    question sets for every arm. `published`: arm -> metric -> the number of a report. `seeds`: training seeds.
+    `notes`: sentences that stand under every table. `margin`: a difference in the metric that would not matter; an
+    interval inside it is the verdict "no difference larger than".
+    A search has a `space` (field -> range) and a number of `trials`; its arms are the baseline and the winner.
+    """
+
+    question: str
+    factors: Mapping[str, Sequence[Scalar]] = field(default_factory=dict)
+    baseline: Arm = field(default_factory=dict)
+    arms: Mapping[str, Arm] | AtScale[Mapping[str, Arm]] | None = None
+    baseline_arm: str = ""
+    against: Literal["baseline", "previous"] | Mapping[str, str] = "baseline"
+    nuisance: Mapping[str, Sequence[Scalar]] = field(default_factory=dict)
+    fixed: Arm = field(default_factory=dict)
+    metric: str = "accuracy/validation"
+    seeds: int = 3
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    margin: float = 0.05
+    space: Mapping[str, Dimension] | AtScale[Mapping[str, Dimension]] | None = None
+    trials: int = 0
+
+    def __post_init__(self) -> None:
+        for name in [*self.factors, *self.nuisance, *self.baseline, *self.fixed]:
+            _known(name)
+        for name, values in {**self.factors, **self.nuisance}.items():
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"The factor {name!r} needs values that differ from each other.")
+            if name in self.fixed:
+                raise ValueError(f"The field {name!r} is a factor of the study and fixed at once: remove one.")
+            if name in self.factors and name in self.nuisance:
+                raise ValueError(
+                    f"The field {name!r} is a factor and a nuisance at once: it is either asked about or not."
+                )
+            if self.baseline.get(name) not in values:
+                raise ValueError(f"The baseline needs a value of the factor {name!r}: one of {list(values)}.")
+        if self.factors and self.arms is not None:
+            raise ValueError("Arms are crossed (factors=...) or listed (arms=...), not both.")
+        if not self.factors and self.arms is None and self.space is None:
+            raise ValueError("The study has no arm: give factors=..., arms=... or, for a search, space=...")
+        if not self.margin > 0:
+            raise ValueError(f"margin={self.margin} leaves no room for 'no difference': write 0.05 or another above 0.")
+        if self.space is not None and self.trials < 1:
+            raise ValueError(f"A search of {self.trials} trials finds nothing: write trials=1 or more.")
+
+    def design(self, scale: str, baseline: TrialConfig) -> Design:
+        """The arms at a scale, whose baseline config is given.
+
+        Raises ValueError for an arm without changes or name, two arms that are one setting, or unknown names.
+        """
+        if self.arms is None:
+            arms, start = self._crossed()
+        else:
+            listed = self.arms(scale, baseline) if callable(self.arms) else self.arms
+            arms, start = {name: dict(arm) for name, arm in listed.items()}, self.baseline_arm or next(iter(listed), "")
+        if start not in arms:
+            raise ValueError(f"The baseline arm {start!r} is not among the arms: write one of {', '.join(arms)}.")
+        configs: dict[TrialConfig, str] = {}
+        for name, arm in arms.items():
+            for changed in arm:
+                _known(changed)
+            if not name.strip() or (not arm and name != start):
+                raise ValueError(f"The arm {name!r} is empty: give it a name and the fields that it changes.")
+            twin = configs.setdefault(baseline.replace(**arm), name)
+            if twin != name:
+                raise ValueError(f"The arms {twin!r} and {name!r} are one setting: change one or leave one out.")
+        return Design(arms, start, self._against(list(arms), start), _factors(list(configs), arms))
+
+    def _crossed(self) -> tuple[dict[str, dict[str, Scalar]], str]:
+        """Arm name -> its factor values, in the order of the factors; "schedule=linear"."""
+        crossed = {**self.factors, **self.nuisance}
+        arms = [dict(zip(crossed, row, strict=True)) for row in itertools.product(*crossed.values())]
+        if not crossed:  # a search: its winner joins the baseline when it is known
+            return {"baseline": {}}, "baseline"
+        return {arm_name(arm): arm for arm in arms}, arm_name({name: self.baseline[name] for name in crossed})
+
+    def _against(self, arms: list[str], baseline_arm: str) -> dict[str, str]:
+        if self.against == "previous":
+            return dict(zip(arms[1:], arms, strict=False))
+        given = {} if isinstance(self.against, str) else dict(self.against)
+        for name in [*given, *filter(None, given.values())]:
+            if name not in arms:
+                raise ValueError(f"against= names the unknown arm {name!r}{nearest(name, arms)}")
+        full = {arm: given.get(arm, baseline_arm) for arm in arms if arm != baseline_arm}
+        return {arm: other for arm, other in full.items() if other}
+
+
+def _known(name: str) -> None:
+    if name not in TrialConfig.types():
+        raise ValueError(f"The study varies the unknown field {name!r}{nearest(name, TrialConfig.types())}")
+
+
+def _factors(configs: list[TrialConfig], arms: Mapping[str, Arm]) -> dict[str, tuple[Scalar, ...]]:
+    """The fields that differ between arms -> their values in the order in which they occur."""
+    changed = dict.fromkeys(name for arm in arms.values() for name in arm if name != "seed")  # a shift is no setting
+    values = {name: tuple(dict.fromkeys(getattr(config, name) for config in configs)) for name in changed}
+    return {name: found for name, found in values.items() if len(found) > 1}
+
+
+def arm_name(arm: Arm) -> str:
+    return " ".join(f"{name}={value}" for name, value in arm.items())
+
+
+def names() -> list[str]:
+    """The studies: the files of study/studies."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(STUDIES)]))
+
+
+def find(name: str) -> StudySpec:
+    """The study of a name; ValueError with the nearest name when there is none."""
+    if name not in names():
+        raise ValueError(f"Unknown study {name!r}{nearest(name, names())}")
+    module: Any = importlib.import_module(f"study.studies.{name}")
+    spec: StudySpec = module.STUDY
+    return spec

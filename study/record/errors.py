@@ -1,0 +1,74 @@
+"""What a disk or a database says when it cannot be written, told apart and in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from runners.process.files import disk_full
+
+FULL_BYTES = 2**20  # with less than this free, whatever failed failed for want of room
+SQLITE = {  # what SQLite says -> what it is
+    "database or disk is full": "full",
+    "database is locked": "locked",
+    "readonly database": "read-only",
+    "malformed": "damaged",
+    "not a database": "damaged",
+}
+SENTENCES = {
+    "full": "the disk of {record} is full: make room",
+    "locked": "another program keeps a database of {record} locked: end it",
+    "read-only": "{record} cannot be written: give yourself the right to write there",
+    "damaged": "a database of {record} is damaged: mend it with `python -m study.doctor --record {record} --repair`",
+}
+
+
+def trouble(error: BaseException | None, record: Path) -> str:
+    """full, locked, read-only or damaged; "" when the error is of another kind. Looks through what caused it."""
+    cause, found = error, "full" if disk_full(error) else ""
+    while cause is not None and not found:
+        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            found = "read-only"
+        elif isinstance(cause, sqlite3.Error):
+            found = next((kind for text, kind in SQLITE.items() if text in str(cause)), "")
+        cause = cause.__cause__ or cause.__context__
+    if not found and isinstance(error, Exception) and is_full(record):
+        return "full"
+    return found
+
+
+def sentence(error: BaseException, record: Path) -> str:
+    """What to do about an error of the disk or a database; "" when it is none."""
+    kind = trouble(error, record)
+    return SENTENCES[kind].format(record=record) if kind else ""
+
+
+def is_full(record: Path) -> bool:
+    return shutil.disk_usage(record).free < FULL_BYTES
+
+
+def locked(database: Path) -> bool:
+    """Whether another program keeps the writers of an SQLite database out just now."""
+    if not database.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(database, timeout=0.2, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        return trouble(error, database.parent) == "locked"
+    return False
+
+
+def damaged(database: Path) -> bool:
+    """Whether an SQLite database that is there cannot be read through."""
+    if not database.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            return bool(connection.execute("PRAGMA quick_check").fetchone() != ("ok",))
+    except sqlite3.DatabaseError as error:
+        return trouble(error, database.parent) == "damaged"

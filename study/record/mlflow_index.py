@@ -1,0 +1,289 @@
+"""The MLflow index of a record: experiments, runs and artifacts of its trials. This module alone knows MLflow."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runners.ddpm.config import TrialConfig
+from runners.process.files import read_json, read_lines
+from study.record.reader import load_study
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# Telemetry is off for whoever imports MLflow later; it must be set before that import.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # the tables that it makes are no news
+
+TAG_LIMIT = 5000  # characters of a tag that every store of MLflow takes
+CURVE = "curve/"  # before MLflow's names of the learning curves: a name without it is a score of the finished trial
+NOTE = "mlflow.note.content"  # the tag that the UI shows as description, as Markdown
+CHARTS_FIRST = ("accuracy", f"{CURVE}accuracy", CURVE.rstrip("/"))  # of the sections into which the UI puts charts
+RUN_NAME = "attributes.`Run Name`"  # the UI's name of that column
+SAVED_VIEW = "mlflow.sharedViewState."  # the tags in which the UI's button "Views" keeps what it saves
+
+
+def relocate(record: Path) -> int:
+    """Make MLflow's absolute artifact paths those of `record`, after the folder was moved or copied.
+
+    Returns how many were rewritten; 0, and nothing is locked or written, when the record lies where it was.
+    """
+    changes = displaced(record)
+    if changes:
+        with closing(sqlite3.connect(record.resolve() / "mlflow.db")) as connection, connection:
+            for table, column, old, new in changes:
+                connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))
+    return len(changes)
+
+
+def displaced(record: Path) -> list[tuple[str, str, str, str]]:
+    """(table, column, path as it is, as it should be) of MLflow's artifact paths that lead out of `record`."""
+    record = record.resolve()
+    if not (record / "mlflow.db").is_file():
+        return []
+    with closing(sqlite3.connect(record / "mlflow.db")) as connection:
+        return list(dict.fromkeys(_displaced(connection, record)))
+
+
+def _displaced(connection: sqlite3.Connection, record: Path) -> Iterator[tuple[str, str, str, str]]:
+    """<record>/artifacts/<study>/... is the part that stays."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"experiments", "runs"} <= tables:
+        return
+    names = dict(connection.execute("SELECT experiment_id, name FROM experiments"))
+    columns = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+    for table, column in columns.items():
+        if table not in tables:
+            continue
+        for experiment, old in connection.execute(f"SELECT experiment_id, {column} FROM {table}"):
+            base, found, rest = str(old or "").partition(f"/artifacts/{names.get(experiment)}")
+            new = (record / "artifacts" / str(names.get(experiment))).as_uri() + rest
+            if found and base.startswith("file://") and old != new:
+                yield table, column, old, new
+
+
+class MlflowIndex:
+    """Experiments, runs and artifacts of one study in `<record>/mlflow.db`; only the coordinator has one."""
+
+    def __init__(self, record: Path, study_id: str, question: str) -> None:
+        from mlflow import MlflowClient
+
+        # What cannot be written is told in one sentence by whoever catches it; MLflow would print pages besides.
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+        record = record.resolve()
+        database = record / "mlflow.db"
+        self.record, self.study_id, self.question = record, study_id, question
+        self.client: MlflowClient = MlflowClient(tracking_uri=f"sqlite:///{database}")
+        experiment = self.client.get_experiment_by_name(study_id)
+        if experiment is None:
+            # The first call made the tables; from here on readers (the UI) do not block the writer.
+            with sqlite3.connect(database) as connection:
+                connection.execute("PRAGMA journal_mode=wal")
+            for unused in self.client.search_experiments(filter_string="name = 'Default'"):
+                self.client.delete_experiment(unused.experiment_id)
+            location = (record / "artifacts" / study_id).as_uri()
+            self.experiment_id = self.client.create_experiment(study_id, location)
+            self.client.set_experiment_tag(self.experiment_id, NOTE, question)
+            # Without its kind the UI takes an experiment for one of language models.
+            self.client.set_experiment_tag(self.experiment_id, "mlflow.experimentKind", "custom_model_development")
+        else:
+            self.experiment_id = experiment.experiment_id
+
+    def repair(self) -> list[str]:
+        """Delete the runs that a killed launch left RUNNING (their trials run again); the names of those trials."""
+        names = []
+        for run in self._runs("attributes.status = 'RUNNING'"):
+            if run.data.tags.get("kind") == "trial":
+                names.append(str(run.info.run_name))
+                self.client.delete_run(run.info.run_id)
+            else:
+                self.client.set_terminated(run.info.run_id, "KILLED")
+        return names
+
+    def indexed(self) -> dict[str, str]:
+        """trial_key -> run id of every finished trial."""
+        return {key: ids[0] for key, ids in self.finished().items()}
+
+    def finished(self) -> dict[str, list[str]]:
+        """trial_key -> ids of its finished runs, the latest first; one, unless something went wrong."""
+        found: dict[str, list[str]] = {}
+        for run in self._runs("attributes.status = 'FINISHED' and tags.kind = 'trial'"):
+            found.setdefault(run.data.tags["trial_key"], []).append(str(run.info.run_id))
+        return found
+
+    def stuck(self) -> list[str]:
+        """Ids of the runs that are RUNNING."""
+        return [str(run.info.run_id) for run in self._runs("attributes.status = 'RUNNING'")]
+
+    def _runs(self, filter_string: str) -> list[Any]:
+        found: list[Any] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], filter_string, page_token=token, max_results=1000)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def start_launch(self, name: str, description: str, tags: Mapping[str, str], files: Mapping[str, str]) -> str:
+        """The parent run of a launch; `files` become text artifacts (git diff, installed versions)."""
+        self._save_views()
+        run = self.client.create_run(
+            self.experiment_id,
+            run_name=name,
+            tags={"kind": "launch", NOTE: description, **tags},
+        )
+        for file, text in files.items():
+            self.client.log_text(run.info.run_id, text, file)
+        return str(run.info.run_id)
+
+    def start_trial(self, parent: str | None, name: str, config: TrialConfig, tags: Mapping[str, str]) -> str:
+        """A RUNNING run with every config field as a parameter; `parent`: the run of its launch, if it has one."""
+        from mlflow.entities import Param
+
+        keys = {"trial_key": config.trial_key, "train_key": config.train_key}
+        run = self.client.create_run(
+            self.experiment_id,
+            run_name=name,
+            tags={"kind": "trial", **({"mlflow.parentRunId": parent} if parent else {}), **keys, **tags},
+        )
+        params = [Param(field, str(value)) for field, value in config.to_dict().items()]
+        self.client.log_batch(run.info.run_id, params=params)
+        return str(run.info.run_id)
+
+    def log_lines(self, run_id: str, lines: Iterable[Mapping[str, float]]) -> None:
+        """Learning-curve lines as metrics `curve/<name>` whose step is the number of images seen."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(CURVE + name, _finite(value), now, int(line["images"]))
+            for line in lines
+            for name, value in line.items()
+            if name != "images"
+        ]
+        for start in range(0, len(metrics), 1000):  # MLflow's limit of one batch
+            self.client.log_batch(run_id, metrics=metrics[start : start + 1000])
+
+    def finish_trial(self, run_id: str, folder: Path) -> None:
+        """Results, environment and files of a complete trial folder; the run is FINISHED."""
+        from mlflow.entities import Metric, RunTag
+
+        result = read_json(folder / "result.json")
+        now = int(time.time() * 1000)
+        numbers = {name: value for name, value in result.items() if isinstance(value, int | float)}
+        # A metric of step 0 alone is a bar in the UI's charts; any other step makes it a line of one point.
+        metrics = [Metric(name, _finite(value), now, 0) for name, value in numbers.items()]
+        texts = {name: str(value) for name, value in result.items() if isinstance(value, str) and value}
+        tags = [RunTag(name, value) for name, value in (texts | read_json(folder / "environment.json")).items()]
+        self.client.log_batch(run_id, metrics=metrics, tags=tags)
+        self.client.log_artifacts(run_id, str(folder))
+        self.client.set_terminated(run_id, "FINISHED")
+
+    def index_trial(self, parent: str, name: str, folder: Path, tags: Mapping[str, str]) -> str:
+        """The whole run of a complete trial, from its folder alone."""
+        config = TrialConfig.from_dict(read_json(folder / "config.json"))
+        run_id = self.start_trial(parent, name, config, tags)
+        self.log_lines(run_id, read_lines(folder / "metrics.jsonl"))
+        self.finish_trial(run_id, folder)
+        return run_id
+
+    def fail_trial(self, run_id: str, traceback: str, status: str) -> None:
+        """`status` says how: failed, diverged, crashed, hung or out of memory."""
+        self.client.log_text(run_id, traceback, "traceback.txt")
+        self.client.set_tag(run_id, "status", status)
+        self.client.set_terminated(run_id, "FAILED")
+
+    def prune_trial(self, run_id: str, images: int) -> None:
+        """A trial that the search stopped after `images`: FINISHED would pass for a result, KILLED does not."""
+        self.client.set_tag(run_id, "pruned", f"after {images:,} images")
+        self.client.set_terminated(run_id, "KILLED")
+
+    def finish_launch(
+        self,
+        run_id: str,
+        status: str,
+        report: Path | None = None,
+        warnings: Iterable[str] = (),
+        answer: str = "",
+    ) -> None:
+        """Status FINISHED, FAILED or KILLED; the report's folder as artifacts of the parent run, warnings as a tag.
+
+        `answer`, in Markdown, describes the parent run and, under its question, the experiment.
+        """
+        if answer:
+            self.client.set_tag(run_id, NOTE, _shortened(answer))
+            self.client.set_experiment_tag(self.experiment_id, NOTE, _shortened(f"{self.question}\n\n{answer}"))
+        if report is not None:
+            self.client.log_artifacts(run_id, str(report), "report")
+        if text := "\n".join(warnings):
+            self.client.set_tag(run_id, "warnings", text[:TAG_LIMIT])
+        self.client.set_terminated(run_id, status)
+
+    def _save_views(self) -> None:
+        """Two saved views of the experiment's runs, because the UI's own choice of columns has no number in it.
+
+        `trials`: every trial, best first, with what differs and its scores; charts of the scores, then the learning
+        curves, then the rest. `arms`: the same with the means of each arm's seeds. The words are those of MLflow 3.
+        """
+        from runners.tasks.iclevr.data import LISTS
+
+        study = load_study(self.study_id, self.record)
+        searched = (study.get("search") or {}).get("trials", [])
+        factors = dict.fromkeys([*study["factors"], *(name for trial in searched for name in trial["params"])])
+        scores = dict.fromkeys([study["metric"], *(f"accuracy/{name}" for name in LISTS)])
+        shown = [f"params.`{name}`" for name in [*factors, "seed"]] + [f"metrics.`{name}`" for name in scores]
+        trials = {
+            "searchFilter": "tags.kind = 'trial'",
+            "orderByKey": f"metrics.`{study['metric']}`",
+            "orderByAsc": False,
+            "selectedColumns": shown,
+            "columnOrder": [RUN_NAME, *shown],
+            "columnWidths": {RUN_NAME: 260} | dict.fromkeys(shown, 140),
+            "runsHiddenMode": "FIRST_20_RUNS",
+            "compareRunSections": [{"uuid": name, "name": name, "display": True} for name in CHARTS_FIRST],
+            "compareRunCharts": [],  # a chart of every metric is added to its section, and sections to these
+            "isAccordionReordered": True,
+        }
+        means = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]}
+        arms = trials | {"groupBy": means, "selectedColumns": [name for name in shown if name != "params.`seed`"]}
+        for key, state in (("trials", trials), ("arms", arms)):
+            view = {"name": key.capitalize(), "createdAt": int(time.time() * 1000), "state": json.dumps(state)}
+            self.client.set_experiment_tag(self.experiment_id, SAVED_VIEW + key, json.dumps(view))
+
+
+def pages(record: Path, address: str) -> dict[str, str]:
+    """study_id -> where a UI at `address` ("http://127.0.0.1:5000") shows its trials, the latest experiment first."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{record.resolve()}/mlflow.db")
+    found = {}
+    for experiment in client.search_experiments(order_by=["creation_time DESC"]):
+        # Without the type of workflow the UI opens on its pages for language models.
+        query = "workflowType=machine_learning"
+        query += "&viewStateShareKey=trials" if f"{SAVED_VIEW}trials" in experiment.tags else ""
+        found[experiment.name] = f"{address}/#/experiments/{experiment.experiment_id}/runs?{query}"
+    return found
+
+
+def _shortened(text: str) -> str:
+    """What a tag takes of a Markdown text, in whole lines."""
+    rest = "\n\nAll of it is in the artifact report/index.html."
+    if len(text) <= TAG_LIMIT:
+        return text
+    return text[: TAG_LIMIT - len(rest)].rpartition("\n")[0] + rest
+
+
+def _finite(value: float) -> float:
+    """MLflow stores infinity as 1.8e308, which every mean would then contain: NaN says what it is."""
+    return float(value) if math.isfinite(value) else math.nan

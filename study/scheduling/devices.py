@@ -1,0 +1,154 @@
+"""The devices of a study and how many workers each gets: one, a number, or as many as a pilot shows to pay."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE
+from typing import Any
+
+from runners.ddpm.config import TrialConfig
+from study.design.plan import Plan, size
+from study.executors.local import Slot, cores, slots
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+AUTO = "auto"
+MOST = 4  # workers of a pilot on one GPU
+SECONDS = 3.0  # of training of each pilot
+GAIN = 1.1  # that another worker must bring: a pilot of seconds does not measure less
+FULL = 0.8  # of the memory that the workers of a device may fill
+
+
+def cuda_count() -> int:
+    """How many CUDA devices there are; torch is asked only where a driver is, because its import takes seconds."""
+    if not (Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists() or shutil.which("nvidia-smi")):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def named(
+    devices: str | None, per_device: str | None, has_cuda: int, deterministic: bool = False, compile: str = "auto"
+) -> list[Slot]:
+    """The slots of `--devices` and `--per-device`, of "auto" those of the default. ValueError for what is not there or
+    contradicts itself."""
+    if deterministic and compile == "on":
+        raise ValueError("--deterministic and --compile on contradict each other: leave one of them out.")
+    count = None if per_device in (None, AUTO) else per_device
+    if count is not None and not (count.isdecimal() and int(count) > 0):
+        raise ValueError(f"--per-device {per_device} runs nothing: write --per-device 1 or more, or auto.")
+    if devices is None:
+        found = [f"cuda:{number}" for number in range(has_cuda)] or ["cpu"]
+    else:
+        found = [device.strip() for device in devices.split(",")]
+    available = cuda_count() if any(device != "cpu" for device in found) else 0
+    for device in found:
+        number = device.removeprefix("cuda:")
+        if device != "cpu" and not (device.startswith("cuda:") and number.isdecimal()):
+            raise ValueError(f"--devices {device!r} is unknown: write cpu, or cuda:0,cuda:1 and so on.")
+        if device != "cpu" and int(number) >= available:
+            raise ValueError(f"--devices {device}: this machine has {available} CUDA devices; write --devices cpu.")
+    if len(set(found)) < len(found):
+        raise ValueError(f"--devices {devices} names a device twice: write --per-device N instead.")
+    return slots(found, int(count) if count is not None else None, deterministic, compile)
+
+
+def describe(slots: Sequence[Slot]) -> str:
+    devices = [slot.device for slot in slots]
+    return ", ".join(f"{devices.count(device)} x {device}" for device in dict.fromkeys(devices))
+
+
+def packed(plans: Sequence[Plan], given: Sequence[Slot]) -> list[Slot]:
+    """On the devices of `given` as many workers as a pilot of the largest network of the plans shows to pay.
+
+    Prints what it saw. ValueError where the pilot cannot train at all.
+    """
+    print("pilot: training for seconds with one, two and more workers", file=sys.stderr, flush=True)
+    configs = {trial.config.replace(seed=0): None for plan in plans for trial in plan.trials}
+    heaviest = max(configs, key=lambda config: size(config).forward_flop * config.batch_size)
+    devices = list(dict.fromkeys(slot.device for slot in given))
+    seen = pilot(heaviest, devices[0], deterministic=given[0].deterministic)
+    print(seen, flush=True)
+    return slots(devices, seen.chosen, given[0].deterministic, given[0].compile)
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """What a pilot saw: workers at once -> images a second of all of them; memory of one and of the device."""
+
+    rates: Mapping[int, float]
+    memory_mb: float
+    capacity_mb: float
+
+    @property
+    def chosen(self) -> int:
+        """The most workers of which each brought GAIN and which fit into memory."""
+        best = 1
+        for workers, rate in sorted(self.rates.items()):
+            if workers * self.memory_mb <= FULL * self.capacity_mb and rate >= GAIN * self.rates[best]:
+                best = workers
+        return best
+
+    def __str__(self) -> str:
+        each = ", ".join(f"{workers}: {rate:,.0f}" for workers, rate in sorted(self.rates.items()))
+        return (
+            f"pilot: images/s of training by workers on the device ({each}), {self.memory_mb:,.0f} MB each of "
+            f"{self.capacity_mb:,.0f}: {self.chosen} a device"
+        )
+
+
+def pilot(config: TrialConfig, device: str, seconds: float = SECONDS, deterministic: bool = False) -> Pilot:
+    """Train the config on noise in one, two and more processes at once. ValueError where not even one can."""
+    most = min(cores(), MOST) if device != "cpu" else cores()
+    threads = 1 if device == "cpu" else max(1, cores() // most)
+    program = [sys.executable, "-m", "runners.process.benchmark", json.dumps(config.to_dict()), device, str(threads)]
+    program.append("plain" if deterministic or device == "cpu" else "graphed")
+    rates: dict[int, float] = {}
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(subprocess.Popen(program, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, cwd=ROOT))
+            for _ in range(most)
+        ]
+        try:
+            ready = [(worker, words) for worker in started if (words := _answer(worker))]
+            for count in range(1, len(ready) + 1):
+                together = [worker for worker, _ in ready[:count]]
+                for worker in together:
+                    _tell(worker, f"{seconds}\n")
+                answers = [_answer(worker) for worker in together]
+                if not all(answers):  # out of memory
+                    break
+                rates[count] = sum(answer["images"] / answer["seconds"] for answer in answers)
+        finally:
+            for worker in started:
+                worker.kill()
+        if not rates:
+            reason = (started[0].stderr.read() if started[0].stderr else "").strip().split("\n")[-1]
+            raise ValueError(
+                f"--per-device auto: the pilot of {config.model} on {device} ended with {reason!r}: write "
+                "--per-device 1."
+            )
+    return Pilot(rates, max(words["memory_mb"] for _, words in ready), ready[0][1]["capacity_mb"])
+
+
+def _tell(worker: subprocess.Popen[str], line: str) -> None:
+    assert worker.stdin is not None
+    try:
+        worker.stdin.write(line)
+        worker.stdin.flush()
+    except BrokenPipeError:
+        pass  # it died: it has no answer either
+
+
+def _answer(worker: subprocess.Popen[str]) -> dict[str, Any]:
+    """The next line of a worker; empty when it has ended."""
+    assert worker.stdout is not None
+    line = worker.stdout.readline()
+    return dict(json.loads(line)) if line else {}
