@@ -16,6 +16,8 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.verdict import Outcome
+
 Array = NDArray[np.float64]
 
 LEVEL = 0.95
@@ -125,22 +127,23 @@ def paired_t(paired: ArrayLike) -> float:
     return float(2 * special.stdtr(len(sample) - 1, -abs(t)))
 
 
-def verdicts(found: Differences, margin: float = np.nan, smaller_is_better: bool = False) -> list[str]:
-    """What the numbers of each arm allow to say of it; the words around it are the table's.
+def outcomes(found: Differences, margin: float = np.nan, smaller_is_better: bool = False) -> list[Outcome]:
+    """What the numbers of each arm allow to say of it.
 
-    "better" or "worse": the Holm-adjusted paired t test at .05; else "equivalent": the paired interval lies inside
-    (-margin, margin); else "open". "no error": nothing to estimate an error from (one seed, or the same difference
-    in every seed). "": not compared.
+    BETTER or WORSE: the Holm-adjusted paired t test at .05; else EQUIVALENT: the paired interval lies inside
+    (-margin, margin); else INCONCLUSIVE. ZERO_VARIANCE: nothing to estimate an error from (one seed, or the same
+    difference in every seed). NOT_COMPARED: no difference.
     """
     better = (found.difference < 0) if smaller_is_better else (found.difference > 0)
     rules = {
-        "": np.isnan(found.difference),
-        "no error": np.isnan(found.p_t),
-        "better": (found.p_holm < SIGNIFICANT) & better,
-        "worse": found.p_holm < SIGNIFICANT,
-        "equivalent": (found.low > -margin) & (found.high < margin),
+        Outcome.NOT_COMPARED: np.isnan(found.difference),
+        Outcome.ZERO_VARIANCE: np.isnan(found.p_t),
+        Outcome.BETTER: (found.p_holm < SIGNIFICANT) & better,
+        Outcome.WORSE: found.p_holm < SIGNIFICANT,
+        Outcome.EQUIVALENT: (found.low > -margin) & (found.high < margin),
     }
-    return [str(verdict) for verdict in np.select(list(rules.values()), list(rules), "open")]
+    first = np.select(list(rules.values()), range(len(rules)), len(rules))
+    return [[*rules, Outcome.INCONCLUSIVE][index] for index in first]
 
 
 def largest_difference(low: float, high: float) -> float:

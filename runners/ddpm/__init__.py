@@ -1,0 +1,41 @@
+"""The conditional diffusion experiment (`runners.experiment`). Whatever needs torch is imported when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runners.ddpm.config import TrialConfig as Config
+from runners.experiment import Cost, Event, ExecutionContext
+from runners.tasks.iclevr.lists import LISTS, METRIC
+
+__all__ = ["LISTS", "METRIC", "Config", "check", "cost", "prepare", "run", "warnings"]
+
+
+def check(config: Config) -> None:
+    from runners.ddpm import validation
+
+    validation.check(config)
+
+
+def warnings(config: Config) -> list[str]:
+    from runners.ddpm import manipulation_check
+
+    return manipulation_check.warnings(config)
+
+
+def cost(config: Config) -> Cost:
+    from runners.ddpm import cost
+
+    return cost.of(config)
+
+
+def prepare(config: Config, context: ExecutionContext) -> Iterator[Event]:
+    from runners.ddpm import trial
+
+    return trial.prepare(config, context)
+
+
+def run(config: Config, context: ExecutionContext) -> Iterator[Event]:
+    from runners.ddpm import trial
+
+    return trial.run(config, context)

@@ -68,8 +68,8 @@ def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     write_aside(path, partial(Path.write_text, data="".join(map(_line, lines)), encoding="utf-8"))
 
 
-def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Add JSON lines to a file and force them to the disk: all of them, or none where that fails.
+def append_lines(path: Path, lines: Iterable[Mapping[str, Any]], lasting: bool = True) -> None:
+    """Add JSON lines to a file: all of them, or none where that fails. `lasting` forces them to the disk.
 
     A last line that a kill cut short goes, or the next one would be a part of it.
     """
@@ -80,7 +80,8 @@ def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
         try:
             while content:  # a disk that fills up takes a part first
                 content = content[file.write(content) :]
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
         except BaseException:
             file.truncate(end)
             raise

@@ -1,0 +1,94 @@
+"""What may be said of an arm against its reference: a value, worded here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+
+class Outcome(Enum):
+    """What the numbers of an arm allow to say."""
+
+    BASELINE = "baseline"
+    REFERENCE = "reference"  # other arms are compared with it
+    NOT_COMPARED = "not compared"
+    INCOMPLETE = "incomplete"  # a seed of the arm is lacking
+    REFERENCE_INCOMPLETE = "reference incomplete"
+    ONE_TRAINING = "one training"  # one seed per arm: nothing is known of other seeds
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "equivalent"  # the interval lies inside the margin
+    INCONCLUSIVE = "inconclusive"
+    ZERO_VARIANCE = "zero variance"  # the same difference in every seed: no error can be estimated
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An outcome, and the numbers that its wording needs.
+
+    `margin`: the largest difference that would not matter; NaN where none is known. `seeds`: those that a verdict at
+    the margin would take, None beyond what is planned for. `lacking`: what became of the seeds that an incomplete arm
+    lacks. `reference`: the arm that an arm with REFERENCE_INCOMPLETE could not be compared with, whose `n` of
+    `planned` seeds are complete. `p`: McNemar's or another test of the pictures of one training.
+    """
+
+    outcome: Outcome
+    n: int = 0
+    planned: int = 0
+    margin: float = np.nan
+    seeds: int | None = None
+    lacking: str = ""
+    reference: str = ""
+    p: float = np.nan
+
+    @property
+    def separated(self) -> bool:
+        return self.outcome in (Outcome.BETTER, Outcome.WORSE)
+
+    @property
+    def decided(self) -> bool:
+        """Whether the difference is shown to matter, or not to matter."""
+        return self.separated or self.outcome is Outcome.EQUIVALENT
+
+    @property
+    def short(self) -> str:
+        """A word or two, for a figure."""
+        if self.outcome is Outcome.EQUIVALENT:
+            return f"equivalent (±{self.margin:g})"
+        if self.outcome is Outcome.ZERO_VARIANCE:
+            return "inconclusive"
+        if self.outcome is Outcome.REFERENCE_INCOMPLETE:
+            return "incomplete"
+        return self.outcome.value
+
+    def __str__(self) -> str:
+        """The cell of a table."""
+        match self.outcome:
+            case Outcome.INCOMPLETE:
+                return f"incomplete {self.n}/{self.planned} seeds" + (f" ({self.lacking})" if self.lacking else "")
+            case Outcome.REFERENCE_INCOMPLETE:
+                return f"not compared: {self.reference} is incomplete ({self.n}/{self.planned} seeds)"
+            case Outcome.ONE_TRAINING:
+                tested = "" if np.isnan(self.p) else f", p McNemar {probability(self.p)}"
+                return f"one training per arm: no interval over seeds{tested}"
+            case Outcome.EQUIVALENT:
+                return f"equivalent (95 % CI within ±{self.margin:g})"
+            case Outcome.ZERO_VARIANCE:
+                return "inconclusive (zero variance)"
+            case Outcome.INCONCLUSIVE if np.isfinite(self.margin):
+                return f"inconclusive (a verdict at ±{self.margin:g} takes {_seeds(self.seeds)})"
+            case _:
+                return self.outcome.value
+
+
+def _seeds(needed: int | None) -> str:
+    return "more than 1,000 seeds" if needed is None else f"about {needed} seeds"
+
+
+def probability(p: float) -> str:
+    """A p with three decimals, never 0: `<0.001`; a dash for NaN."""
+    if not np.isfinite(p):
+        return "-"
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"

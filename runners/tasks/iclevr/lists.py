@@ -1,0 +1,13 @@
+"""What i-CLEVR trials are scored on: four lists of label sets, and the share of the objects asked for that are found."""
+
+from __future__ import annotations
+
+from runners.experiment import ListSpec, Metric
+
+METRIC = Metric("accuracy", higher_is_better=True, is_share=True, margin=0.05)
+LISTS = (
+    ListSpec("validation", "choose"),  # label sets of training images
+    ListSpec("test", "report"),
+    ListSpec("new_test", "report"),
+    ListSpec("unseen", "report"),  # label sets of three objects that no training image shows
+)
