@@ -111,11 +111,11 @@ def _one_trial(config: TrialConfig, place: trial.Place) -> tuple[float, float, f
 def report_seconds(trials: int) -> float:
     """Seconds of `analysis/report.py` on a synthetic record of so many trials."""
     sys.path.insert(1, str(ROOT / "tests"))
-    import miniature
+    import synthetic_record
 
     with tempfile.TemporaryDirectory() as folder:
         arms, seeds = REPORTS[trials]
-        miniature.many(Path(folder), arms, seeds)
+        synthetic_record.many(Path(folder), arms, seeds)
         return command("analysis/report.py", "--record", folder)
 
 

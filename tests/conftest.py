@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import miniature
+import synthetic_record
 import pytest
 
 
@@ -20,4 +20,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def miniature_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A synthetic record of 3 arms x 3 seeds; read it, do not write to it."""
-    return miniature.make(tmp_path_factory.mktemp("record"))
+    return synthetic_record.make(tmp_path_factory.mktemp("record"))

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-import miniature
+import synthetic_record
 import numpy as np
 import pytest
 from launch import ROOT
@@ -35,7 +35,7 @@ def test_the_row_can_be_made_again_from_what_is_printed(miniature_record):
 
 
 def test_a_hole_is_said(tmp_path):
-    record = miniature.make(tmp_path, holes=[("cosine", 1)])
+    record = synthetic_record.make(tmp_path, holes=[("cosine", 1)])
     text = explain.text("schedules-smoke", "schedule=cosine", record)
     assert re.search(r"^1 +missing +nan", text, re.MULTILINE)
     assert "over n = 2" in text

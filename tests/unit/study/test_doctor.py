@@ -1,4 +1,4 @@
-"""The doctor: every damage is found, put right, and then found no more; on miniature records with real databases."""
+"""The doctor: every damage is found, put right, and then found no more; on synthetic_record records with real databases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import miniature
+import synthetic_record
 import pytest
 
 from runners.ddpm.config import TrialConfig
@@ -26,16 +26,16 @@ from study.design import scales, spec
 from study.record import mlflow_index, reader
 from study.record import optuna_store as search
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 STUDY = "schedules-smoke"
 KEYS = [
-    miniature.BASELINE.replace(schedule=name, seed=seed).trial_key for name in ("linear", "cosine") for seed in (0, 1)
+    synthetic_record.BASELINE.replace(schedule=name, seed=seed).trial_key for name in ("linear", "cosine") for seed in (0, 1)
 ]
 
 
 def plan(seeds: int = 3) -> planning.Plan:
-    """The miniature's plan."""
-    row = dataclasses.replace(scales.find("smoke"), config=miniature.BASELINE)
+    """The synthetic_record's plan."""
+    row = dataclasses.replace(scales.find("smoke"), config=synthetic_record.BASELINE)
     return planning.make("schedules", spec.find("schedules"), "smoke", row, {}, seeds)
 
 
@@ -58,7 +58,7 @@ def synchronise(record: Path) -> None:
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine complete trials with their digests, in both databases; one run of MLflow has a figure's file. Copy it."""
-    root = miniature.make(tmp_path_factory.mktemp("healthy") / "record")
+    root = synthetic_record.make(tmp_path_factory.mktemp("healthy") / "record")
     for folder in (root / "trials").iterdir():
         shutil.rmtree(folder / "images", ignore_errors=True)
         write_manifest(folder)
@@ -117,7 +117,7 @@ def foreign_keys(record: Path) -> None:
 def broken_training(record: Path) -> None:
     from runners.process.files import sha256
 
-    config = miniature.BASELINE
+    config = synthetic_record.BASELINE
     folder = record / "cache" / "trainings" / config.train_key
     folder.mkdir(parents=True)
     write_json(folder / "config.json", config.to_dict())
@@ -287,7 +287,7 @@ def test_mlflow_is_rebuilt_from_the_folders_alone(record):
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
     """The record of another machine, with seeds 2 to 4 of the same study."""
-    root = miniature.make(tmp_path / "other", seeds=(2, 3, 4))
+    root = synthetic_record.make(tmp_path / "other", seeds=(2, 3, 4))
     for folder in (root / "trials").iterdir():
         write_manifest(folder)
     return root
@@ -368,13 +368,13 @@ def test_what_cannot_be_trusted_is_not_taken(harm, record, other, capsys):
 
 
 def test_checkpoints_that_no_missing_trial_needs_are_deleted(record, capsys):
-    keys = [miniature.BASELINE.replace(seed=seed).train_key for seed in range(3)]
+    keys = [synthetic_record.BASELINE.replace(seed=seed).train_key for seed in range(3)]
     for key in keys:
         folder = record / "cache" / "trainings" / key
         folder.mkdir(parents=True)
         for name in ("done.json", "ema.safetensors", "raw.safetensors", "state.pt"):
             (folder / name).write_text("{}")
-    shutil.rmtree(record / "trials" / miniature.BASELINE.replace(seed=1).trial_key)
+    shutil.rmtree(record / "trials" / synthetic_record.BASELINE.replace(seed=1).trial_key)
     assert run(record, "--prune-checkpoints") == 0
     assert "deleted the weights of 2 trainings" in capsys.readouterr().out
     assert {path.parent.name for path in record.rglob("*.safetensors")} == {keys[1]}
@@ -431,7 +431,7 @@ def test_a_new_arm_runs_only_its_own_cells(record):
     wider: Any = dataclasses.replace(
         plan().spec, factors={"schedule": ("linear", "cosine", "squaredcos_cap_v2", "sqrt")}
     )
-    row = dataclasses.replace(scales.find("smoke"), config=miniature.BASELINE)
+    row = dataclasses.replace(scales.find("smoke"), config=synthetic_record.BASELINE)
     grown = planning.make("schedules", wider, "smoke", row, {}, 3)
     complete = {p.name: read_json(p / "result.json")["accuracy/validation"] for p in (record / "trials").iterdir()}
     cells = search.GridCells(record, grown, complete)

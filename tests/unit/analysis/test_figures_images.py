@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import miniature
+import synthetic_record
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ def words(figure: Figure) -> list[str]:
 @pytest.fixture(scope="module")
 def old_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a version left that recorded none of these files."""
-    record = miniature.make(tmp_path_factory.mktemp("old"))
+    record = synthetic_record.make(tmp_path_factory.mktemp("old"))
     for name in FILES:
         for path in record.rglob(name):
             path.unlink()
@@ -63,7 +63,7 @@ def test_grids_stand_over_the_accuracy_of_their_training(miniature_record: Path,
 def test_noise_grids_name_their_rows(miniature_record: Path, study: dict[str, Any]) -> None:
     figure = noise_grids.draw(noise_grids.table(STUDY, miniature_record), study)
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert rows == ["\n".join(labels) for labels in miniature.CONDITIONS * 2]
+    assert rows == ["\n".join(labels) for labels in synthetic_record.CONDITIONS * 2]
     figure.savefig("/dev/null", format="png", dpi=40)  # the layout ends with ticks in the middle of the pictures
     height = figure.axes[0].images[0].get_array().shape[0]  # type: ignore[union-attr]
     assert figure.axes[0].get_yticks()[0] == pytest.approx(height / 16)
@@ -156,7 +156,7 @@ def test_accuracy_by_class_pools_lists_and_seeds(miniature_record: Path, study: 
     rows = reader.load(STUDY, miniature_record)
     asked = hits = 0
     for folder in rows[rows["arm"] == "schedule=cosine"]["folder"]:
-        for name in miniature.OBJECTS:
+        for name in synthetic_record.OBJECTS:
             found = outcomes.hits(Path(folder), name)
             own = [label == "gray cube" for _, label in found.keys]
             asked, hits = asked + sum(own), hits + int(found.hit_KO[0, own].sum())
@@ -196,7 +196,7 @@ def test_real_and_generated_images_are_matched_by_the_number_of_objects(tmp_path
 
 
 def test_the_feature_map_tests_every_training(miniature_record: Path, study: dict[str, Any]) -> None:
-    """The lower the accuracy of a miniature trial, the further its features lie from the real ones."""
+    """The lower the accuracy of a synthetic_record trial, the further its features lie from the real ones."""
     table = feature_map.table(STUDY, miniature_record)
     tests = table[table["accuracy"].notna()]
     assert tests.groupby("arm").size().tolist() == [3, 3, 3]

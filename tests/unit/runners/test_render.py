@@ -18,7 +18,7 @@ from runners.tasks.iclevr import render
 from runners.tasks.iclevr import scenes as scenery
 from runners.tasks.iclevr.scenes import LABELS, Scene, Thing
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from runners.evaluation.surrogate import ResNet18
 from runners.process.files import read_lines
 from runners.tasks.iclevr.data import SceneData
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)

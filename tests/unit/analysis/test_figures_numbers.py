@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import miniature
+import synthetic_record
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,14 +38,14 @@ def study_of(record: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def guidance(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Read it, do not write to it."""
-    return miniature.guidance(tmp_path_factory.mktemp("guidance"))
+    return synthetic_record.guidance(tmp_path_factory.mktemp("guidance"))
 
 
 @pytest.fixture(scope="module")
 def timesteps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two factors of which one combination is no arm, and one cell has a hole."""
     arms = {
-        f"T={steps} {schedule}": replace(miniature.BASELINE, timesteps=steps, schedule=schedule)
+        f"T={steps} {schedule}": replace(synthetic_record.BASELINE, timesteps=steps, schedule=schedule)
         for steps, schedule in ((1000, "linear"), (500, "linear"), (500, "cosine"), (2000, "linear"), (2000, "cosine"))
     }
     factors = {"timesteps": [1000, 500, 2000], "schedule": ["linear", "cosine"]}
@@ -54,7 +54,7 @@ def timesteps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def score(config: Any) -> float:
         return 0.5 + 0.1 * (config.timesteps == 500) + 0.01 * config.seed
 
-    return miniature.write(root, arms, score, holes=[("T=2000 cosine", 1)], factors=factors)
+    return synthetic_record.write(root, arms, score, holes=[("T=2000 cosine", 1)], factors=factors)
 
 
 # --- differences -------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def test_differences_are_those_of_the_tables(miniature_record: Path) -> None:
 
 
 def test_separated_marks_are_filled_and_a_hole_has_none(tmp_path: Path) -> None:
-    record = miniature.ladder(tmp_path, holes=[("+ raw weights", 1)])
+    record = synthetic_record.ladder(tmp_path, holes=[("+ raw weights", 1)])
     study = study_of(record)
     table = differences.table(study["study_id"], record)
     first = table[table["metric"] == "accuracy/validation"]
@@ -94,7 +94,7 @@ def test_separated_marks_are_filled_and_a_hole_has_none(tmp_path: Path) -> None:
 
 
 def test_one_training_each_has_no_interval_and_no_verdict(tmp_path: Path) -> None:
-    record = miniature.make(tmp_path, seeds=[0])
+    record = synthetic_record.make(tmp_path, seeds=[0])
     table = differences.table("schedules-smoke", record)
     assert table["low"].isna().all()
     assert set(table["verdict"]) == {"one"}
@@ -150,7 +150,7 @@ def test_importance_of_a_grid_is_its_analysis_of_variance(guidance: Path) -> Non
 
 
 def test_importance_of_a_search_names_its_evaluator(tmp_path: Path) -> None:
-    record = miniature.search(tmp_path)
+    record = synthetic_record.search(tmp_path)
     study = study_of(record)
     table = importance.table(study["study_id"], record)
     assert table["effect"].tolist() == ["lr", "schedule"]
@@ -175,7 +175,7 @@ def test_frontier_joins_the_points_in_the_order_of_s(guidance: Path) -> None:
 
 
 def test_an_older_record_has_no_diversity_and_no_bins(tmp_path: Path) -> None:
-    record = miniature.guidance(tmp_path, drops=1, scales=2)
+    record = synthetic_record.guidance(tmp_path, drops=1, scales=2)
     for path in record.glob("trials/*/result.json"):
         result = json.loads(path.read_text())
         kept = {name: value for name, value in result.items() if not name.startswith(("diversity", "x0_error"))}
@@ -204,7 +204,7 @@ def test_an_older_record_has_no_diversity_and_no_bins(tmp_path: Path) -> None:
 
 
 def test_the_steps_of_a_ladder_stand_beside_their_rungs(tmp_path: Path) -> None:
-    record = miniature.ladder(tmp_path)
+    record = synthetic_record.ladder(tmp_path)
     study = study_of(record)
     table = ladder_steps.table(study["study_id"], record)
     figure = ladder_steps.draw(table, study)
@@ -237,7 +237,7 @@ def test_an_axis_is_logarithmic_where_the_values_look_so(values: Any, expected: 
 
 
 def test_search_trials_with_a_value_are_drawn_once(tmp_path: Path) -> None:
-    record = miniature.search(tmp_path)
+    record = synthetic_record.search(tmp_path)
     study = study_of(record)
     table = search_slices.table(study["study_id"], record)
     assert search_slices.parameters(table) == ["lr", "schedule"]

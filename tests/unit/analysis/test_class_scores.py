@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import miniature
+import synthetic_record
 import pandas as pd
 import pytest
 
@@ -46,7 +46,7 @@ def test_recall_by_hand(tmp_path: Path) -> None:
 
 
 def test_many_arms_and_none(tmp_path: Path) -> None:
-    record = miniature.many(tmp_path, arms=12, seeds=2)
+    record = synthetic_record.many(tmp_path, arms=12, seeds=2)
     study, rows = reader.load_study("many", record), reader.load("many", record)
     table = class_scores.table(rows, study)
     assert table["arm"].nunique() == 12

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import miniature
+import synthetic_record
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,7 +33,7 @@ def browse(profile: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "NAMES", ("accuracy_by_arm", "same_noise_grids"))
-        return report.build("schedules", miniature.make(tmp_path_factory.mktemp("browser")))
+        return report.build("schedules", synthetic_record.make(tmp_path_factory.mktemp("browser")))
 
 
 def test_the_page_is_drawn_without_a_complaint(index: Path, tmp_path: Path) -> None:

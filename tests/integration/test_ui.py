@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-import miniature
+import synthetic_record
 import pytest
 from launch import ROOT
 
@@ -33,8 +33,8 @@ def command(*arguments: object) -> list[str]:
 
 def index(record: Path) -> None:
     """The launch that would have left this record: two seeds of three arms, one trial of which failed."""
-    launch = mlflow_index.MlflowIndex(record, STUDY, miniature.QUESTION)
-    parent = launch.start_launch("launch", miniature.QUESTION, TAGS, {"launch/git.diff": ""})
+    launch = mlflow_index.MlflowIndex(record, STUDY, synthetic_record.QUESTION)
+    parent = launch.start_launch("launch", synthetic_record.QUESTION, TAGS, {"launch/git.diff": ""})
     for trial in reader.load_study(STUDY, record)["trials"]:
         name, folder = f"{trial['arm']} seed={trial['seed']}", layout.trial_folder(record, trial["trial_key"])
         tags = TAGS | {"arm": trial["arm"]}
@@ -42,7 +42,7 @@ def index(record: Path) -> None:
             launch.index_trial(parent, name, folder, tags)
         else:
             run = launch.start_trial(parent, name, TrialConfig.from_dict(trial["config"]), tags)
-            launch.fail_trial(run, miniature.FAILURE, "failed")
+            launch.fail_trial(run, synthetic_record.FAILURE, "failed")
     page = record / "page"
     page.mkdir()
     (page / "index.html").write_text("<title>report</title>")
@@ -53,7 +53,7 @@ def index(record: Path) -> None:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """A record whose folder has a space in its name, the server's address, and the page that it tells to open."""
-    record = miniature.make(tmp_path_factory.mktemp("ui") / "my record", seeds=(0, 1), failed=[("cosine", 1)])
+    record = synthetic_record.make(tmp_path_factory.mktemp("ui") / "my record", seeds=(0, 1), failed=[("cosine", 1)])
     index(record)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -113,7 +113,7 @@ def test_the_server_shows_the_studies_and_nothing_else(served):
     found = experiment(address)
     assert found["name"] == STUDY
     first, *rest = tags(found)["mlflow.note.content"].splitlines()
-    assert first == miniature.QUESTION
+    assert first == synthetic_record.QUESTION
     assert any(line.startswith("| schedule=linear | 2 | 0.610") for line in rest)
     parent = runs(address)["launch"]
     assert tags(parent["data"])["mlflow.note.content"].splitlines() == rest[1:]
@@ -126,7 +126,7 @@ def test_the_server_shows_every_trial_under_its_launch(served):
     record, address, _ = served
     found = runs(address)
     parent = found.pop("launch")
-    assert sorted(found) == sorted(f"schedule={name} seed={seed}" for name in miniature.SCHEDULES for seed in (0, 1))
+    assert sorted(found) == sorted(f"schedule={name} seed={seed}" for name in synthetic_record.SCHEDULES for seed in (0, 1))
     assert {tags(run["data"])["mlflow.parentRunId"] for run in found.values()} == {parent["info"]["run_id"]}
     failed = found.pop("schedule=cosine seed=1")
     assert failed["info"]["status"] == "FAILED"
@@ -171,7 +171,7 @@ def test_the_page_that_it_tells_to_open_shows_question_columns_and_trials(served
     line = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
     line += ["--window-size=1900,1000", "--virtual-time-budget=20000", "--dump-dom", served[2]]
     page = subprocess.run(line, capture_output=True, text=True, timeout=120).stdout
-    assert miniature.QUESTION in page
+    assert synthetic_record.QUESTION in page
     columns = {"params.`schedule`", "params.`seed`", "metrics.`accuracy/validation`", "metrics.`accuracy/unseen`"}
     assert columns <= set(re.findall('col-id="([^"]*)"', page))
     names = re.findall(">(schedule=[a-z0-9_]+ seed=[0-9])<", page)

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import miniature
+import synthetic_record
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def caption(table: pd.DataFrame, study) -> str:
 
 def test_a_figure(tree):
     (tree / "analysis/figures/seconds.py").write_text(FIGURE)
-    miniature.make(tree / "record")
+    synthetic_record.make(tree / "record")
     run(tree, "analysis/report.py", "--record", tree / "record")
     (report,) = (tree / "record/studies").glob("*/report")
     assert (report / "figures/seconds.png").stat().st_size > 1000

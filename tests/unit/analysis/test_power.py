@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-import miniature
+import synthetic_record
 import numpy as np
 import pytest
 from launch import ROOT
@@ -34,11 +34,11 @@ def test_another_study_of_the_scale_is_a_pilot(miniature_record):
 
 
 def test_one_seed_is_no_pilot(tmp_path):
-    assert power.spread("schedules-smoke", "smoke", METRIC, miniature.make(tmp_path, seeds=[0])) is None
+    assert power.spread("schedules-smoke", "smoke", METRIC, synthetic_record.make(tmp_path, seeds=[0])) is None
 
 
 def test_holes_are_left_out(tmp_path):
-    record = miniature.make(tmp_path, holes=[("cosine", 1), ("cosine", 2)])
+    record = synthetic_record.make(tmp_path, holes=[("cosine", 1), ("cosine", 2)])
     found = power.spread("schedules-smoke", "smoke", METRIC, record)
     assert found.pairs == 3
     assert found.sd == pytest.approx(np.std((0.20, 0.19, 0.27), ddof=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import miniature
+import synthetic_record
 import pytest
 
 from runners.ddpm.config import TrialConfig
@@ -14,13 +14,13 @@ from study.design import plan as planning
 from study.design import scales, spec
 from study.scheduling import scheduler as coordinator
 
-BASELINE = TrialConfig(total_images=64_000, timesteps=500)  # the miniature's
+BASELINE = TrialConfig(total_images=64_000, timesteps=500)  # the synthetic_record's
 
 
 @pytest.fixture
 def record(tmp_path) -> Path:
     """Nine complete trials of three schedules, each with the weights of its training."""
-    root = miniature.make(tmp_path)
+    root = synthetic_record.make(tmp_path)
     for path in (root / "trials").glob("*/config.json"):
         folder = root / "cache" / "trainings" / TrialConfig.from_dict(read_json(path)).train_key
         folder.mkdir(parents=True)
@@ -30,7 +30,7 @@ def record(tmp_path) -> Path:
 
 
 def plan(root: Path, keep: planning.Keep) -> planning.Plan:
-    """The miniature's plan, and its study.json as a launch with `keep` writes it."""
+    """The synthetic_record's plan, and its study.json as a launch with `keep` writes it."""
     row = dataclasses.replace(scales.find("smoke"), config=BASELINE)
     made = planning.make("schedules", spec.find("schedules"), "smoke", row, {}, 3, keep)
     path = root / "studies" / "schedules-smoke" / "study.json"

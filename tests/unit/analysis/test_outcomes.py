@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import miniature
+import synthetic_record
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,7 +106,7 @@ def test_one_training_each_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_single_seed_study_says_what_it_compares(tmp_path: Path) -> None:
-    record = miniature.make(tmp_path, seeds=[0])
+    record = synthetic_record.make(tmp_path, seeds=[0])
     study, rows = reader.load_study("schedules", record), reader.load("schedules", record)
     protocol = "\n".join(answers.protocol(rows, study))
     assert "the table compares one training with another" in protocol

@@ -21,7 +21,7 @@ from runners.process.locks import lock
 from study.design import plan as planning
 from study.design import scales, spec
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments: str, timeout: float = 120, **options) -> subprocess.CompletedProcess[str]:

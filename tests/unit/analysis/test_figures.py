@@ -1,4 +1,4 @@
-"""Figures: every file of analysis/figures gathers, draws and explains the miniature record, and half of it."""
+"""Figures: every file of analysis/figures gathers, draws and explains the synthetic_record record, and half of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import miniature
+import synthetic_record
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
@@ -37,18 +37,18 @@ every_figure = pytest.mark.parametrize("name", figures.NAMES)
 
 # The kind of study that a figure is for, and words that must stand in it; the others are for every study.
 KINDS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
-    "accuracy_by_cost": (miniature.samplers, ("ddpm", "ddim", "ddim(eta=1.0)", "network evaluations an image")),
+    "accuracy_by_cost": (synthetic_record.samplers, ("ddpm", "ddim", "ddim(eta=1.0)", "network evaluations an image")),
     "accuracy_by_guidance": (
-        miniature.guidance,
+        synthetic_record.guidance,
         ("drop_probability=0.0", "drop_probability=0.2", "best on validation"),
     ),
-    "frontier": (miniature.guidance, ("drop_probability=0.0", "drop_probability=0.2", "s = 1", "2.5", "diversity")),
-    "heat_map": (miniature.guidance, ("drop_probability", "guidance_scale", "0.1", "2.5", ".72", "mean accuracy")),
-    "importance": (miniature.guidance, ("drop_probability x guidance_scale", "seed (block)", "sum to 1.00")),
-    "ladder_steps": (miniature.ladder, ("start", "+ cosine", "+ flips", "+ raw weights", "better", "worse")),
-    "search_history": (miniature.search, ("complete", "pruned", "failed (no value)", "best so far", "winner")),
-    "search_parallel": (miniature.search, ("lr", "schedule", "squaredcos_cap_v2", "0.001", "accuracy/validation")),
-    "search_slices": (miniature.search, ("lr", "schedule", "complete", "pruned", "winner", *miniature.SCHEDULES)),
+    "frontier": (synthetic_record.guidance, ("drop_probability=0.0", "drop_probability=0.2", "s = 1", "2.5", "diversity")),
+    "heat_map": (synthetic_record.guidance, ("drop_probability", "guidance_scale", "0.1", "2.5", ".72", "mean accuracy")),
+    "importance": (synthetic_record.guidance, ("drop_probability x guidance_scale", "seed (block)", "sum to 1.00")),
+    "ladder_steps": (synthetic_record.ladder, ("start", "+ cosine", "+ flips", "+ raw weights", "better", "worse")),
+    "search_history": (synthetic_record.search, ("complete", "pruned", "failed (no value)", "best so far", "winner")),
+    "search_parallel": (synthetic_record.search, ("lr", "schedule", "squaredcos_cap_v2", "0.001", "accuracy/validation")),
+    "search_slices": (synthetic_record.search, ("lr", "schedule", "complete", "pruned", "winner", *synthetic_record.SCHEDULES)),
 }
 
 # Figures that look into two arms only, the baseline and the best (worst) other one.
@@ -60,7 +60,7 @@ TWO_ARMS = {
 
 def maker_of(name: str) -> Callable[..., Path]:
     """What makes a record of the figure's own kind of study."""
-    return KINDS.get(name, (miniature.make, ()))[0]
+    return KINDS.get(name, (synthetic_record.make, ()))[0]
 
 
 def study_of(record: Path) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def test_a_figure_of_a_whole_study(name: str, once: Callable[..., Path], tmp_pat
     caption, figure = module.caption(table, study), module.draw(table, study)
     assert "n = " in caption or name == "schedule_sheet"  # a property of the setting has no n
     words = texts(figure).replace("\n", "")
-    expected = KINDS[name][1] if name in KINDS else TWO_ARMS.get(name, miniature.SCHEDULES)
+    expected = KINDS[name][1] if name in KINDS else TWO_ARMS.get(name, synthetic_record.SCHEDULES)
     assert all(word in words for word in expected)
     png = style.save(figure, tmp_path / "once")
     pixels = np.asarray(Image.open(png).convert("L"))
@@ -181,12 +181,12 @@ def test_a_figure_of_many_arms_that_share_their_trainings(name: str, once: Calla
 def thirty_six(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """36 arms, one seed: of one training (samplers), of a training each, and of six trainings (guidance)."""
     root = tmp_path_factory.mktemp("many")
-    own = {f"lr={index}e-05": replace(miniature.BASELINE, lr=index * 1e-5) for index in range(1, 37)}
+    own = {f"lr={index}e-05": replace(synthetic_record.BASELINE, lr=index * 1e-5) for index in range(1, 37)}
     fields = {"seeds": [0], "factors": {"lr": [1e-5]}}
     return {
-        "shared": miniature.samplers(root / "shared", steps=(5, 10, 20, 50, 100, 250), etas=5, seeds=[0]),
-        "own": miniature.write(root / "own", own, lambda config: 0.5 + 1000 * config.lr, **fields),
-        "crossed": miniature.guidance(root / "crossed", drops=6, scales=6, seeds=[0]),
+        "shared": synthetic_record.samplers(root / "shared", steps=(5, 10, 20, 50, 100, 250), etas=5, seeds=[0]),
+        "own": synthetic_record.write(root / "own", own, lambda config: 0.5 + 1000 * config.lr, **fields),
+        "crossed": synthetic_record.guidance(root / "crossed", drops=6, scales=6, seeds=[0]),
     }
 
 
@@ -231,12 +231,12 @@ def test_learning_curves_of_many_trainings_have_a_legend_that_fits(thirty_six: d
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        (miniature.make, set()),
-        (miniature.guidance, {"accuracy_by_guidance", "frontier", "heat_map", "importance"}),
-        (miniature.samplers, {"accuracy_by_cost"}),
-        (miniature.search, {"search_history", "search_parallel", "search_slices", "importance"}),
-        (miniature.ladder, {"ladder_steps"}),
-        (miniature.reports, set()),
+        (synthetic_record.make, set()),
+        (synthetic_record.guidance, {"accuracy_by_guidance", "frontier", "heat_map", "importance"}),
+        (synthetic_record.samplers, {"accuracy_by_cost"}),
+        (synthetic_record.search, {"search_history", "search_parallel", "search_slices", "importance"}),
+        (synthetic_record.ladder, {"ladder_steps"}),
+        (synthetic_record.reports, set()),
     ],
 )
 def test_a_figure_applies_to_its_kind_of_study(kind: Any, expected: set[str], tmp_path: Path) -> None:
@@ -248,13 +248,13 @@ def test_a_figure_applies_to_its_kind_of_study(kind: Any, expected: set[str], tm
 def sampling_study(record: Path) -> Path:
     arms = {
         f"guidance_scale={scale}, sampler=ddim(steps={steps})": replace(
-            miniature.BASELINE, guidance_scale=scale, sampler=f"ddim(steps={steps})"
+            synthetic_record.BASELINE, guidance_scale=scale, sampler=f"ddim(steps={steps})"
         )
         for scale in (1.0, 1.5, 2.0)
         for steps in (10, 20, 50)
     }
     factors = {"guidance_scale": [1.0, 1.5, 2.0], "sampler": ["..."]}
-    return miniature.write(record, arms, lambda config: 0.6, seeds=[0], factors=factors)
+    return synthetic_record.write(record, arms, lambda config: 0.6, seeds=[0], factors=factors)
 
 
 # --- what single figures promise ---------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_schedule_sheet_measures_t_from_one_over_T_to_one(miniature_record: Path
 def test_schedule_sheet_of_one_trial_folder(tmp_path: Path) -> None:
     """Before the trial is complete: no result.json, no study."""
     config = replace(TrialConfig(), schedule="cosine", timesteps=100)
-    miniature.write_trial(tmp_path / "trial", config)
+    synthetic_record.write_trial(tmp_path / "trial", config)
     (tmp_path / "trial" / "result.json").unlink()
     figure = schedule_sheet.draw_trial(tmp_path / "trial")
     assert "cosine" in texts(figure)
@@ -314,7 +314,7 @@ def test_schedule_sheet_of_one_trial_folder(tmp_path: Path) -> None:
 
 
 def test_schedule_sheet_shows_each_schedule_and_T(tmp_path: Path) -> None:
-    record = miniature.reports(tmp_path)
+    record = synthetic_record.reports(tmp_path)
     study = reader.load_study("reports", record)
     table = schedule_sheet.table("reports-smoke", record)
     words = texts(schedule_sheet.draw(table, study))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from runners.tasks.iclevr import data, scenes
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import miniature
+import synthetic_record
 import nbformat
 import pytest
 from jupyter_client.manager import KernelManager
@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell
 
 from study.design import spec
 
-FOLDER = Path(__file__).resolve().parent.parent / "analysis"
+FOLDER = Path(__file__).resolve().parents[2] / "analysis"
 LINES = 5
 
 every_notebook = pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
@@ -65,7 +65,7 @@ def test_the_kernel_is_that_of_the_environment(kernel: KernelManager) -> None:
 @pytest.mark.slow
 @every_notebook
 def test_a_notebook_runs_on_a_record_of_its_study(path: Path, kernel: KernelManager, tmp_path: Path) -> None:
-    record = miniature.planned(tmp_path / "record", path.stem)
+    record = synthetic_record.planned(tmp_path / "record", path.stem)
     notebook = nbformat.read(path, as_version=4)
     # Nothing of the notebook before may help this one.
     fresh = f"%reset -f\nimport os\nos.environ['ABLATION_RECORD'] = {str(record)!r}"

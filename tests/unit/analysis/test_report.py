@@ -13,14 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import miniature
+import synthetic_record
 import pandas as pd
 import pytest
 
 from analysis import figures, report
 from study.record import reader
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "analysis" / "report.py"
 # The figures that apply to every study, and so to a plain one.
 GENERAL = {name for name in figures.NAMES if not hasattr(figures.load(name), "applies") or name == "differences"}
@@ -74,7 +74,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report built by the real command, with the imports blocked, of a record with a hostile study and two holes."""
     root = tmp_path_factory.mktemp("hostile")
     trials = {"holes": [("cosine", 1)], "failed": [("cosine", 2)]}
-    miniature.make(root / "record", question=HOSTILE, command=HOSTILE, scale=HOSTILE, **trials)
+    synthetic_record.make(root / "record", question=HOSTILE, command=HOSTILE, scale=HOSTILE, **trials)
     done = run("--record", root / "record", "--out", root / "out", blocked=True)
     assert done.returncode == 0, done.stderr
     assert "squaredcos_cap_v2 is better by 0.220 [0.112, 0.328]" in done.stdout
@@ -146,7 +146,7 @@ def test_an_arm_leads_to_its_runs_and_folders(out: Path) -> None:
 
 def test_a_marginal_mean_and_a_class_lead_to_their_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "NAMES", ())
-    source = report.build("dropout", miniature.guidance(tmp_path)).read_text()
+    source = report.build("dropout", synthetic_record.guidance(tmp_path)).read_text()
     anchors = dict(re.findall(r'<td><a href="#(trials-of-arm-\d+)">([^<]+)</a></td>', source))
     (levels,) = re.findall(r"the arms behind each marginal mean</summary>(.*?)</details>", source, re.DOTALL)
     lines = re.findall(r"<td>(\w+)</td><td>([\d.]+)</td><td[^>]*>(.*?)</td></tr>", levels)
@@ -190,14 +190,14 @@ def test_build_finds_the_study_by_name_and_writes_into_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(figures, "NAMES", ())  # they cost seconds, and the command above has drawn them
-    index = report.build("schedules", miniature.make(tmp_path))
+    index = report.build("schedules", synthetic_record.make(tmp_path))
     assert index == tmp_path / "studies" / "schedules-smoke" / "report" / "index.html"
-    assert miniature.QUESTION in Page(index.read_text()).text
+    assert synthetic_record.QUESTION in Page(index.read_text()).text
 
 
 def test_a_figure_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "NAMES", ("accuracy_by_arm", "denoising_strips"))
-    record = miniature.make(tmp_path)
+    record = synthetic_record.make(tmp_path)
     for path in record.glob("trials/*/denoising.png"):
         path.write_bytes(b"no image")
     page = Page(report.build("schedules", record).read_text())
@@ -208,7 +208,7 @@ def test_a_figure_that_fails_costs_no_other(tmp_path: Path, monkeypatch: pytest.
 # Study -> its own figures, its own tables, and what its page must say.
 PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
     "guidance": (
-        miniature.guidance,
+        synthetic_record.guidance,
         {"accuracy_by_guidance", "frontier", "heat_map", "importance"},
         {
             f"accuracy_{name}_{kind}"
@@ -226,13 +226,13 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
         ),
     ),
     "samplers": (
-        miniature.samplers,
+        synthetic_record.samplers,
         {"accuracy_by_cost"},
         set(),
         ("evaluations an image", "sampling s", "network evaluations an image from 5 (sampler=ddpm(steps=5)) to 100 ("),
     ),
     "ladder": (
-        miniature.ladder,
+        synthetic_record.ladder,
         {"ladder_steps"},
         set(),
         (
@@ -244,13 +244,13 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
         ),
     ),
     "search": (
-        miniature.search,
+        synthetic_record.search,
         {"importance", "search_history", "search_parallel", "search_slices"},
         {"search"},
         ("24 of 24 search trials are done", "pruned at images", "lr 0.79, schedule 0.21", "A trial stops when its"),
     ),
     "reports": (
-        miniature.reports,
+        synthetic_record.reports,
         set(),
         set(),
         (
@@ -268,8 +268,8 @@ def test_every_study_and_an_index(
 ) -> None:
     """Two scales of one study, and one that is damaged; then the same record in another place."""
     monkeypatch.setattr(figures, "NAMES", ("accuracy_by_arm", "same_noise_grids"))
-    record = miniature.make(tmp_path / "here")
-    miniature.make(
+    record = synthetic_record.make(tmp_path / "here")
+    synthetic_record.make(
         record, study_id="schedules-laptop", scale="laptop", question=HOSTILE, seeds=(0, 1, 5), holes=[("cosine", 5)]
     )
     (record / "studies" / "broken").mkdir()
@@ -286,7 +286,7 @@ def test_every_study_and_an_index(
     assert set(index.links) == {"schedules-laptop/report/index.html", "schedules-smoke/report/index.html"}
     assert all((moved / "studies" / link).is_file() for link in index.links)
     assert index.tags.count("img") == 2
-    for words in (miniature.QUESTION, HOSTILE, "laptop", "8 of 9", "9 of 9", "squaredcos_cap_v2 is better by 0.220"):
+    for words in (synthetic_record.QUESTION, HOSTILE, "laptop", "8 of 9", "9 of 9", "squaredcos_cap_v2 is better by 0.220"):
         assert words in index.text, words
     shutil.rmtree(moved / "studies" / "broken")
     assert report.main(["--record", str(moved), "--all", "--out", str(tmp_path / "out")]) == 0
@@ -305,7 +305,7 @@ def test_an_out_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_study_is_read_once_for_a_report(tmp_path: Path) -> None:
-    record = miniature.make(tmp_path)
+    record = synthetic_record.make(tmp_path)
     with reader.read_once():
         rows = reader.load("schedules", record)
         rows.loc[:, "accuracy/test"] = 0.0  # a figure may change what it was given
@@ -327,8 +327,8 @@ def cpu_seconds(record: Path) -> float:
 
 def test_two_hundred_trials_take_a_few_times_as_long_as_nine(tmp_path: Path) -> None:
     """Not 20 times: most of a report is its figures, whose number does not grow."""
-    record = miniature.many(tmp_path / "many", arms=20, seeds=10)
-    assert cpu_seconds(record) < 6 * cpu_seconds(miniature.make(tmp_path / "nine"))
+    record = synthetic_record.many(tmp_path / "many", arms=20, seeds=10)
+    assert cpu_seconds(record) < 6 * cpu_seconds(synthetic_record.make(tmp_path / "nine"))
     source = (record / "studies" / "many-smoke" / "report" / "index.html").read_text()
     assert "not drawn" not in source
     assert source.count('<tr id="trials-of-arm-') == 200
@@ -362,7 +362,7 @@ def test_the_report_of_each_kind_of_study(name: str, tmp_path: Path, monkeypatch
 def test_a_pruned_trial_of_a_search_cannot_inject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parameters are strings of whoever wrote the search space."""
     monkeypatch.setattr(figures, "NAMES", ("search_history",))
-    record = miniature.search(tmp_path, trials=9)
+    record = synthetic_record.search(tmp_path, trials=9)
     path = record / "studies" / "search-smoke" / "study.json"
     value = json.loads(path.read_text())
     value["search"]["trials"][0]["params"] = {HOSTILE: HOSTILE}
@@ -397,7 +397,7 @@ def test_bad_records_are_refused_in_one_sentence(
 
 
 def test_a_study_id_cannot_leave_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    miniature.make(tmp_path / "record", study_id="../../outside")
+    synthetic_record.make(tmp_path / "record", study_id="../../outside")
     inside = tmp_path / "record" / "studies" / "x"
     inside.mkdir(parents=True)
     shutil.copy(tmp_path / "outside" / "study.json", inside)
@@ -433,7 +433,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_the_answer_names_the_shares_of_the_factors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record = miniature.guidance(tmp_path)
+    record = synthetic_record.guidance(tmp_path)
     report.print_answer(report.load_study("dropout", record), record)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Shares of the variance")]
     assert len(lines) == 1
@@ -442,7 +442,7 @@ def test_the_answer_names_the_shares_of_the_factors(tmp_path: Path, capsys: pyte
 
 def test_a_page_of_one_training_an_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "NAMES", ())
-    page = Page(report.build("schedules", miniature.make(tmp_path, seeds=[0])).read_text())
+    page = Page(report.build("schedules", synthetic_record.make(tmp_path, seeds=[0])).read_text())
     assert "the table compares one training with another" in page.text
     assert "says nothing about other seeds" in page.text
     assert "p Holm" not in page.text
@@ -450,7 +450,7 @@ def test_a_page_of_one_training_an_arm(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_report_is_current_until_something_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "NAMES", ())
-    record = miniature.make(tmp_path, failed=[("cosine", 2)])
+    record = synthetic_record.make(tmp_path, failed=[("cosine", 2)])
     study = report.load_study("schedules", record)
     assert not report.is_current(study, record)
     report.build("schedules", record)

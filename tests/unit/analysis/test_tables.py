@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import miniature
+import synthetic_record
 import numpy as np
 import pandas as pd
 import pytest
@@ -213,7 +213,7 @@ def test_protocol_of_the_miniature(miniature_record: Path) -> None:
 
 
 def test_mixed_evaluators_are_warned_of(tmp_path: Path) -> None:
-    miniature.make(tmp_path)
+    synthetic_record.make(tmp_path)
     for path in sorted(tmp_path.glob("trials/*/result.json"))[:2]:
         path.write_text(json.dumps(json.loads(path.read_text()) | {"evaluator_kind": "official"}))
     protocol = answers.protocol(reader.load("schedules", tmp_path), reader.load_study("schedules", tmp_path))
@@ -571,7 +571,7 @@ def test_a_factor_varies_alone_where_two_arms_differ_in_nothing_else() -> None:
 
 
 def test_a_search_is_told_with_its_selection_score(tmp_path: Path) -> None:
-    record = miniature.search(tmp_path)
+    record = synthetic_record.search(tmp_path)
     study, rows = reader.load_study("search", record), reader.load("search", record)
     searched = search_table.table(study)
     assert list(searched.columns) == ["trial", "state", "lr", "schedule", METRIC, "pruned at images", "chosen"]
@@ -602,7 +602,7 @@ def test_a_search_is_told_with_its_selection_score(tmp_path: Path) -> None:
 
 
 def test_a_search_that_is_not_finished_has_no_answer(tmp_path: Path) -> None:
-    record = miniature.search(tmp_path, finished=False)
+    record = synthetic_record.search(tmp_path, finished=False)
     study, rows = reader.load_study("search", record), reader.load("search", record)
     assert answers.answer(rows, study) == (
         "No answer yet: 23 of 30 search trials are done (18 complete, 4 pruned, 1 failed); the best so far, trial 16, "
@@ -642,7 +642,7 @@ def test_metrics_begin_with_the_studys_own(miniature_record: Path) -> None:
 
 
 def test_the_only_arm_is_answered_beside_its_published_value(tmp_path: Path) -> None:
-    record = miniature.planned(tmp_path, "report_r0", seeds=3)
+    record = synthetic_record.planned(tmp_path, "report_r0", seeds=3)
     study = reader.load_study("report_r0", record)
     said = answers.answer(reader.load("report_r0", record), study)
     assert said.startswith("One arm, R0, with nothing to compare it with: accuracy/validation is 0.450 [0.407, 0.493]")
