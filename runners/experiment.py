@@ -107,6 +107,7 @@ class Cost:
     """
 
     train_flop: float
+    step_flop: float  # of one training step
     sample_flop: float
     evaluations: int
     parameters: int
@@ -134,6 +135,9 @@ class Experiment(Protocol):
 
     def run(self, config: Any, context: ExecutionContext) -> Iterator[Event]:
         """One trial, up to its finished folder <record>/trials/<trial_key>/."""
+
+    def training_damage(self, folder: Path) -> str:
+        """What is wrong with a finished training's files, in words; "" when each is what was written."""
 
 
 @cache

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from runners.ddpm.config import TrialConfig as Config
 from runners.experiment import Cost, Event, ExecutionContext
 from runners.tasks.iclevr.lists import LISTS, METRIC
 
-__all__ = ["LISTS", "METRIC", "Config", "check", "cost", "prepare", "run", "warnings"]
+__all__ = ["LISTS", "METRIC", "Config", "check", "cost", "prepare", "run", "training_damage", "warnings"]
 
 
 def check(config: Config) -> None:
@@ -24,9 +25,9 @@ def warnings(config: Config) -> list[str]:
 
 
 def cost(config: Config) -> Cost:
-    from runners.ddpm import cost
+    from runners.ddpm import costs
 
-    return cost.of(config)
+    return costs.of(config)
 
 
 def prepare(config: Config, context: ExecutionContext) -> Iterator[Event]:
@@ -39,3 +40,9 @@ def run(config: Config, context: ExecutionContext) -> Iterator[Event]:
     from runners.ddpm import trial
 
     return trial.run(config, context)
+
+
+def training_damage(folder: Path) -> str:
+    from runners.ddpm import trainings
+
+    return trainings.damage(folder)

@@ -1,55 +1,65 @@
-"""What a command would do, before it does it: arms, trainings, FLOP, time, disk, and what the design can see.
-
-A page of the command line, which alone joins study and analysis.
-"""
+"""What a command would do, before it does it: arms, trainings, FLOP, time, disk, and what the design can see."""
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from study.design import plan as planning
-from study.design.plan import Cost, Plan
-from study.design.scales import Scale
+if TYPE_CHECKING:
+    from runners.experiment import Cost
+    from study.cli.request import Job, Request
+    from study.design.plan import Plan
 
 
-@dataclass(frozen=True)
-class Job:
-    """One study of a command: its plan, what it costs, what another seed would add to that, and where it runs."""
+@dataclasses.dataclass(frozen=True)
+class Preview:
+    """A job, the spread of paired differences that the record knows, and the seconds that another seed would add."""
 
-    plan: Plan
-    scale: Scale
-    cost: Cost
+    job: Job
+    spread: Any  # analysis.stats.power.Spread, or None
     seed_seconds: float
-    where: str
 
 
-def dry_run(jobs: list[Job], slots: list[Any], record: Path, as_json: bool) -> int:
+def dry_run(request: Request, arguments: argparse.Namespace) -> int:
     """Arms, trials, distinct trainings, FLOP, time, disk, and what the design can see; touches nothing."""
-    if as_json:
-        plain = [_dry_run_json(job, slots, record) for job in jobs]
+    previews = [_preview(request, arguments, index) for index in range(len(request.plans))]
+    if arguments.json:
+        plain = [_json(preview, request) for preview in previews]
         print(json.dumps(plain if len(plain) > 1 else plain[0], indent=1))
     else:
-        print("\n\n".join(_dry_run_text(job, record) for job in jobs))
+        print("\n\n".join(_text(preview) for preview in previews))
     return 0
 
 
-def _dry_run_text(job: Job, record: Path) -> str:
+def _preview(request: Request, arguments: argparse.Namespace, index: int) -> Preview:
+    from analysis.stats import power
+    from study.cli import request as requests
+
+    plan, one = request.plans[index], request.named[index]
+    asked = dataclasses.replace(requests.asked_of(arguments, one, request.changes), seeds=len(plan.seeds) + 1)
+    larger = requests.plan_of(one, plan.scale, request.scale, asked)
+    job = requests.job_of(plan, request, request.slots)
+    more = requests.job_of(larger, request, request.slots).estimate.seconds - job.estimate.seconds
+    return Preview(job, power.spread(plan.study_id, plan.scale, plan.spec.metric, request.record), more)
+
+
+def _text(preview: Preview) -> str:
     from analysis.stats import power
 
-    plan, cost = job.plan, job.cost
+    plan, estimate = preview.job.plan, preview.job.estimate
     lines = [f"{plan.study_id}: {plan.spec.question}\n\n{_arm_table(plan)}\n"]
-    lines.append(f"{size_of(plan)}; to run: {cost.missing_trials} trials, {cost.missing_trainings} trainings")
+    lines.append(f"{size_of(plan)}; to run: {estimate.missing_trials} trials, {estimate.missing_trainings} trainings")
     lines.append(
-        f"{flop(cost.train_flop)} of training and {flop(cost.sample_flop)} of sampling: about "
-        f"{minutes(cost.seconds)} on {job.where} ({cost.basis})"
+        f"{flop(estimate.train_flop)} of training and {flop(estimate.sample_flop)} of sampling: about "
+        f"{minutes(estimate.seconds)} on {preview.job.where} ({estimate.basis})"
     )
-    lines.append(f"disk: up to {cost.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
-    spread = power.spread(plan.study_id, plan.scale, plan.spec.metric, record)
-    seen = power.sentence(spread, plan.spec.metric, len(plan.seeds), comparisons(plan), minutes(job.seed_seconds))
-    lines += [seen, *(f"note: {note}" for note in plan.notes)]
+    lines.append(f"disk: up to {estimate.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
+    more = minutes(preview.seed_seconds)
+    lines.append(power.sentence(preview.spread, plan.spec.metric, len(plan.seeds), plan.comparisons, more))
+    lines += [f"note: {note}" for note in plan.notes]
     lines += [f"search: {name} in {dimension}" for name, dimension in plan.space.items()]
     lines.append("\neverything else, in every arm:")
     varied = {name for arm in plan.design.arms.values() for name in arm} | plan.space.keys() | {"seed"}
@@ -67,17 +77,20 @@ def size_of(plan: Plan) -> str:
 
 
 def _arm_table(plan: Plan) -> str:
-    """A row an arm; an arm whose trainings another one above it has shares them and is marked so."""
-    head = ["arm", "seeds", "own trainings", "images each", "parameters", "training", "evaluations an image"]
+    """One row per arm; an arm whose trainings another one above it has shares them and is marked so."""
+    head = ["arm", "seeds", "own trainings", "images each", "parameters", "training", "evaluations per image"]
     rows, seen = [head], set[str]()
-    for arm in plan.design.arms:
-        configs = [trial.config for trial in plan.trials if trial.arm == arm]
-        own = {config.train_key for config in configs} - seen
+    trials_of: dict[str, list[Any]] = {arm: [] for arm in plan.design.arms}
+    for trial in plan.trials:
+        trials_of[trial.arm].append(trial)
+    for arm, trials in trials_of.items():
+        own = {trial.train_key for trial in trials} - seen
         seen |= own
-        train = sum(planning.train_flop(config) for config in configs if config.train_key in own)
-        cells = [arm + " (baseline)" * (arm == plan.design.baseline_arm), f"{len(configs)}", f"{len(own)}"]
-        cells += [f"{configs[0].total_images:,}", f"{planning.size(configs[0]).parameters:,}"]
-        rows.append([*cells, flop(train) if own else "shared", f"{planning.evaluations(configs[0]):,}"])
+        cost: Cost = plan.experiment.cost(trials[0].config)
+        name = arm + " (baseline)" * (arm == plan.design.baseline_arm)
+        images = int(trials[0].config.to_dict().get("total_images", 0))
+        cells = [name, f"{len(trials)}", f"{len(own)}", f"{images:,}", f"{cost.parameters:,}"]
+        rows.append([*cells, flop(len(own) * cost.train_flop) if own else "shared", f"{cost.evaluations:,}"])
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return "\n".join(
         row[0].ljust(widths[0])
@@ -86,25 +99,19 @@ def _arm_table(plan: Plan) -> str:
     )
 
 
-def comparisons(plan: Plan) -> int:
-    """Tests that share the .05: every arm that is compared with another; winner and baseline of a search."""
-    return 1 if plan.space else len(plan.design.against)
-
-
-def _dry_run_json(job: Job, slots: list[Any], record: Path) -> dict[str, Any]:
+def _json(preview: Preview, request: Request) -> Mapping[str, Any]:
     from analysis.stats import power
 
-    plan, cost, seeds = job.plan, job.cost, len(job.plan.seeds)
-    spread = power.spread(plan.study_id, plan.scale, plan.spec.metric, record)
+    plan, estimate, spread, seeds = preview.job.plan, preview.job.estimate, preview.spread, len(preview.job.plan.seeds)
     seen = [
-        power.detectable(spread.sd, count, comparisons(plan)) if spread and count > 1 else None
+        power.detectable(spread.sd, count, plan.comparisons) if spread and count > 1 else None
         for count in (seeds, seeds + 1)
     ]
     return {
         "detectable_difference": seen[0],
         "detectable_with_another_seed": seen[1],
-        "seconds_of_another_seed": job.seed_seconds,
-        "claim": plan.claim,
+        "seconds_of_another_seed": preview.seed_seconds,
+        "claim": plan.confirmatory,
         "study": plan.study,
         "study_id": plan.study_id,
         "scale": plan.scale,
@@ -117,14 +124,14 @@ def _dry_run_json(job: Job, slots: list[Any], record: Path) -> dict[str, Any]:
         "trials": len(plan.trials),
         "trainings": len(plan.train_keys),
         "search_trials": plan.searched,
-        "missing_trials": cost.missing_trials,
-        "missing_trainings": cost.missing_trainings,
-        "train_flop": cost.train_flop,
-        "sample_flop": cost.sample_flop,
-        "seconds": cost.seconds,
-        "disk_bytes": cost.disk_bytes,
-        "basis": cost.basis,
-        "devices": [slot.device for slot in slots],
+        "missing_trials": estimate.missing_trials,
+        "missing_trainings": estimate.missing_trainings,
+        "train_flop": estimate.train_flop,
+        "sample_flop": estimate.sample_flop,
+        "seconds": estimate.seconds,
+        "disk_bytes": estimate.disk_bytes,
+        "basis": estimate.basis,
+        "devices": [slot.device for slot in request.slots],
     }
 
 

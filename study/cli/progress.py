@@ -1,139 +1,217 @@
-"""What a person sees while a study runs: which trials, how far, how fast, how long still."""
+"""What a person sees while a study runs: which trials, how far, how fast, how long still.
+
+On a terminal the running trials are redrawn in place (rich); elsewhere a plain line is printed every ten seconds. What
+is shown decides nothing: a closed or full output ends the display, not the study.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from study.scheduling.scheduler import Event
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from runners.experiment import Progress
+from study.scheduling import events
 
 TRAINING_SHARE = 0.9  # of a trial's time; the rest is sampling and scoring
+PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
+BAR = 24  # columns
+T = TypeVar("T")
 
 
-class Status:
-    """One line that is rewritten on a terminal, and elsewhere printed every ten seconds."""
+class Screen:
+    """Lines that stay, and below them what is redrawn; on no terminal, lines only."""
 
     def __init__(self) -> None:
-        self.terminal = sys.stdout.isatty()
+        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.terminal = self.console.is_terminal and not self.console.is_dumb_terminal
+        self.live: Live | None = None
         self.shown = time.monotonic()
-
-    def show(self, text: str, force: bool = False) -> None:
-        now = time.monotonic()
-        if now - self.shown < (0.2 if self.terminal else 10.0) and not force:
-            return
-        self.shown = now
-        print(f"\r\033[K{text}" if self.terminal else text, end="" if self.terminal else "\n", flush=True)
 
     def line(self, text: str) -> None:
         """A line that stays."""
-        print(f"\r\033[K{text}" if self.terminal else text, flush=True)
+        if self.terminal:
+            self._say(lambda: self.console.print(Text(text)))
+        else:
+            self._say(lambda: print(text, flush=True))
+
+    def show(self, text: str, rows: Sequence[Row] = (), force: bool = False) -> None:
+        """What is going on: `rows` are drawn on a terminal above `text`, which elsewhere is all that is printed."""
+        if self.terminal:
+            self._say(lambda: self._draw(Group(_table(rows), Text(text, overflow="ellipsis", no_wrap=True))))
+        elif force or time.monotonic() - self.shown >= PLAIN_SECONDS:
+            self.shown = time.monotonic()
+            self._say(lambda: print(text, flush=True))
+
+    def clear(self) -> None:
+        """Nothing is going on any more."""
+        if self.live is not None:
+            self._say(self.live.stop)
+            self.live = None
+
+    def _draw(self, drawn: Group) -> None:
+        if self.live is None:
+            self.live = Live(drawn, console=self.console, transient=True, refresh_per_second=5)
+            self.live.start()
+        else:
+            self.live.update(drawn)
+
+    def _say(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except (OSError, ValueError):  # a pipe whose reader has gone, a full disk, a closed file
+            self.terminal, self.live = False, None
+            sys.stdout = open("/dev/null", "w")  # noqa: SIM115
+
+
+@dataclass(frozen=True)
+class Row:
+    """A running trial: its name, the share of it that is done, its training images a second."""
+
+    name: str
+    share: float
+    rate: float
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(width=BAR)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    for row in rows:
+        bar = ProgressBar(total=1.0, completed=row.share, width=BAR)
+        rate = f"{row.rate:,.0f} images/s" if row.rate else ""
+        table.add_row(Text(row.name), bar, f"{row.share:.0%}", rate)
+    return table
+
+
+def watched(steps: Generator[Progress, None, T], screen: Screen | None = None) -> T:
+    """The value of steps that say how far they are, which is shown."""
+    screen = screen or Screen()
+    try:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            screen.show(preparing(step.what, step.done, step.total, step.rate), force=step.done >= step.total)
+    finally:
+        screen.clear()
+
+
+def preparing(what: str, done: int, total: int, rate: float) -> str:
+    """`rendering images: 300 of 18,009, 1,200 images/s`."""
+    return f"{what}: {done:,} of {total:,}" + (f", {rate:,.0f} images/s" if rate else "")
 
 
 class Display:
-    """The events of a launch: a status line, and a line for each trial that starts or ends."""
+    """The events of a launch: what is running, and a line for each trial that starts or ends."""
 
     def __init__(self) -> None:
-        self.total = 0
+        self.screen = Screen()
+        self.total = self.done = self.before = 0
         self.slots = 1
-        self.status = Status()
-        self.done = 0
-        self.before = 0
-        self.running: dict[int, tuple[str, float, float]] = {}  # slot -> name, fraction, images a second
-        self.slot_of: dict[str, int] = {}
+        self.score = "score"  # in words
+        self.running: dict[int, Row] = {}  # slot -> its trial
         self.since: dict[int, float] = {}  # slot -> when its trial began
         self.spent = 0.0  # seconds of workers on trials that have ended
         self.first = True  # nothing was said about stopping yet
 
-    def begin(self, total: int, already: int, slots: int) -> None:
-        """A launch of `total` trials, of which the record has some, on so many slots."""
+    def begin(self, total: int, already: int, slots: int, metric: str = "accuracy/validation") -> None:
+        """A launch of `total` trials, of which the record has some, on so many slots; they are scored in `metric`."""
         self.total, self.done, self.before, self.slots, self.spent = total, already, already, slots, 0.0
-
-    def show(self, event: Event) -> None:
-        info = event.info
-        if event.what == "preparing":
-            rate = f", {info['images_per_second']:,.0f} images/s" if "images_per_second" in info else ""
-            finished = info["done"] >= info["total"]
-            self.status.show(f"{info['what']}: {info['done']:,} of {info['total']:,}{rate}", force=finished)
-        elif event.what == "note":
-            self.status.line(info["text"])
-        elif event.what == "stopping":
-            wait = f"{info['workers']} at their checkpoints, at most {info['seconds']:.0f} s"
-            self.status.show(f"stopping: {wait}; Ctrl-C again stops now", self.first)
-            self.first = False
-        elif event.trial is None:
-            return
-        elif event.what == "started":
-            self.since[info["slot"]] = time.monotonic()
-            self.running[info["slot"]] = (event.trial.name, 0.0, 0.0)
-            self.slot_of[event.trial.name] = info["slot"]
-            self.status.line(f"started   {event.trial.name} on {info['device']}")
-        elif event.what == "progress" and info["event"] == "note":
-            self.status.line(f"{event.trial.name}: {info['text']}")
-        elif event.what == "progress":
-            self._progress(event.trial.name, info)
-            self.status.show(self._summary())
-        elif event.what == "scored":
-            self._ended(event.trial.name)
-            self.status.line(
-                f"[{self.done}/{self.total}] {event.trial.name}: validation accuracy {info['accuracy']:.3f}"
-            )
-        elif event.what == "pruned":
-            self._ended(event.trial.name)
-            self.status.line(
-                f"[{self.done}/{self.total}] {event.trial.name}: pruned after {info['images']:,} images at validation "
-                f"accuracy {info['accuracy']:.3f}"
-            )
-        elif event.what == "retried":
-            self._left(info["slot"])
-            again = f"tried again, time {info['tries']}"
-            self.status.line(f"{event.trial.name}: {info['status']}: {info['error']}; {again}")
-        elif event.what == "failed":
-            self._ended(event.trial.name)
-            self.status.line(f"[{self.done}/{self.total}] {event.trial.name}: {info['status']}: {info['error']}")
+        self.score = " ".join(reversed(metric.split("/")))
 
     def end(self) -> None:
-        if self.status.terminal:
-            print("\r\033[K", end="", flush=True)
+        self.screen.clear()
 
-    def _progress(self, name: str, info: dict[str, object]) -> None:
-        slot = self.slot_of[name]
-        _, fraction, rate = self.running[slot]
-        reports = [line for line in info.get("lines", ()) if "loss" in line]  # type: ignore[attr-defined]
+    def show(self, event: events.Event) -> None:
+        match event:
+            case events.Preparing(what, done, total, rate):
+                self.screen.show(preparing(what, done, total, rate), force=done >= total)
+            case events.Noted(text, about):
+                self.screen.line(f"{about}: {text}" if about else text)
+            case events.Stopping(workers, seconds):
+                wait = f"{workers} at their checkpoints, at most {seconds:.0f} s"
+                self.screen.show(f"stopping: {wait}; Ctrl-C again stops now", force=self.first)
+                self.first = False
+            case events.Started(trial, slot, device):
+                self.since[slot] = time.monotonic()
+                self.running[slot] = Row(trial.name, 0.0, 0.0)
+                self.screen.line(f"started   {trial.name} on {device}")
+            case events.Training(trial, slot, lines, total):
+                self._trained(trial.name, slot, lines, total)
+            case events.Sampling(trial, slot, done, total):
+                share = TRAINING_SHARE + (1 - TRAINING_SHARE) * done / total
+                self._at(slot, Row(trial.name, share, self.running[slot].rate))
+            case _:
+                self._ended(event)
+
+    def _ended(self, event: events.Event) -> None:
+        match event:
+            case events.Scored(trial, slot, value):
+                self._finished(slot, f"{trial.name}: {self.score} {value:.3f}")
+            case events.Pruned(trial, slot, images, value):
+                text = f"{trial.name}: pruned after {images:,} images at {self.score} {value:.3f}"
+                self._finished(slot, text)
+            case events.Failed(trial, slot, status, error):
+                self._finished(slot, f"{trial.name}: {status}: {error}")
+            case events.Retried(trial, slot, status, error, tries):
+                self._left(slot)
+                self.screen.line(f"{trial.name}: {status}: {error}; tried again, time {tries}")
+
+    def _trained(self, name: str, slot: int, lines: Sequence[Mapping[str, float]], total: int) -> None:
+        reports = [line for line in lines if "loss" in line]
+        row = self.running[slot]
         if reports:
-            line = reports[-1]
-            fraction = TRAINING_SHARE * line["images"] / info["total_images"]
-            rate = line["images_per_second"]
-        elif info["event"] == "sampling":
-            fraction = TRAINING_SHARE + (1 - TRAINING_SHARE) * info["done"] / info["total"]  # type: ignore[operator]
-        self.running[slot] = (name, fraction, rate)
+            row = Row(name, TRAINING_SHARE * reports[-1]["images"] / total, reports[-1]["images_per_second"])
+        self._at(slot, row)
 
-    def _ended(self, name: str) -> None:
-        self._left(self.slot_of[name])
+    def _at(self, slot: int, row: Row) -> None:
+        self.running[slot] = row
+        self.screen.show(self._summary(), list(self.running.values()))
+
+    def _finished(self, slot: int, text: str) -> None:
+        self._left(slot)
         self.done += 1
+        self.screen.line(f"[{self.done}/{self.total}] {text}")
 
     def _left(self, slot: int) -> None:
         if self.running.pop(slot, None):
             self.spent += time.monotonic() - self.since[slot]
 
     def _summary(self) -> str:
-        parts = [f"{name} {fraction:.0%}" for name, fraction, _ in self.running.values()]
-        rate = sum(rate for _, _, rate in self.running.values())
         left = self._seconds_left()
         wait = f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
-        return f"{self.done} of {self.total} done | {', '.join(parts)} | {rate:,.0f} images/s | {wait}"
+        if self.screen.terminal:  # the trials stand above it
+            return f"{self.done} of {self.total} done | {wait}"
+        parts = ", ".join(f"{row.name} {row.share:.0%}" for row in self.running.values())
+        rate = sum(row.rate for row in self.running.values())
+        return f"{self.done} of {self.total} done | {parts} | {rate:,.0f} images/s | {wait}"
 
     def _seconds_left(self) -> float:
         """Deal the remaining trials to the slots, each as long as a worker took for one so far on average. A slot
-        without a trial, which is at the evaluator or between two trials, counts as free."""
+        without a trial, which is between two trials, counts as free."""
         now = time.monotonic()
-        fractions = [fraction for _, fraction, _ in self.running.values()]
-        work = self.done - self.before + sum(fractions)
+        shares = [row.share for row in self.running.values()]
+        work = self.done - self.before + sum(shares)
         if work <= 0:
             return 0.0
         each = (self.spent + sum(now - self.since[slot] for slot in self.running)) / work
-        ends = sorted([1 - fraction for fraction in fractions] + [0.0] * (self.slots - len(fractions)))
-        for _ in range(self.total - self.done - len(fractions)):
-            ends = sorted([ends[0] + 1, *ends[1:]])
-        return each * ends[-1]
+        ends = sorted([1 - share for share in shares] + [0.0] * (self.slots - len(shares)))
+        waiting = self.total - self.done - len(shares)
+        rounds, rest = divmod(max(0, waiting), max(1, self.slots))
+        ends = [end + rounds for end in ends]  # every slot takes so many more, and the first ones one more yet
+        for index in range(rest):
+            ends[index] += 1
+        return each * max(ends, default=0.0)

@@ -1,24 +1,20 @@
-"""`StudySpec`: one question as plain data. A study is a file `study/studies/NAME.py` with a `STUDY`."""
+"""`StudySpec`: one question as plain data."""
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from runners.config import Scalar, nearest
-from runners.ddpm.config import TrialConfig
+from runners.config import Scalar, StagedConfig, nearest
+from runners.experiment import find as find_experiment
 from study.design.space import Dimension
 
-STUDIES = Path(__file__).resolve().parent.parent / "studies"
 Arm = Mapping[str, Scalar]
 T = TypeVar("T")
 # What depends on the scale (networks differ with the picture's size) is a function of its name and its baseline.
-AtScale = Callable[[str, TrialConfig], T]
+AtScale = Callable[[str, Any], T]
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ class StudySpec:
     "baseline", "previous" (a ladder) or arm -> the arm it is compared with ("" for none). `fixed`: fields that the
     question sets for every arm. `published`: arm -> metric -> the number of a report. `seeds`: training seeds.
     `notes`: sentences that stand under every table. `margin`: a difference in the metric that would not matter; an
-    interval inside it is the verdict "no difference larger than".
+    interval inside it is the verdict "equivalent". `experiment`: the package of `runners` that does the trials.
     A search has a `space` (field -> range) and a number of `trials`; its arms are the baseline and the winner.
     """
 
@@ -63,12 +59,13 @@ class StudySpec:
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     margin: float = 0.05
+    experiment: str = "ddpm"
     space: Mapping[str, Dimension] | AtScale[Mapping[str, Dimension]] | None = None
     trials: int = 0
 
     def __post_init__(self) -> None:
         for name in [*self.factors, *self.nuisance, *self.baseline, *self.fixed]:
-            _known(name)
+            self._require(name)
         for name, values in {**self.factors, **self.nuisance}.items():
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"The factor {name!r} needs values that differ from each other.")
@@ -89,7 +86,7 @@ class StudySpec:
         if self.space is not None and self.trials < 1:
             raise ValueError(f"A search of {self.trials} trials finds nothing: write trials=1 or more.")
 
-    def design(self, scale: str, baseline: TrialConfig) -> Design:
+    def design(self, scale: str, baseline: StagedConfig) -> Design:
         """The arms at a scale, whose baseline config is given.
 
         Raises ValueError for an arm without changes or name, two arms that are one setting, or unknown names.
@@ -101,16 +98,21 @@ class StudySpec:
             arms, start = {name: dict(arm) for name, arm in listed.items()}, self.baseline_arm or next(iter(listed), "")
         if start not in arms:
             raise ValueError(f"The baseline arm {start!r} is not among the arms: write one of {', '.join(arms)}.")
-        configs: dict[TrialConfig, str] = {}
+        configs: dict[StagedConfig, str] = {}
         for name, arm in arms.items():
             for changed in arm:
-                _known(changed)
+                self._require(changed)
             if not name.strip() or (not arm and name != start):
                 raise ValueError(f"The arm {name!r} is empty: give it a name and the fields that it changes.")
             twin = configs.setdefault(baseline.replace(**arm), name)
             if twin != name:
                 raise ValueError(f"The arms {twin!r} and {name!r} are one setting: change one or leave one out.")
         return Design(arms, start, self._against(list(arms), start), _factors(list(configs), arms))
+
+    def _require(self, name: str) -> None:
+        known = find_experiment(self.experiment).Config.types()
+        if name not in known:
+            raise ValueError(f"The study varies the unknown field {name!r}{nearest(name, known)}")
 
     def _crossed(self) -> tuple[dict[str, dict[str, Scalar]], str]:
         """Arm name -> its factor values, in the order of the factors; "schedule=linear"."""
@@ -131,12 +133,7 @@ class StudySpec:
         return {arm: other for arm, other in full.items() if other}
 
 
-def _known(name: str) -> None:
-    if name not in TrialConfig.types():
-        raise ValueError(f"The study varies the unknown field {name!r}{nearest(name, TrialConfig.types())}")
-
-
-def _factors(configs: list[TrialConfig], arms: Mapping[str, Arm]) -> dict[str, tuple[Scalar, ...]]:
+def _factors(configs: list[StagedConfig], arms: Mapping[str, Arm]) -> dict[str, tuple[Scalar, ...]]:
     """The fields that differ between arms -> their values in the order in which they occur."""
     changed = dict.fromkeys(name for arm in arms.values() for name in arm if name != "seed")  # a shift is no setting
     values = {name: tuple(dict.fromkeys(getattr(config, name) for config in configs)) for name in changed}
@@ -145,17 +142,3 @@ def _factors(configs: list[TrialConfig], arms: Mapping[str, Arm]) -> dict[str, t
 
 def arm_name(arm: Arm) -> str:
     return " ".join(f"{name}={value}" for name, value in arm.items())
-
-
-def names() -> list[str]:
-    """The studies: the files of study/studies."""
-    return sorted(module.name for module in pkgutil.iter_modules([str(STUDIES)]))
-
-
-def find(name: str) -> StudySpec:
-    """The study of a name; ValueError with the nearest name when there is none."""
-    if name not in names():
-        raise ValueError(f"Unknown study {name!r}{nearest(name, names())}")
-    module: Any = importlib.import_module(f"study.studies.{name}")
-    spec: StudySpec = module.STUDY
-    return spec

@@ -1,8 +1,8 @@
-"""Worker processes on this machine, one a device slot, each reused from trial to trial."""
+"""Worker processes on this machine, one per device slot, each reused from trial to trial."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
 import queue
 import signal
@@ -10,62 +10,42 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+
+from runners.process.cores import usable
+from runners.process.protocol import LAST, Failed, Heartbeat, Job, Message, Status, Stop, decode, encode
+from study.executors import Slot
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-Event = dict[str, Any]
-ENDS = ("done", "failed", "stopped")  # the last event of a job
-PATIENCE_SECONDS = 15 * 60.0  # a worker that makes progress says so every few seconds
+TIMEOUT_SECONDS = 15 * 60.0  # a worker that makes progress says so every few seconds
 ASLEEP_SECONDS = 60.0  # when nobody polled for so long, this process itself was stopped, not its workers
 
 
-@dataclass(frozen=True)
-class Slot:
-    """A place for one worker: a device, the CPU threads that the worker may use, how many workers share the device, or
-    a core of it, whether it keeps to algorithms that give the same bits each time, and whether it compiles."""
-
-    number: int
-    device: str
-    threads: int
-    packed: int = 1
-    deterministic: bool = False
-    compile: str = "auto"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def slots(devices: list[str], per_device: int | None, deterministic: bool = False, compile: str = "auto") -> list[Slot]:
-    """`per_device` workers on each device; by default one on a GPU, and on a CPU one single-threaded a core.
+    """`per_device` workers on each device; by default one per GPU, and on a CPU one single-threaded worker per core.
 
     Two threads in one process lose to two processes of one thread, badly when the machine is shared; and one thread
-    a worker keeps the numbers the same whatever `per_device` is.
+    per worker keeps the numbers the same whatever `per_device` is.
     """
     found = []
     for device in devices:
-        count = per_device or (cores() if device == "cpu" else 1)
-        threads = 1 if device == "cpu" else max(1, cores() // (count * len(devices)))
-        packed = -(-count // cores()) if device == "cpu" else count
-        found += [(device, threads, packed)] * count
+        count = per_device or (usable() if device == "cpu" else 1)
+        threads = 1 if device == "cpu" else max(1, usable() // (count * len(devices)))
+        colocated = -(-count // usable()) if device == "cpu" else count
+        found += [(device, threads, colocated)] * count
     return [Slot(number, *place, deterministic, compile) for number, place in enumerate(found)]
 
 
 class LocalExecutor:
-    """submit(slot, job), poll() -> events of any slot, cancel(). Workers start when they are first needed.
+    """An `Executor` of processes. Workers start when they are first needed; one that has a job and sends nothing for
+    `timeout` seconds is ended."""
 
-    A worker at a job that says nothing for `patience` seconds is ended.
-    """
-
-    def __init__(self, slots: list[Slot], logs: Path, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, slots: Sequence[Slot], logs: Path, timeout: float = TIMEOUT_SECONDS) -> None:
         self.slots = slots
         self.logs = logs
-        self.patience = patience
-        self.events: queue.Queue[tuple[Slot, subprocess.Popen[str], Event | None]] = queue.Queue()
+        self.timeout = timeout
+        self.events: queue.Queue[tuple[Slot, subprocess.Popen[str], Message | None]] = queue.Queue()
         self.workers: dict[int, subprocess.Popen[str]] = {}
         self.stopping = False
         self.jobs: dict[int, int] = {}  # slot -> number of its job
@@ -74,18 +54,18 @@ class LocalExecutor:
         self.hung: set[int] = set()  # pids that were ended for their silence
         self.polled = time.monotonic()
 
-    def submit(self, slot: Slot, job: dict[str, Any]) -> None:
+    def submit(self, slot: Slot, job: Job) -> None:
         """Give a job to the slot's worker."""
         worker = self.workers.get(slot.number)
         if worker is None or worker.poll() is not None:
             worker = self._start(slot)
         self.jobs[slot.number] = number = self.jobs.get(slot.number, 0) + 1
         self.since[slot.number] = time.monotonic()
-        self._write(worker, job | {"number": number})
+        self._write(worker, dataclasses.replace(job, number=number))
 
     def stop(self, slot: Slot) -> None:
-        """End the slot's job, not its worker: the event `stopped` follows, or `done` if it came first."""
-        self._write(self.workers[slot.number], {"kind": "stop", "number": self.jobs[slot.number]})
+        """End the slot's job, not its worker: the message `Stopped` follows, or `Done` if it came first."""
+        self._write(self.workers[slot.number], Stop(self.jobs[slot.number]))
 
     def renew(self, slot: Slot) -> None:
         """End the slot's idle worker: its next job gets a new process."""
@@ -93,34 +73,34 @@ class LocalExecutor:
             worker.kill()
             worker.wait()
 
-    def _write(self, worker: subprocess.Popen[str], line: dict[str, Any]) -> None:
+    def _write(self, worker: subprocess.Popen[str], message: Job | Stop) -> None:
         assert worker.stdin is not None
         try:
-            worker.stdin.write(json.dumps(line) + "\n")
+            worker.stdin.write(encode(message) + "\n")
             worker.stdin.flush()
         except BrokenPipeError:
             pass  # the worker died this moment: its reader thread reports it
 
-    def poll(self, timeout: float) -> tuple[Slot, Event] | None:
-        """The next event of any worker, or None after `timeout` seconds.
+    def poll(self, timeout: float) -> tuple[Slot, Message] | None:
+        """The next message of any worker, or None after `timeout` seconds.
 
-        A worker that ends in the middle of a job gives the event `failed` with the status `crashed`, or `hung` when
-        it was ended for its silence, and with the end of its log. Raises KeyboardInterrupt once `stopping` is set.
+        A worker that ends in the middle of a job gives `Failed` with the status "crashed", or "hung" where it was ended
+        for its silence, and with the end of its log. Raises KeyboardInterrupt once `stopping` is set.
         """
         if self.stopping:  # here, and not in the middle of a write to a database
             raise KeyboardInterrupt
         self._end_silent()
         try:
-            slot, worker, event = self.events.get(timeout=timeout)
+            slot, worker, message = self.events.get(timeout=timeout)
         except queue.Empty:
             return None
         if self.workers.get(slot.number) is not worker:
             return None  # the last words of a worker that has a successor
-        if event is None:
+        if message is None:
             return self._ended(slot, worker)
-        if event["event"] in ENDS:
+        if isinstance(message, LAST):
             self.since.pop(slot.number, None)
-        return None if event["event"] == "beat" else (slot, event)
+        return None if isinstance(message, Heartbeat) else (slot, message)
 
     def _end_silent(self) -> None:
         """Kill the workers that have said nothing for too long; their end is reported as any other."""
@@ -130,24 +110,25 @@ class LocalExecutor:
         self.polled = now
         for number, since in self.since.items():
             worker = self.workers[number]
-            if now - max(since, self.heard.get(worker.pid, 0.0)) > self.patience and worker.poll() is None:
+            if now - max(since, self.heard.get(worker.pid, 0.0)) > self.timeout and worker.poll() is None:
                 self.hung.add(worker.pid)
                 worker.kill()
 
-    def _ended(self, slot: Slot, worker: subprocess.Popen[str]) -> tuple[Slot, Event] | None:
+    def _ended(self, slot: Slot, worker: subprocess.Popen[str]) -> tuple[Slot, Message] | None:
         """What a worker's end means: nothing when it was idle."""
         del self.workers[slot.number]
         code = worker.wait()
         if self.since.pop(slot.number, None) is None:
             return None
-        status, error = "crashed", f"the worker ended with exit code {code}"
+        status: Status = "crashed"
+        error = f"the worker ended with exit code {code}"
         if worker.pid in self.hung:
-            status, error = "hung", f"the worker said nothing for {self.patience / 60:g} minutes and was ended"
+            status, error = "hung", f"the worker sent no heartbeat for {self.timeout / 60:g} minutes and was ended"
         elif code < 0:
             error = f"the worker was ended by {signal.Signals(-code).name}"
             error += " (the kernel does so when memory runs out)" if code == -signal.SIGKILL else ""
         log = self._log(slot).read_text(encoding="utf-8", errors="replace")[-4000:]
-        return slot, {"event": "failed", "status": status, "error": error, "traceback": f"{error}\n\n{log}"}
+        return slot, Failed(status, error, f"{error}\n\n{log}")
 
     def wind_down(self, seconds: float) -> Iterator[tuple[int, float]]:
         """Ask the workers to write a checkpoint and end; those that are not done after `seconds` are ended.
@@ -209,5 +190,5 @@ class LocalExecutor:
             if not line.endswith("\n"):
                 break  # killed in the middle of an event
             self.heard[worker.pid] = time.monotonic()
-            self.events.put((slot, worker, json.loads(line)))
+            self.events.put((slot, worker, decode(line)))
         self.events.put((slot, worker, None))

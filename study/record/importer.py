@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runners.process.files import read_json, write_json
-from study.cli import doctor
-from study.record import layout
+from runners.experiment import Progress, find
+from runners.process.files import read_json
+from study.record import integrity, layout, reader
+from study.record.journal import Journal
+from study.record.schema import DEFAULT_EXPERIMENT, Study, renamed
 
-STUDY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-SETTLED = ("study", "scale", "metric", "baseline", "baseline_arm", "question")  # equal, or it is another study
+SETTLED = ("study", "scale", "experiment", "metric", "baseline", "baseline_arm", "question")  # equal, or another study
 TIMES = ("seconds/", "images_per_second", "peak_memory_mb")  # of one trial on two machines these differ
 
 
@@ -25,52 +27,57 @@ class Conflict(Exception):
     """What is here and what comes have one name and differ."""
 
 
-def tell(source: Path, root: Path) -> int:
-    """Import `source` into `root` and print what happened; 1 when something was not taken."""
-    if source == root:
+@dataclass
+class Imported:
+    """What became of the trials, the trainings or the studies of the other record."""
+
+    what: str
+    new: int = 0
+    same: int = 0
+    refused: list[str] = field(default_factory=list)  # sentences
+
+
+def take(source: Path, record: Path) -> Iterator[Progress | Imported]:
+    """Import `source` into `record`; yields how far it is, and what became of each kind of thing.
+
+    Raises ValueError for what is no record. MLflow is not told: `integrity.differing_mlflow` finds what it lacks.
+    """
+    if source == record:
         raise ValueError(f"{source} is the record itself: give the folder of another one to --import.")
-    if not (source / "trials").is_dir():
+    if not layout.trials_folder(source).is_dir():
         raise ValueError(f"{source} is no record (it has no trials/): give the folder of another one to --import.")
-    refused = 0
-    for what, one, paths in (
-        ("trials", take_trial, sorted((source / "trials").glob("*"))),
-        ("trainings", take_training, sorted((source / "cache" / "trainings").glob("*"))),
-        ("studies", take_study, sorted(path.parent for path in (source / "studies").glob("*/study.json"))),
-    ):
-        counts, troubles = _take(what, one, paths, root)
-        refused += len(troubles)
-        print("\n".join([*troubles, f"{what}: {counts['new']} new, {counts['same']} already here"]))
-    for study in doctor.sound_studies(root).values():
-        for finding in doctor.differing_mlflow(root, study, doctor.complete_trials(root, study)):
-            print(f"{finding.text}: {finding.mend()}")
-    return 1 if refused else 0
+    studies = [path.parent for path in layout.study_files(source)]
+    yield from _take("trials", take_trial, sorted(layout.trials_folder(source).glob("*")), record)
+    yield from _take("trainings", take_training, sorted(layout.trainings_folder(source).glob("*")), record)
+    yield from _take("studies", take_study, studies, record)
 
 
 def _take(
-    what: str, one: Callable[[Path, Path], bool | None], paths: list[Path], root: Path
-) -> tuple[dict[str, int], list[str]]:
-    """(how many were new and how many here already, why others were not taken)."""
-    counts, troubles = {"new": 0, "same": 0}, []
-    for path in doctor.watched(what, paths):
+    what: str, one: Callable[[Path, Path], bool | None], paths: list[Path], record: Path
+) -> Iterator[Progress | Imported]:
+    found = Imported(what)
+    for done, path in enumerate(paths):
+        yield Progress(what, done, len(paths))
         try:
-            new = one(path, root)
+            new = one(path, record)
         except Conflict as conflict:
-            troubles.append(f"not taken: {what} {path.name!r}: {conflict}")
+            found.refused.append(f"not taken: {what} {path.name!r}: {conflict}")
         else:
-            counts["new" if new else "same"] += new is not None
-    return counts, troubles
+            found.new += new is True
+            found.same += new is False
+    yield found
 
 
-def take_trial(folder: Path, root: Path) -> bool | None:
+def take_trial(folder: Path, record: Path) -> bool | None:
     """Copy a complete trial; False when it is here, None for what a failed or killed try left. Raises Conflict."""
     if re.fullmatch(r"[0-9a-f]{12}\.(failed|pruned|partial)", folder.name):
         return None
     if not layout.KEY.fullmatch(folder.name):
         raise Conflict("its name is no key of a trial")
     _refuse_links(folder)
-    if problem := doctor.trial_damage(folder):
+    if problem := integrity.trial_damage(folder):
         raise Conflict(problem)
-    place = layout.trial_folder(root, folder.name)
+    place = layout.trial_folder(record, folder.name)
     if not place.exists():
         return _copy(folder, place)
     if scores(folder) != scores(place):
@@ -78,18 +85,16 @@ def take_trial(folder: Path, root: Path) -> bool | None:
     return False
 
 
-def take_training(folder: Path, root: Path) -> bool | None:
+def take_training(folder: Path, record: Path) -> bool | None:
     """Copy a finished training with its weights; False when it is here, None for one without. Raises Conflict."""
-    from runners.ddpm.trainings import damage
-
     if not (folder / "done.json").is_file() or not layout.has_weights(folder.parents[2], folder.name):
         return None
     if not layout.KEY.fullmatch(folder.name):
         raise Conflict("its name is no key of a training")
     _refuse_links(folder)
-    if problem := damage(folder):
+    if problem := find(DEFAULT_EXPERIMENT).training_damage(folder):
         raise Conflict(problem)
-    place = root / "cache" / "trainings" / folder.name
+    place = layout.training_folder(record, folder.name)
     if not place.exists():
         return _copy(folder, place)
     if not (place / "done.json").is_file():
@@ -99,49 +104,47 @@ def take_training(folder: Path, root: Path) -> bool | None:
     return False
 
 
-def take_study(folder: Path, root: Path) -> bool:
+def take_study(folder: Path, record: Path) -> bool:
     """Add a study, or its new arms and seeds to the study that is here; False when nothing is new. Raises Conflict."""
-    if not STUDY_ID.fullmatch(folder.name):
+    if not layout.STUDY_ID.fullmatch(folder.name):
         raise Conflict("its name is no plain word")
     _refuse_links(folder)
-    if problem := doctor.study_damage(folder / "study.json"):
+    if problem := integrity.study_damage(folder / "study.json"):
         raise Conflict(problem)
-    theirs = read_json(folder / "study.json")
-    theirs["trials"] = [trial | {"run_id": ""} for trial in theirs["trials"]]
-    path = root / "studies" / folder.name / "study.json"
-    if not path.is_file():
-        write_json(path, theirs)
-        return True
-    ours = read_json(path)
-    merged = united(ours, theirs)
+    theirs = reader.read_study(folder / "study.json")
+    theirs = renamed(theirs, {trial.trial_key: "" for trial in theirs.trials})
+    ours = reader.find_study(folder.name, record)
+    merged = theirs if ours is None else united(ours, theirs)
     if merged != ours:
-        write_json(path, merged)
-    return bool(merged != ours)
+        Journal(record, folder.name).fold(merged)
+    return merged != ours
 
 
-def united(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+def united(ours: Study, theirs: Study) -> Study:
     """A study with the arms, seeds, factor values and trials of both. Raises Conflict."""
     for name in SETTLED:
-        if ours.get(name) != theirs.get(name):
-            raise Conflict(f"its {name} is {theirs.get(name)!r}, here it is {ours.get(name)!r}")
-    if theirs.get("search") and ours.get("search") and ours["search"] != theirs["search"]:
+        if getattr(ours, name) != getattr(theirs, name):
+            raise Conflict(f"its {name} is {getattr(theirs, name)!r}, here it is {getattr(ours, name)!r}")
+    if theirs.search and ours.search and ours.search != theirs.search:
         raise Conflict("both records searched, and asked for different trials")
-    known = {trial["trial_key"] for trial in ours["trials"]}
-    names = dict.fromkeys([*ours["factors"], *theirs["factors"]])
-    factors = {
-        name: list(dict.fromkeys([*ours["factors"].get(name, []), *theirs["factors"].get(name, [])])) for name in names
+    known = {trial.trial_key for trial in ours.trials}
+    names = dict.fromkeys([*ours.factors, *theirs.factors])
+    changes: dict[str, Any] = {
+        "factors": {name: _both(ours.factors.get(name, ()), theirs.factors.get(name, ())) for name in names},
+        "arms": _both(ours.arms, theirs.arms),
+        "seeds": tuple(sorted({*ours.seeds, *theirs.seeds})),
+        "against": {**(theirs.against or {}), **(ours.against or {})},
+        "trials": (*ours.trials, *(trial for trial in theirs.trials if trial.trial_key not in known)),
     }
-    merged = {
-        **ours,
-        "factors": factors,
-        "arms": list(dict.fromkeys([*ours["arms"], *theirs["arms"]])),
-        "seeds": sorted({*ours["seeds"], *theirs["seeds"]}),
-        "against": {**theirs.get("against", {}), **ours.get("against", {})},
-        "trials": [*ours["trials"], *(trial for trial in theirs["trials"] if trial["trial_key"] not in known)],
-    }
-    if len(theirs["seeds"]) > len(ours["seeds"]):  # they say how many seeds there are
-        merged |= {"notes": theirs.get("notes", []), "claim": theirs.get("claim", False)}
-    return merged | ({"search": theirs["search"]} if theirs.get("search") else {})
+    if len(theirs.seeds) > len(ours.seeds):  # they say how many seeds there are
+        changes |= {"notes": theirs.notes, "claim": theirs.claim}
+    if theirs.search:
+        changes["search"] = theirs.search
+    return ours.model_copy(update=changes)
+
+
+def _both(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys([*ours, *theirs]))
 
 
 def _refuse_links(folder: Path) -> None:
@@ -155,7 +158,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     yield from folder.rglob("*")
 
 
-def scores(folder: Path) -> dict[str, Any]:
+def scores(folder: Path) -> Mapping[str, Any]:
     """What a trial's result says, but for what it took."""
     return {name: value for name, value in read_json(folder / "result.json").items() if not name.startswith(TIMES)}
 

@@ -11,14 +11,29 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from runners.config import StagedConfig
 from runners.process.locks import lock
-from study.design.plan import Trial
-from study.record import errors as storage
-from study.record import layout, mlflow_index
+from study.record import errors, layout, mlflow_index
+from study.record.journal import Journal
+from study.record.schema import Study
 
 RETRY_SECONDS = 5.0
 DRAIN_SECONDS = 30.0  # at the end of a launch, for a database that another program has locked
+
+
+class Trial(Protocol):
+    """What the index needs to know of a trial."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def arm(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def config(self) -> StagedConfig: ...
 
 
 @dataclass
@@ -33,15 +48,13 @@ class Run:
 class Indexer:
     """Takes what happens in a launch, and writes it when MLflow lets it. Call `work()` often."""
 
-    def __init__(
-        self, root: Path, study_id: str, question: str, tags: Mapping[str, str], run_ids: Mapping[str, str]
-    ) -> None:
-        """`run_ids`: what study.json says, until MLflow itself can be asked."""
+    def __init__(self, root: Path, study: Study, tags: Mapping[str, str]) -> None:
+        """`study`: as it is launched, with the runs that study.json knows until MLflow itself can be asked."""
         self.root = root
-        self.study_id = study_id
-        self.question = question
+        self.study = study
         self.tags = dict(tags)
-        self.run_ids = dict(run_ids)  # trial_key -> id of its finished run
+        self.run_ids = {trial.trial_key: trial.run_id for trial in study.trials if trial.run_id}
+        self.journal = Journal(root, study.study_id)
         self.parent = ""
         self.index: mlflow_index.MlflowIndex | None = None
         self.queue: deque[tuple[Run | None, Callable[[], None]]] = deque()
@@ -67,13 +80,13 @@ class Indexer:
         self._put(run, lambda: self._start(run, trial))
         return run
 
-    def lines(self, run: Run, lines: list[dict[str, float]]) -> None:
+    def lines(self, run: Run, lines: list[Mapping[str, float]]) -> None:
         self._put(run, lambda: self._ready().log_lines(run.id, lines))
 
     def finish(self, run: Run, trial: Trial, folder: Path) -> None:
         def write() -> None:
             self._ready().finish_trial(run.id, folder)
-            self.run_ids[trial.config.trial_key] = run.id
+            self._indexed(trial.key, run.id)
 
         self._put(run, write)
 
@@ -100,7 +113,7 @@ class Indexer:
         Raises what was raised when the disk is full: nothing else could be kept either.
         """
         while self.queue and time.monotonic() >= self.paused_until:
-            if storage.locked(self.root / "mlflow.db"):
+            if errors.locked(layout.mlflow_database(self.root)):
                 self._pause()
                 break
             run, write = self.queue[0]
@@ -108,7 +121,7 @@ class Indexer:
                 if not (run and run.lost):
                     write()
             except Exception as error:
-                kind = storage.trouble(error, self.root)
+                kind = errors.trouble(error, self.root)
                 if kind == "full":
                     raise
                 if kind == "locked":
@@ -139,7 +152,7 @@ class Indexer:
         """The launch ends early: its runs are KILLED, unless MLflow cannot be written; then the next start sees to
         them."""
         self.queue.clear()
-        if self.index is None or storage.locked(self.root / "mlflow.db"):
+        if self.index is None or errors.locked(layout.mlflow_database(self.root)):
             return
         for run in runs:
             if run.id and not run.lost:
@@ -176,26 +189,29 @@ class Indexer:
         return self.index
 
     def _open(self) -> None:
-        with lock(self.root / "index.lock", wait=True):  # two processes must not create one database
-            self.index = mlflow_index.MlflowIndex(self.root, self.study_id, self.question)
+        with lock(layout.index_lock(self.root), wait=True):  # two processes must not create one database
+            self.index = mlflow_index.MlflowIndex(self.root, self.study.study_id, self.study.question)
         for name in self.index.repair():
             self.news.append(f"{name} was interrupted: it goes on from its last checkpoint")
         self.run_ids.clear()
         self.run_ids.update(self.index.indexed())
 
+    def _indexed(self, trial_key: str, run_id: str) -> None:
+        self.run_ids[trial_key] = run_id
+        self.journal.run(trial_key, run_id)
+
     def _launch_run(self) -> str:
         if not self.parent:
             name, files = self.launch
-            self.parent = self._ready().start_launch(name, self.question, self.tags, files())
+            self.parent = self._ready().start_launch(name, self.study, self.tags, files())
         return self.parent
 
     def _catch_up(self, trials: list[Trial]) -> None:
         for trial in trials:
-            key = trial.config.trial_key
-            if key not in self.run_ids:
-                folder = layout.trial_folder(self.root, key)
-                tags = {"arm": trial.arm, **self.tags}
-                self.run_ids[key] = self._ready().index_trial(self._launch_run(), trial.name, folder, tags)
+            if trial.key not in self.run_ids:
+                folder = layout.trial_folder(self.root, trial.key)
+                tags, parent = {"arm": trial.arm, **self.tags}, self._launch_run()
+                self._indexed(trial.key, self._ready().index_trial(parent, trial.name, trial.config, folder, tags))
                 self.news.append(f"{trial.name} was complete but not in MLflow: indexed")
 
     def _start(self, run: Run, trial: Trial) -> None:

@@ -17,6 +17,7 @@ from runners.experiment import Experiment, find
 TrialState = Literal["complete", "pruned", "failed", "missing"]
 SearchState = Literal["running", "complete", "pruned", "failed"]
 Keep = Literal["all", "best", "none"]
+DEFAULT_EXPERIMENT = "ddpm"  # of records that name none
 
 
 class _Frozen(BaseModel):
@@ -54,8 +55,12 @@ class SearchTrial(_Frozen):
     config: dict[str, Scalar]
 
     @property
+    def arm(self) -> str:
+        return f"trial {self.number}"
+
+    @property
     def name(self) -> str:
-        return f"trial {self.number} seed={self.config.get('seed', 0)}"
+        return f"{self.arm} seed={self.config.get('seed', 0)}"
 
 
 class Search(_Frozen):
@@ -94,7 +99,7 @@ class Study(_Frozen):
     question: str
     launched: str
     command: str = ""
-    experiment: str = "ddpm"
+    experiment: str = DEFAULT_EXPERIMENT
     metric: str
     factors: dict[str, tuple[Scalar, ...]] = {}
     nuisance: tuple[str, ...] = ()
@@ -135,8 +140,10 @@ class Study(_Frozen):
     @property
     def all_trials(self) -> dict[str, StudyTrial | SearchTrial]:
         """trial_key -> trial, of the search and of the plan."""
-        searched = self.search.trials if self.search else ()
-        return {trial.trial_key: trial for trial in [*searched, *self.trials]}
+        found: dict[str, StudyTrial | SearchTrial] = {}
+        found |= {trial.trial_key: trial for trial in (self.search.trials if self.search else ())}
+        found |= {trial.trial_key: trial for trial in self.trials}
+        return found
 
     def of_experiment(self) -> Experiment:
         return find(self.experiment)

@@ -13,9 +13,11 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
-from runners.ddpm.config import TrialConfig
-from study.design.plan import Plan, size
-from study.executors.local import Slot, cores, slots
+from runners.config import StagedConfig
+from runners.process.cores import usable
+from study.design.plan import Plan
+from study.executors import Slot
+from study.executors.local import slots
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 AUTO = "auto"
@@ -72,7 +74,7 @@ def packed(plans: Sequence[Plan], given: Sequence[Slot]) -> list[Slot]:
     """
     print("pilot: training for seconds with one, two and more workers", file=sys.stderr, flush=True)
     configs = {trial.config.replace(seed=0): None for plan in plans for trial in plan.trials}
-    heaviest = max(configs, key=lambda config: size(config).forward_flop * config.batch_size)
+    heaviest = max(configs, key=lambda config: plans[0].experiment.cost(config).step_flop)
     devices = list(dict.fromkeys(slot.device for slot in given))
     seen = pilot(heaviest, devices[0], deterministic=given[0].deterministic)
     print(seen, flush=True)
@@ -104,10 +106,10 @@ class Pilot:
         )
 
 
-def pilot(config: TrialConfig, device: str, seconds: float = SECONDS, deterministic: bool = False) -> Pilot:
+def pilot(config: StagedConfig, device: str, seconds: float = SECONDS, deterministic: bool = False) -> Pilot:
     """Train the config on noise in one, two and more processes at once. ValueError where not even one can."""
-    most = min(cores(), MOST) if device != "cpu" else cores()
-    threads = 1 if device == "cpu" else max(1, cores() // most)
+    most = min(usable(), MOST) if device != "cpu" else usable()
+    threads = 1 if device == "cpu" else max(1, usable() // most)
     program = [sys.executable, "-m", "runners.process.benchmark", json.dumps(config.to_dict()), device, str(threads)]
     program.append("plain" if deterministic or device == "cpu" else "graphed")
     rates: dict[int, float] = {}

@@ -19,6 +19,7 @@ def of(config: TrialConfig) -> Cost:
     evaluations = network_evaluations(config)
     return Cost(
         train_flop=TRAINING_FORWARDS * size.forward_flop * config.total_images,
+        step_flop=TRAINING_FORWARDS * size.forward_flop * config.batch_size,
         sample_flop=size.forward_flop * evaluations * CONDITIONS * config.sampling_seeds,
         evaluations=evaluations,
         parameters=size.parameters,

@@ -1,0 +1,88 @@
+"""What the command line says of a study before and after it runs. With the dry run it alone sees study and analysis."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from study.cli.dry_run import minutes, size_of
+
+if TYPE_CHECKING:
+    from study.cli.request import Job, Request
+    from study.design.plan import Plan
+    from study.scheduling.scheduler import Launch
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def print_header(job: Job, record: Path, scale_was_chosen: bool) -> None:
+    """The question, what it takes, and where it runs."""
+    plan, estimate = job.plan, job.estimate
+    chosen = " (chosen: no --scale was given)" if scale_was_chosen else ""
+    print(f"{plan.study_id}: {plan.spec.question}")
+    print(f"scale {plan.scale}{chosen}: {size_of(plan)}, on {job.where}; record {record}")
+    if estimate.missing_trials:
+        print(
+            f"{estimate.missing_trials} trials and {estimate.missing_trainings} trainings to run, about "
+            f"{minutes(estimate.seconds)} ({estimate.basis})",
+            flush=True,
+        )
+    else:
+        print("every trial is in the record: nothing is run", flush=True)
+
+
+def summarize(plan: Plan, record: Path, launch: Launch) -> int:
+    """The answer, the table, what stands under it, the figures' place and the UI's command; the exit code."""
+    from analysis import report
+
+    written = report.current(plan.study_id, record)
+    print()
+    report.print_answer(written.answer)
+    page = written.page
+    print(f"\nreport:    {page}\nfigures:   {page.parent / 'figures'}\ntables:    {page.parent / 'tables'}")
+    command = [sys.executable, str(ROOT / "study" / "ui.py"), "--record", str(record)]
+    print(f"MLflow UI: {shlex.join(command)}")
+    rows = written.results.rows
+    failures = int((rows["state"] != "complete").sum())
+    status = "FAILED" if failures else "FINISHED"
+    warnings, text = tuple(written.answer.warnings), report.answer_markdown(written.answer)
+    for sentence in launch.close(status, page.parent, warnings, text):
+        print(sentence)
+    if failures:
+        print(
+            f"\n{failures} of {len(rows)} trials are not complete; tracebacks are in {record}/trials/*.failed. "
+            "To try them again, run the same command again."
+        )
+    return 1 if failures else 0
+
+
+def explain(request: Request, arm: str) -> int:
+    """The trials behind an arm's numbers, of every study of the command."""
+    from analysis.narrative import explain
+    from analysis.results import Results
+
+    texts = [explain.text(Results.open(plan.study_id, request.record), arm) for plan in request.plans]
+    print("\n\n".join(texts))
+    return 0
+
+
+def draw_sheet() -> Callable[[Path], None]:
+    """What draws the schedule sheet of a complete trial into its folder; of equal ones it draws the first alone."""
+    drawn: dict[bytes, Path] = {}
+
+    def draw(trial: Path) -> None:
+        from analysis.figures import schedule_sheet
+        from analysis.plotting import style
+
+        shown = b"".join((trial / name).read_bytes() for name in ("schedule.csv", "noised.png"))
+        if shown not in drawn:
+            drawn[shown] = style.save(schedule_sheet.draw_trial(trial), trial / "schedule_sheet")
+            return
+        for suffix in (".png", ".pdf"):
+            shutil.copy(drawn[shown].with_suffix(suffix), (trial / "schedule_sheet").with_suffix(suffix))
+
+    return draw

@@ -1,0 +1,142 @@
+"""What a plan costs before it is spent: FLOP, time and disk of what the record does not have yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import median
+
+from runners.config import StagedConfig
+from runners.experiment import Cost, Experiment
+from runners.process.files import read_json
+from study.design.plan import WINNER, Plan
+from study.design.scales import Scale
+from study.record import layout, reader
+
+WEIGHT_COPIES = 2  # that a finished training keeps: the average and the last step
+STATE_COPIES = 4  # in a checkpoint of a training: weights, their average, two moments
+ENOUGH = 100  # finished trials for a median of their speed
+TRIAL_BYTES = 6 * 2**20  # pictures of a trial at 64x64, once in its folder and once in MLflow
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to do, and what it takes. `basis` says where the throughput comes from.
+
+    `train_flop` of the missing trainings, `sample_flop` of the missing trials' sampling (2 x multiply-adds).
+    `seconds` of wall clock; `disk_bytes` that the record grows by at most.
+    """
+
+    missing_trials: int
+    missing_trainings: int
+    train_flop: float
+    sample_flop: float
+    seconds: float
+    basis: str
+    disk_bytes: float
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """FLOP a second of one device slot in training and in sampling, and seconds that a trial takes besides."""
+
+    train: float
+    sample: float
+    trial_seconds: float
+    basis: str
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a record lacks of a plan: the settings of its missing trials, and of their trainings one each.
+
+    `repeated`: as many more trials of the baseline's size, of a search whose suggestions are not known yet. A search
+    is counted as if no trial were pruned and every one had the baseline's network.
+    """
+
+    trials: tuple[StagedConfig, ...]
+    trainings: tuple[StagedConfig, ...]
+    repeated: int = 0
+
+
+def missing(plan: Plan, record: Path) -> Missing:
+    """What `record` does not have yet."""
+    study = reader.find_study(plan.study_id, record) if plan.space else None
+    search = study.search if study else None
+    to_search = max(0, plan.searched - (search.finished if search else 0))
+    if plan.space and not to_search and search and search.best:
+        plan = plan.with_winner(search.best.params)
+    lacking = [trial for trial in plan.trials if layout.state(layout.trial_folder(record, trial.key)) != "complete"]
+    untrained = {trial.train_key: trial.config for trial in lacking if not layout.has_weights(record, trial.train_key)}
+    fresh = len(plan.seeds) if plan.space and WINNER not in plan.design.arms else 0
+    return Missing(tuple(trial.config for trial in lacking), tuple(untrained.values()), fresh + to_search)
+
+
+def estimate(plan: Plan, scale: Scale, record: Path, slots: int) -> Estimate:
+    """The estimate for what `record` does not have yet, on `slots` device slots."""
+    lacking, cost = missing(plan, record), _costs(plan.experiment)
+    repeated = [plan.baseline] * lacking.repeated
+    to_train, to_sample = [*lacking.trainings, *repeated], [*lacking.trials, *repeated]
+    rates = throughput(plan, scale, record)
+    trials = len(to_sample)
+    busy = trials * rates.trial_seconds
+    busy += sum(cost(config).train_flop / rates.train / pace(config, scale) for config in to_train)
+    busy += sum(cost(config).sample_flop / rates.sample / pace(config, scale) for config in to_sample)
+    # Whole trials are dealt to the slots, so the last round may be half empty.
+    units = len(to_train) or trials
+    seconds = busy / slots * (-(-units // slots) * slots / max(1, units))
+    if trials and not layout.trials_folder(record).is_dir():
+        seconds += scale.preparation_seconds
+    weights = [cost(config).checkpoint_bytes for config in to_train]
+    largest = max(weights, default=0)
+    kept = {"all": WEIGHT_COPIES * sum(weights), "best": WEIGHT_COPIES * largest, "none": 0}[plan.keep]
+    disk = kept + STATE_COPIES * largest * slots + trials * TRIAL_BYTES
+    train, sampling = (sum(cost(c).train_flop for c in to_train), sum(cost(c).sample_flop for c in to_sample))
+    return Estimate(trials, len(to_train), train, sampling, seconds, rates.basis, disk)
+
+
+def images_ahead(configs: Iterable[StagedConfig]) -> Counter[str]:
+    """`step_key` -> training images of these trainings."""
+    found: Counter[str] = Counter()
+    for config in configs:
+        found[config.step_key] += int(config.to_dict().get("total_images", 0))
+    return found
+
+
+def _costs(experiment: Experiment) -> Callable[[StagedConfig], Cost]:
+    """The experiment's `cost`, counted once for settings that differ in the seed alone."""
+    counted = cache(experiment.cost)
+
+    def cost(config: StagedConfig) -> Cost:
+        return counted(config.replace(seed=0))
+
+    return cost
+
+
+def pace(config: StagedConfig, scale: Scale) -> float:
+    """Share of the scale's throughput at the config's precision: the GPU scales count bf16, of which TF32 reaches
+    about .7 in such networks (predicted)."""
+    return 0.7 if scale.machine == "gpu" and config.to_dict().get("precision") == "fp32" else 1.0
+
+
+def throughput(plan: Plan, scale: Scale, record: Path) -> Throughput:
+    """Medians of the record's finished trials of this picture size, batch and precision, else the scale's own."""
+    names = ("image_size", "batch_size", "precision")
+    baseline, defaults = plan.baseline.to_dict(), plan.experiment.Config.defaults()
+    train, sampling = [], []
+    for path in layout.trials_folder(record).glob("*/result.json"):
+        if len(train) == ENOUGH:
+            break
+        fields, result = defaults | read_json(path.with_name("config.json")), read_json(path)
+        if all(fields.get(name) == baseline.get(name) for name in names) and "train_pflop" in result:
+            cost = plan.experiment.cost(plan.experiment.Config.from_dict(read_json(path.with_name("config.json"))))
+            train.append(float(result["train_pflop"]) * 1e15 / float(result["seconds/train"]))
+            sampling.append(cost.sample_flop / float(result["seconds/sample"]))
+    if train:
+        return Throughput(median(train), median(sampling), scale.trial_seconds, "measured in this record")
+    flops, unit = scale.flop_per_second, "TFLOP/s" if scale.flop_per_second >= 1e12 else "GFLOP/s"
+    number = flops / (1e12 if unit == "TFLOP/s" else 1e9)
+    return Throughput(flops, flops, scale.trial_seconds, f"at {number:.3g} {unit}, {scale.measured_on}")

@@ -1,0 +1,76 @@
+"""Which studies there are: the files `study/studies/NAME.py`, and any file that a user names, each with a `STUDY`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import pkgutil
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runners.config import nearest
+from study.design.spec import StudySpec
+
+STUDIES = Path(__file__).resolve().parent.parent / "studies"
+
+
+def names() -> list[str]:
+    """The studies: the files of study/studies."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(STUDIES)]))
+
+
+def find(name: str) -> StudySpec:
+    """The study of a name; ValueError with the nearest name when there is none."""
+    if name not in names():
+        raise ValueError(f"Unknown study {name!r}{nearest(name, names())}")
+    return _study_of(importlib.import_module(f"study.studies.{name}"), f"study/studies/{name}.py")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A study that was asked for: its name and its spec; where it is not one of study/studies, its file and that
+    file's digest."""
+
+    name: str
+    spec: StudySpec
+    digest: str = ""
+    file: Path | None = None
+
+
+def asked(word: str) -> Named:
+    """The study of a word of `--study`: a name, or the path of a file `my_study.py` that defines a `STUDY`.
+
+    A study from a path is named after its file, and its id bears a digest of the file: an edited file is another study.
+    The file is Python code, and it is run. Raises ValueError for what is neither.
+    """
+    path = Path(word)
+    if path.suffix != ".py":
+        return Named(word, find(word))
+    if not path.is_file():
+        raise ValueError(f"There is no file {word}: write the path of a Python file that defines STUDY, or a name.")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", path.stem):
+        raise ValueError(f"{path.name} cannot name a study: use letters, digits and underscores, such as my_study.py.")
+    if path.stem in names() and path.resolve() != (STUDIES / path.name).resolve():
+        raise ValueError(f"{word} has the name of the study {path.stem!r} of this project: rename the file.")
+    if path.resolve().parent == STUDIES:
+        return Named(path.stem, find(path.stem))
+    found = importlib.util.spec_from_file_location(f"study_file_{path.stem}", path)
+    assert found is not None  # of a file that is there and ends in .py
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:  # whatever the user's file raises
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{word} cannot be read as a study ({reason}): correct the file.") from error
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:6]
+    return Named(path.stem, _study_of(module, word), digest, path)
+
+
+def _study_of(module: Any, where: str) -> StudySpec:
+    spec = getattr(module, "STUDY", None)
+    if not isinstance(spec, StudySpec):
+        raise ValueError(f"{where} defines no STUDY: write STUDY = StudySpec(question=..., factors=..., baseline=...).")
+    return spec

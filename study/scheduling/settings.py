@@ -1,0 +1,57 @@
+"""How a launch runs, what a worker is told of it, and which failures are worth another try."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runners.experiment import ExecutionContext
+from runners.process.protocol import Failed
+from study.executors import Slot
+from study.record import errors
+
+RETRIED = ("crashed", "hung", "out of memory")  # an exception would only be raised again
+TrialHook = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a launch runs: nothing here changes a result.
+
+    `command`: what the user typed; `files`: texts that belong to the launch (its study's own file, say);
+    `curve_points`: of each learning curve; `retries`: of a trial that crashed, hung or ran out of memory; `inputs`:
+    files that the user named, for the experiment; `on_trial_complete`: called with a complete trial's folder before
+    MLflow gets it, for files to be added.
+    """
+
+    command: str
+    curve_points: int = 5
+    retries: int = 1
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    on_trial_complete: TrialHook | None = None
+
+
+def context(record: Path, slot: Slot, settings: Settings, ahead: int = 0) -> ExecutionContext:
+    """What a slot's worker is told; `ahead`: training images of the job's network that it can expect."""
+    return ExecutionContext(
+        record=str(record),
+        device=slot.device,
+        threads=slot.threads,
+        colocated=slot.colocated,
+        curve_points=settings.curve_points,
+        deterministic=slot.deterministic,
+        compile=slot.compile,
+        images_ahead=ahead,
+        inputs=dict(settings.inputs),
+    )
+
+
+def refuse_full_disk(message: Failed, record: Path) -> None:
+    """A worker that found no room says nothing about its trial: raises OSError, which ends the launch."""
+    full = (os.strerror(errno.ENOSPC), "the disk is full")
+    if any(text in message.error for text in full) or errors.is_full(record):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(record))
