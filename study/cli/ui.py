@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.record import mlflow_index
+from study.record.layout import DEFAULT_RECORD
 
 BAD_INPUT = 2
 HOST = "127.0.0.1"

@@ -8,24 +8,26 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runners.config import StagedConfig
 from runners.process.files import read_json, read_lines
-from study.record import layout
+from study.record import layout, sqlite
 from study.record.schema import Study
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric, RunTag
 
 # Telemetry is off for whoever imports MLflow later; it must be set before that import.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # the tables that it makes are no news
 
+BATCH = 900  # metrics of one call: MLflow takes 1,000 entities, tags among them
 TAG_LIMIT = 5000  # characters of a tag that every store of MLflow takes
 CURVE = "curve/"  # before MLflow's names of the learning curves: a name without it is a score of the finished trial
 NOTE = "mlflow.note.content"  # the tag that the UI shows as description, as Markdown
@@ -84,12 +86,12 @@ class MlflowIndex:
         record = record.resolve()
         database = layout.mlflow_database(record)
         self.record, self.study_id, self.question = record, study_id, question
+        sqlite.relax()
+        self.places: dict[str, str] = {}  # run id -> where its artifacts go, of the trials that were started here
         self.client: MlflowClient = MlflowClient(tracking_uri=f"sqlite:///{database}")
         experiment = self.client.get_experiment_by_name(study_id)
         if experiment is None:
-            # The first call made the tables; from here on readers (the UI) do not block the writer.
-            with closing(sqlite3.connect(database)) as connection:
-                connection.execute("PRAGMA journal_mode=wal")
+            sqlite.write_ahead(database)  # the first call made its tables
             for unused in self.client.search_experiments(filter_string="name = 'Default'"):
                 self.client.delete_experiment(unused.experiment_id)
             location = (layout.mlflow_artifacts(record) / study_id).as_uri()
@@ -170,24 +172,22 @@ class MlflowIndex:
         )
         params = [Param(field, str(value)) for field, value in config.to_dict().items()]
         self.client.log_batch(run.info.run_id, params=params)
+        self.places[str(run.info.run_id)] = str(run.info.artifact_uri)
         return str(run.info.run_id)
 
     def log_lines(self, run_id: str, lines: Iterable[Mapping[str, float]]) -> None:
         """Learning-curve lines as metrics `curve/<name>` whose step is the number of images seen."""
-        from mlflow.entities import Metric
+        self._log(run_id, _curve(lines))
 
-        now = int(time.time() * 1000)
-        metrics = [
-            Metric(CURVE + name, _finite(value), now, int(line["images"]))
-            for line in lines
-            for name, value in line.items()
-            if name != "images"
-        ]
-        for start in range(0, len(metrics), 1000):  # MLflow's limit of one batch
-            self.client.log_batch(run_id, metrics=metrics[start : start + 1000])
+    def _log(self, run_id: str, metrics: list[Metric], tags: Sequence[RunTag] = ()) -> None:
+        first, *rest = [metrics[start : start + BATCH] for start in range(0, len(metrics), BATCH)] or [[]]
+        self.client.log_batch(run_id, metrics=first, tags=tags)
+        for part in rest:
+            self.client.log_batch(run_id, metrics=part)
 
-    def finish_trial(self, run_id: str, folder: Path) -> None:
-        """Results, environment and files of a complete trial folder; the run is FINISHED."""
+    def finish_trial(self, run_id: str, folder: Path, lines: Iterable[Mapping[str, float]] = ()) -> None:
+        """Results, environment and files of a complete trial folder, and the last `lines` of its learning curve; the
+        run is FINISHED."""
         from mlflow.entities import Metric, RunTag
 
         result = read_json(folder / "result.json")
@@ -197,17 +197,24 @@ class MlflowIndex:
         metrics = [Metric(name, _finite(value), now, 0) for name, value in numbers.items()]
         texts = {name: str(value) for name, value in result.items() if isinstance(value, str) and value}
         tags = [RunTag(name, value) for name, value in (texts | read_json(folder / "environment.json")).items()]
-        # Artifacts first: for their place MLflow loads the run, which by then has no hundred metrics.
-        self.client.log_artifacts(run_id, str(folder))
-        self.client.log_batch(run_id, metrics=metrics, tags=tags)
+        self._log_files(run_id, folder)
+        self._log(run_id, [*_curve(lines), *metrics], tags)
         self.client.set_terminated(run_id, "FINISHED")
 
     def index_trial(self, parent: str, name: str, config: StagedConfig, folder: Path, tags: Mapping[str, str]) -> str:
         """The whole run of a complete trial, from its folder."""
         run_id = self.start_trial(parent, name, config, tags)
-        self.log_lines(run_id, read_lines(folder / "metrics.jsonl"))
-        self.finish_trial(run_id, folder)
+        self.finish_trial(run_id, folder, read_lines(folder / "metrics.jsonl"))
         return run_id
+
+    def _log_files(self, run_id: str, folder: Path) -> None:
+        """As `client.log_artifacts`, which loads the whole run to learn their place, where that is known."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if place := self.places.pop(run_id, ""):
+            get_artifact_repository(place).log_artifacts(str(folder))  # type: ignore[no-untyped-call]
+        else:
+            self.client.log_artifacts(run_id, str(folder))
 
     def fail_trial(self, run_id: str, traceback: str, status: str) -> None:
         """`status` says how: failed, diverged, crashed, hung or out of memory."""
@@ -282,6 +289,19 @@ def pages(record: Path, address: str) -> dict[str, str]:
         query += "&viewStateShareKey=trials" if f"{SAVED_VIEW}trials" in experiment.tags else ""
         found[experiment.name] = f"{address}/#/experiments/{experiment.experiment_id}/runs?{query}"
     return found
+
+
+def _curve(lines: Iterable[Mapping[str, float]]) -> list[Metric]:
+    """Metrics `curve/<name>` whose step is the number of images seen."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    return [
+        Metric(CURVE + name, _finite(value), now, int(line["images"]))
+        for line in lines
+        for name, value in line.items()
+        if name != "images"
+    ]
 
 
 def _shortened(text: str) -> str:

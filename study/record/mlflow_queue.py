@@ -83,9 +83,11 @@ class Indexer:
     def lines(self, run: Run, lines: list[Mapping[str, float]]) -> None:
         self._put(run, lambda: self._ready().log_lines(run.id, lines))
 
-    def finish(self, run: Run, trial: Trial, folder: Path) -> None:
+    def finish(self, run: Run, trial: Trial, folder: Path, lines: list[Mapping[str, float]]) -> None:
+        """The trial is complete; `lines` are those of its learning curve that MLflow does not have yet."""
+
         def write() -> None:
-            self._ready().finish_trial(run.id, folder)
+            self._ready().finish_trial(run.id, folder, lines)
             self._indexed(trial.key, run.id)
 
         self._put(run, write)

@@ -7,10 +7,8 @@ alone talks to this storage. Trials are addressed by their ids in the storage, w
 
 from __future__ import annotations
 
-import sqlite3
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from runners.config import Scalar
-from study.record import layout
+from study.record import layout, sqlite
 
 State = Literal["complete", "pruned", "failed", "running", "waiting"]
 STATES: dict[TrialState, State] = {
@@ -73,11 +71,10 @@ class OptunaStudy:
         fresh = not database.exists()
         self.name, self.question, self.metric = name, question, metric
         self.direction: Literal["maximize", "minimize"] = "maximize" if higher_is_better else "minimize"
+        sqlite.relax()
         self.storage = optuna.storages.RDBStorage(_url(record))
         if fresh:
-            # Readers (a dashboard) do not block the writer, and a report costs milliseconds.
-            with closing(sqlite3.connect(database)) as connection, connection:
-                connection.execute("PRAGMA journal_mode=wal")
+            sqlite.write_ahead(database)
         self._open()
 
     def _open(self) -> None:

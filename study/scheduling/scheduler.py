@@ -159,7 +159,8 @@ class Launch:
         if current is None:
             return
         if isinstance(message, LAST):
-            self._flush(current)
+            if not isinstance(message, Done):
+                self._flush(current)
             del self.running[slot.number]
         match message:
             case Curve(lines, total):
@@ -188,7 +189,7 @@ class Launch:
         if self.settings.on_trial_complete is not None:
             self.settings.on_trial_complete(folder)
         value = float(read_json(folder / "result.json")[self.plan.spec.metric])
-        self.index.finish(current.run, trial, folder)
+        self.index.finish(current.run, trial, folder, current.unwritten)
         self.cells.complete(current.cell, value)
         self._note_suggestion(current.cell)
         self.retention.end(trial, value)
