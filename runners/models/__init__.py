@@ -54,7 +54,7 @@ def build(model: str, image_size: int, labels: int, timesteps: int) -> nn.Module
     return network
 
 
-SIZES = Path(__file__).with_name("sizes.json")  # what `count` found for the studies' networks: study/design/sizes.py
+SIZES = Path(__file__).with_name("sizes.json")  # what `count` found for the studies' networks: study/cli/sizes.py
 
 
 @functools.cache

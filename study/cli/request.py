@@ -127,7 +127,7 @@ def read(arguments: argparse.Namespace) -> Request:
     named = _studies(arguments)
     plans = [plan_of(one, name, scale, asked_of(arguments, one, changes)) for one in named]
     for plan in plans:
-        _check(plan)
+        check(plan)
     return Request(
         plans=plans,
         named=named,
@@ -229,7 +229,7 @@ def _read_evaluator(path: Path | None, changes: dict[str, Scalar]) -> Path | Non
     return path.resolve()
 
 
-def _check(plan: Plan) -> None:
+def check(plan: Plan) -> None:
     """Refuse what cannot run (ValueError), and say on standard error what will limit the answer."""
     experiment = plan.experiment
     corners = [

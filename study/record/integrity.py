@@ -147,8 +147,10 @@ def study_damage(path: Path) -> str:
             config = study.config(trial)
             if (config.trial_key, config.train_key) != (key, trial.train_key):
                 return f"the keys of trial {key!r} are not those of its config"
-    except (OSError, ValueError, TypeError) as error:
-        return _short(error)
+    except reader.DamagedStudy as error:
+        return f"study.json: {error.problem}"
+    except (ValueError, TypeError) as error:
+        return f"study.json: {_short(error)}"
     return ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +17,25 @@ if TYPE_CHECKING:
 STUDIES = Path(__file__).resolve().parent.parent / "studies"
 
 
+class DamagedStudy(ValueError):
+    """A study.json is not what was written; `problem` says in what way."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path} is damaged ({problem}): run `python -m study.doctor --record DIR --repair`.")
+        self.problem = problem
+
+
 def read_study(path: Path) -> Study:
     """The study of a study.json, with what its journal adds.
 
-    Raises ValueError in one sentence for a file that is damaged, or whose id is not the name of its own folder.
+    Raises DamagedStudy for a file that cannot be read as one, or whose id is not the name of its own folder.
     """
     try:
-        value = read_json(path)
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}).") from error
-    study = parse(value, str(path))
+        study = parse(read_json(path))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedStudy(path, f"{type(error).__name__}: {error}".splitlines()[0]) from error
     if study.study_id != path.parent.name:
-        raise ValueError(f"{path} is damaged: its study id {study.study_id!r} is not the name of its folder.")
+        raise DamagedStudy(path, f"its study id is {study.study_id!r}, which is not the name of its folder")
     return journal.applied(study, path.with_name("journal.jsonl"))
 
 

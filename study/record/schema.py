@@ -164,14 +164,14 @@ class Study(_Frozen):
         return value
 
 
-def parse(value: Any, where: str) -> Study:
-    """A study from the content of `where`. Raises ValueError that names the first field that is not as it must be."""
+def parse(value: Any) -> Study:
+    """A study from the content of a study.json. Raises ValueError that names the first field that is not as it must
+    be."""
     try:
         return Study.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise ValueError(f"{where} is damaged ({place}: {first['msg']}).") from error
+        raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'all of it'}: {first['msg']}") from None
 
 
 def renamed(study: Study, run_ids: Mapping[str, str]) -> Study:

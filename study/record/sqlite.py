@@ -10,9 +10,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
-
 
 def write_ahead(database: Path) -> None:
     """Let a database keep a write-ahead log, for good."""
@@ -22,6 +19,9 @@ def write_ahead(database: Path) -> None:
 
 def relax() -> None:
     """Let this process's connections of MLflow and Optuna, which both use SQLAlchemy, not wait for the disk."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
     if not event.contains(Engine, "connect", _relax):
         event.listen(Engine, "connect", _relax)
 

@@ -1,4 +1,4 @@
-"""The doctor: every damage is found, put right, and then found no more; on synthetic_record records with real databases."""
+"""The doctor: every damage is found, put right, and then found no more; on synthetic records with real databases."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import synthetic_record
 import pytest
+import synthetic_record
 
 from runners.ddpm.config import TrialConfig
 from runners.process.files import read_json, write_json, write_manifest
 from runners.process.locks import Held, lock
 from study.cli import doctor
 from study.design import plan as planning
-from study.design import scales, spec
-from study.record import mlflow_index, reader
-from study.record import optuna_store as search
+from study.design import registry, scales
+from study.record import mlflow_index, optuna_store, reader
+from study.scheduling.grid import GridCells
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDY = "schedules-smoke"
 KEYS = [
-    synthetic_record.BASELINE.replace(schedule=name, seed=seed).trial_key for name in ("linear", "cosine") for seed in (0, 1)
+    synthetic_record.BASELINE.replace(schedule=name, seed=seed).trial_key
+    for name in ("linear", "cosine")
+    for seed in (0, 1)
 ]
 
 
 def plan(seeds: int = 3) -> planning.Plan:
-    """The synthetic_record's plan."""
+    """The plan of the synthetic record."""
     row = dataclasses.replace(scales.find("smoke"), config=synthetic_record.BASELINE)
-    return planning.make("schedules", spec.find("schedules"), "smoke", row, {}, seeds)
+    return planning.make("schedules", registry.find("schedules"), "smoke", row, planning.Request(seeds=seeds))
 
 
 def run(record: Path, *arguments: str) -> int:
@@ -52,7 +54,7 @@ def synchronise(record: Path) -> None:
     complete = {
         path.name: read_json(path / "result.json")["accuracy/validation"] for path in (record / "trials").iterdir()
     }
-    search.GridCells(record, plan(), complete)
+    GridCells(record, plan(), complete)
 
 
 @pytest.fixture(scope="module")
@@ -134,12 +136,12 @@ def stuck_run(record: Path) -> None:
 
 def second_run(record: Path) -> None:
     folder = record / "trials" / KEYS[0]
-    index(record).index_trial(None, "x", folder, {})
+    index(record).index_trial("", "x", TrialConfig.from_dict(read_json(folder / "config.json")), folder, {})
 
 
 def run_without_folder(record: Path) -> None:
     shutil.rmtree(record / "trials" / KEYS[0])
-    search.forget(record, STUDY)
+    optuna_store.delete(record, STUDY)
 
 
 def folder_without_run(record: Path) -> None:
@@ -167,8 +169,8 @@ def moved(record: Path) -> None:
 
 
 def running_cell(record: Path) -> None:
-    grid = search.GridStudy(record, plan())
-    grid.study.ask(fixed_distributions=grid.distributions)
+    cells = GridCells(record, plan(4), {})
+    assert cells.next(set()) is not None
 
 
 def another_value(record: Path) -> None:
@@ -181,7 +183,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "the config of another trial": (swapped, f"config.json belongs to the trial {KEYS[1]}"),
     "a torn line": (torn, "metrics.jsonl has a line that is no JSON"),
     "a changed file": (changed_picture, "outcomes.npz is changed"),
-    "a truncated study.json": (broken_study, f"study {STUDY}: study.json: JSONDecodeError"),
+    "a truncated study.json": (broken_study, "study.json is damaged (JSONDecodeError"),
     "keys that lead out of the record": (foreign_keys, "the keys of trial '../../outside' are not those of its config"),
     "changed weights": (broken_training, "ema.safetensors is not the file that was written"),
     "a run that is stuck": (stuck_run, "1 runs of MLflow are RUNNING, but nothing runs"),
@@ -210,13 +212,13 @@ def test_damage_is_found_and_put_right(name, record, capsys):
     assert run(record) == 0, capsys.readouterr().out
 
 
-def test_what_is_damaged_is_put_aside_whole(record):
+def test_what_is_damaged_is_quarantined_whole(record):
     truncated(record)
     before = sorted(path.name for path in (record / "trials" / KEYS[0]).iterdir())
     assert run(record, "--repair") == 0
     assert not (record / "trials" / KEYS[0]).exists()
-    (aside,) = (record / "damaged").glob("*/trials/*")
-    assert sorted(path.name for path in aside.iterdir()) == before
+    (quarantined,) = (record / "damaged").glob("*/trials/*")
+    assert sorted(path.name for path in quarantined.iterdir()) == before
     assert list(reader.load(STUDY, record)["state"]).count("missing") == 1
 
 
@@ -346,7 +348,7 @@ def odd_name(other: Path) -> str:
 def leading_out(other: Path) -> str:
     path = other / "studies" / STUDY / "study.json"
     write_json(path, read_json(path) | {"study_id": "../../outside"})
-    return f"not taken: studies '{STUDY}': study.json belongs to the study '../../outside'"
+    return "study.json is damaged: its study id '../../outside' is not the name of its folder"
 
 
 def other_question(other: Path) -> str:
@@ -432,14 +434,14 @@ def test_a_new_arm_runs_only_its_own_cells(record):
         plan().spec, factors={"schedule": ("linear", "cosine", "squaredcos_cap_v2", "sqrt")}
     )
     row = dataclasses.replace(scales.find("smoke"), config=synthetic_record.BASELINE)
-    grown = planning.make("schedules", wider, "smoke", row, {}, 3)
+    grown = planning.make("schedules", wider, "smoke", row, planning.Request(seeds=3))
     complete = {p.name: read_json(p / "result.json")["accuracy/validation"] for p in (record / "trials").iterdir()}
-    cells = search.GridCells(record, grown, complete)
+    cells = GridCells(record, grown, complete)
     asked = []
     while cells.more():
-        number, trial = cells.next(set())
-        asked.append((trial.config.schedule, trial.seed))
-        cells.tell(number, 0.5)
+        cell = cells.next(set())
+        asked.append((cell.trial.config.schedule, cell.trial.seed))
+        cells.complete(cell, 0.5)
     assert asked == [("sqrt", 0), ("sqrt", 1), ("sqrt", 2)]
-    states = [state for state, _, _ in search.rows(record, STUDY)]
+    states = [row.state for row in optuna_store.rows(record, STUDY)]
     assert states == ["complete"] * 12

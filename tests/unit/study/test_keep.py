@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import synthetic_record
 import pytest
+import synthetic_record
 
 from runners.ddpm.config import TrialConfig
 from runners.process.files import read_json, write_json
 from study.design import plan as planning
-from study.design import scales, spec
-from study.scheduling import scheduler as coordinator
+from study.design import registry, scales
+from study.record.schema import Keep
+from study.scheduling.retention import Retention
 
 BASELINE = TrialConfig(total_images=64_000, timesteps=500)  # the synthetic_record's
 
@@ -29,10 +30,10 @@ def record(tmp_path) -> Path:
     return root
 
 
-def plan(root: Path, keep: planning.Keep) -> planning.Plan:
+def plan(root: Path, keep: Keep) -> planning.Plan:
     """The synthetic_record's plan, and its study.json as a launch with `keep` writes it."""
     row = dataclasses.replace(scales.find("smoke"), config=BASELINE)
-    made = planning.make("schedules", spec.find("schedules"), "smoke", row, {}, 3, keep)
+    made = planning.make("schedules", registry.find("schedules"), "smoke", row, planning.Request(seeds=3, keep=keep))
     path = root / "studies" / "schedules-smoke" / "study.json"
     write_json(path, read_json(path) | {"keep_checkpoints": keep})
     return made
@@ -48,7 +49,7 @@ def key(schedule: str, seed: int) -> str:
 
 @pytest.mark.parametrize(("keep", "count"), [("all", 9), ("best", 1), ("none", 0)])
 def test_what_stays(record, keep, count):
-    coordinator.forget(plan(record, keep), record)
+    Retention(plan(record, keep), record)
     assert len(kept(record)) == count
     assert len(list((record / "cache" / "trainings").glob("*/done.json"))) == 9  # digests and treatment stay
     if keep == "best":
@@ -60,7 +61,7 @@ def test_weights_of_trials_that_are_still_to_be_run_stay(tmp_path, record):
 
     missing = BASELINE.replace(schedule="cosine", seed=1)
     shutil.rmtree(record / "trials" / missing.trial_key)
-    coordinator.forget(plan(record, "none"), record)
+    Retention(plan(record, "none"), record)
     assert kept(record) == {missing.train_key}
 
 
@@ -68,5 +69,21 @@ def test_weights_that_another_study_keeps_stay(record):
     study = read_json(record / "studies/schedules-smoke/study.json")
     mine = [trial for trial in study["trials"] if trial["arm"] == "schedule=linear"]
     write_json(record / "studies/other-smoke/study.json", study | {"study_id": "other-smoke", "trials": mine})
-    coordinator.forget(plan(record, "none"), record)
+    Retention(plan(record, "none"), record)
     assert kept(record) == {key("linear", seed) for seed in range(3)}
+
+
+def test_each_end_deletes_what_it_makes_unwanted(tmp_path, record):
+    """With `best`, the weights of the best so far stay; a better one that arrives frees those of the one before."""
+    import shutil
+
+    late = BASELINE.replace(schedule="squaredcos_cap_v2", seed=2)  # .85, the best of all
+    folder = record / "trials" / late.trial_key
+    shutil.move(folder, tmp_path / "later")
+    made = plan(record, "best")
+    retention = Retention(made, record)
+    assert kept(record) == {key("squaredcos_cap_v2", 1), late.train_key}  # .81, and the one that is still to be run
+    shutil.move(tmp_path / "later", folder)
+    (trial,) = (one for one in made.trials if one.key == late.trial_key)
+    retention.end(trial, 0.85)
+    assert kept(record) == {late.train_key}

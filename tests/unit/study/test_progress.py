@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from study.cli import progress
-from study.scheduling.scheduler import Event
+from study.scheduling import events
 
 
 @dataclass
@@ -23,12 +23,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def started(display: progress.Display, name: str, slot: int) -> None:
-    display.show(Event("started", Named(name), {"slot": slot, "device": "cpu"}))
+    display.show(events.Started(Named(name), slot, "cpu"))
 
 
-def trained(display: progress.Display, name: str, share: float) -> None:
+def trained(display: progress.Display, name: str, slot: int, share: float) -> None:
     line = {"loss": 0.1, "images": share * 900, "images_per_second": 10.0}
-    display.show(Event("progress", Named(name), {"event": "curve", "lines": [line], "total_images": 810}))
+    display.show(events.Training(Named(name), slot, (line,), 810))
 
 
 def test_a_slot_at_the_evaluator_is_soon_free_for_trials(clock) -> None:
@@ -37,7 +37,7 @@ def test_a_slot_at_the_evaluator_is_soon_free_for_trials(clock) -> None:
     display.begin(9, 0, slots=2)
     started(display, "a", 1)
     clock[0] += 60
-    trained(display, "a", 0.5)
+    trained(display, "a", 1, 0.5)
     assert display._seconds_left() == pytest.approx(120 * 4.5)
     assert display._summary() == "0 of 9 done | a 50% | 10 images/s | 9 min left"
 
@@ -49,11 +49,11 @@ def test_trials_that_ended_count_with_the_time_their_workers_took(clock) -> None
     clock[0] += 30  # the other slot comes later
     started(display, "b", 1)
     clock[0] += 30
-    display.show(Event("scored", Named("a"), {"accuracy": 0.5}))
+    display.show(events.Scored(Named("a"), 0, 0.5))
     started(display, "c", 0)
     clock[0] += 15
-    trained(display, "b", 0.75)
-    trained(display, "c", 0.25)
+    trained(display, "b", 1, 0.75)
+    trained(display, "c", 0, 0.25)
     # 60 + 45 + 15 s for 1 + .75 + .25 trials: 60 s each; c needs three quarters of that.
     assert display._seconds_left() == pytest.approx(45)
 

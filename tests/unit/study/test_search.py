@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import signal
@@ -15,15 +14,15 @@ from study.design import plan as planning
 from study.design import scales
 from study.design.space import Choice, Range
 from study.design.spec import StudySpec
-from study.record import optuna_store as search
 from study.record import reader
+from study.scheduling.tpe import SearchCells
 
 SPACE = {"lr": Range(1e-3, 1e-1, log=True), "schedule": Choice(("linear", "cosine"))}
 
 
 def plan(trials: int, space=SPACE) -> planning.Plan:
     study = StudySpec(question="?", space=space, trials=trials)
-    return planning.make("search", study, "smoke", scales.find("smoke"), {}, 1)
+    return planning.make("search", study, "smoke", scales.find("smoke"), planning.Request(seeds=1))
 
 
 def score(config) -> float:
@@ -31,12 +30,12 @@ def score(config) -> float:
     return 0.9 - 0.2 * abs(math.log10(config.lr) + 2) - 0.3 * (config.schedule == "linear")
 
 
-def carry_on(cells: search.SearchCells, count: int) -> list:
+def carry_on(cells: SearchCells, count: int) -> list:
     asked = []
     for _ in range(count):
-        number, trial = cells.next(set())
-        cells.tell(number, score(trial.config))
-        asked.append(trial.config)
+        cell = cells.next(set())
+        cells.complete(cell, score(cell.trial.config))
+        asked.append(cell.trial.config)
     return asked
 
 
@@ -47,95 +46,95 @@ def record(tmp_path):
 
 
 def test_a_search_finds_the_best_setting_and_says_what_mattered(record):
-    cells = search.SearchCells(record, plan(40), [])
+    cells = SearchCells(record, plan(40), None)
     configs = carry_on(cells, 40)
     assert not cells.more()
     assert cells.next(set()) is None
-    told = cells.describe()
+    told = cells.search()
     best = max(configs, key=score)
-    assert told["selection_score"] == pytest.approx(score(best))
-    (winner,) = (trial for trial in told["trials"] if trial["number"] == told["winner"])
-    assert winner["trial_key"] == best.trial_key
+    assert told.selection_score == pytest.approx(score(best))
+    assert told.best.trial_key == best.trial_key
     assert best.schedule == "cosine"
     assert 0.003 < best.lr < 0.03
-    assert told["importance"]["schedule"] > 0.3
-    assert "fANOVA" in told["importance_evaluator"]
-    assert "over 40 complete trials" in told["importance_evaluator"]
+    assert told.importance["schedule"] > 0.3
+    assert "fANOVA" in told.importance_evaluator
+    assert "over 40 complete trials" in told.importance_evaluator
 
 
 def test_going_on_draws_no_suggestion_twice(record):
     """Six launches of five: thirty different suggestions, and the same thirty in one launch."""
     parts = []
     for _ in range(6):
-        parts += carry_on(search.SearchCells(record, plan(30), []), 5)
+        parts += carry_on(SearchCells(record, plan(30), None), 5)
     keys = [config.trial_key for config in parts]
     assert len(set(keys)) == 30
     whole = record.with_name("whole")
     whole.mkdir()
-    assert [config.trial_key for config in carry_on(search.SearchCells(whole, plan(30), []), 30)] == keys
+    assert [config.trial_key for config in carry_on(SearchCells(whole, plan(30), None), 30)] == keys
 
 
 def test_an_interrupted_trial_goes_on_with_its_suggestion(record):
-    first = search.SearchCells(record, plan(3), [])
-    number, trial = first.next(set())
-    first.interrupt(number)
-    second = search.SearchCells(record, plan(3), [])
+    first = SearchCells(record, plan(3), None)
+    cell = first.next(set())
+    first.interrupt(cell)
+    second = SearchCells(record, plan(3), None)
     assert second.more()
-    again, same = second.next(set())
-    assert (again, same.config) == (number, trial.config)
-    second.tell(again, score(same.config))
+    same = second.next(set())
+    assert same == cell
+    second.complete(same, score(same.trial.config))
     assert len(carry_on(second, 2)) == 2
-    assert [row["state"] for row in second.describe()["trials"]] == ["complete"] * 3
+    assert [row.state for row in second.search().trials] == ["complete"] * 3
 
 
 def test_a_lost_database_is_rebuilt_from_the_record(record):
-    cells = search.SearchCells(record, plan(6), [])
+    cells = SearchCells(record, plan(6), None)
     carry_on(cells, 4)
-    told = cells.describe()
+    told = cells.search()
     (record / "optuna.db").unlink()
-    again = search.SearchCells(record, plan(6), told["trials"])
-    assert again.describe()["trials"] == told["trials"]
+    again = SearchCells(record, plan(6), told)
+    assert again.search().trials == told.trials
     assert len(carry_on(again, 2)) == 2
 
 
 def test_a_raster_without_new_points_ends(record):
     """Four points, ten suggestions: repeated ones take the known value and cost nothing."""
     space = {"schedule": Choice(("linear", "cosine")), "timesteps": Choice((500, 1000))}
-    cells, run_configs = search.SearchCells(record, plan(10, space), []), []
+    cells, run_configs = SearchCells(record, plan(10, space), None), []
     while (cell := cells.next(set())) is not None:
-        run_configs.append(cell[1].config)
-        cells.tell(cell[0], score(cell[1].config))
+        run_configs.append(cell.trial.config)
+        cells.complete(cell, score(cell.trial.config))
     assert len({config.trial_key for config in run_configs}) == len(run_configs) <= 4
-    assert len(cells.describe()["trials"]) == 10
+    assert len(cells.search().trials) == 10
 
 
 def test_another_space_is_refused(record):
-    carry_on(search.SearchCells(record, plan(2), []), 1)
+    carry_on(SearchCells(record, plan(2), None), 1)
     with pytest.raises(ValueError, match="begun over another space"):
-        search.SearchCells(record, plan(2, {"lr": Range(1e-3, 1e-2)}), [])
+        SearchCells(record, plan(2, {"lr": Range(1e-3, 1e-2)}), None)
 
 
 def test_pruning_reads_validation_accuracy_at_equal_images(record):
     """Not before five trials are complete, not before 30 % of the images, not at the end; then below the median."""
-    cells = search.SearchCells(record, plan(12), [])
+    cells = SearchCells(record, plan(12), None)
     for _ in range(5):
-        number, trial = cells.next(set())
+        cell = cells.next(set())
         for images, accuracy in ((200, 0.3), (400, 0.5), (1000, 0.7)):
-            assert not cells.report(number, images, 1000, accuracy)
-        cells.tell(number, score(trial.config))
-    worse, _ = cells.next(set())
+            assert not cells.report(cell, images, 1000, accuracy)
+        cells.complete(cell, score(cell.trial.config))
+    worse = cells.next(set())
     assert not cells.report(worse, 200, 1000, 0.1)  # at a fifth nothing is decided
     assert cells.report(worse, 400, 1000, 0.4)
     assert not cells.report(worse, 400, 1000, 0.0)  # a replayed point counts once
-    better, trial = cells.next(set())
+    better = cells.next(set())
     assert not cells.report(better, 400, 1000, 0.6)
     assert not cells.report(better, 1000, 1000, 0.1)  # what is trained to its end is scored
     cells.prune(worse)
-    cells.tell(better, 0.95)
-    rows = {row["number"]: row for row in cells.describe()["trials"]}
-    assert (rows[worse]["state"], rows[worse]["pruned_at_images"]) == ("pruned", 400)
-    assert rows[better]["state"] == "complete"
-    assert cells.best().number == better
+    cells.complete(better, 0.95)
+    rows = {row.trial_key: row for row in cells.search().trials}
+    pruned = rows[worse.trial.key]
+    assert (pruned.state, pruned.pruned_at_images, pruned.value) == ("pruned", 400, 0.4)
+    assert rows[better.trial.key].state == "complete"
+    assert max(rows.values(), key=lambda row: row.value) == rows[better.trial.key]
 
 
 @pytest.mark.slow
@@ -150,24 +149,24 @@ def test_a_search_that_was_killed_goes_on_and_judges_its_winner_on_fresh_seeds(t
             break
     launched.send_signal(signal.SIGKILL)
     launched.wait()
-    before = json.loads((record / "studies/search-smoke/study.json").read_text())["search"]["trials"]
+    before = reader.load_study("search", record).search.trials
     assert 2 <= len(before) < 5
     done = run(record, *arguments[:-2], workers=2)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = reader.load_study("search", record)["search"]
-    after = told["trials"]
+    told = reader.load_study("search", record).search
+    after = told.trials
     assert len(after) == 5
-    keys = [trial["trial_key"] for trial in after]
+    keys = [trial.trial_key for trial in after]
     assert len(set(keys)) == 5
-    assert [trial["trial_key"] for trial in before] == keys[: len(before)]  # the same suggestions, none anew
-    assert {trial["state"] for trial in after} <= {"complete", "pruned"}
+    assert [trial.trial_key for trial in before] == keys[: len(before)]  # the same suggestions, none anew
+    assert {trial.state for trial in after} <= {"complete", "pruned"}
     rows = reader.load("search", record)
     assert sorted(rows["arm"]) == ["baseline", "winner"]
     assert set(rows["seed"]) == {1}
     assert set(rows["state"]) == {"complete"}
-    (winner,) = (trial for trial in after if trial["number"] == told["winner"])
-    assert winner["value"] == told["selection_score"] == max(t["value"] for t in after if t["state"] == "complete")
-    assert rows.set_index("arm").loc["winner", "lr"] == winner["params"]["lr"]
+    winner = told.best
+    assert winner.value == told.selection_score == max(t.value for t in after if t.state == "complete")
+    assert rows.set_index("arm").loc["winner", "lr"] == winner.params["lr"]
     assert re.search(r"Selection: trial \d+ scored \d\.\d+ .* on fresh seeds \(n = 1\)", done.stdout)
     again = run(record, *arguments[:-2])
     assert "nothing is run" in again.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runners import models
-from study.design import sizes
+from study.cli import sizes
 
 AGAIN = "run `python -m study.sizes` and commit runners/models/sizes.json"
 COUNTED = (

@@ -8,7 +8,7 @@ import pytest
 
 from runners.ddpm.config import TrialConfig
 from study.design import plan as planning
-from study.design import scales, spec
+from study.design import registry, scales
 from study.design.space import Choice, Range
 from study.design.spec import StudySpec
 
@@ -16,7 +16,12 @@ BASELINE = scales.find("smoke").config
 
 
 def plan(study: StudySpec, changes=None, seeds=1, **options) -> planning.Plan:
-    return planning.make("test", study, "smoke", scales.find("smoke"), changes or {}, seeds, **options)
+    asked = planning.Request(changes or {}, seeds, **options)
+    return planning.make("test", study, "smoke", scales.find("smoke"), asked)
+
+
+def of(name: str, scale: str, seeds: int | None = None) -> planning.Plan:
+    return planning.make(name, registry.find(name), scale, scales.find(scale), planning.Request(seeds=seeds))
 
 
 CROSSED = {"factors": {"schedule": ("linear", "cosine")}, "baseline": {"schedule": "linear"}}
@@ -81,8 +86,7 @@ def test_nuisance_is_crossed_with_the_factors():
     made = plan(study, seeds=2)
     assert len(made.trials) == 8
     assert len(made.train_keys) == 4
-    value = made.to_json("now", "command", {}, None)
-    assert value["nuisance"] == ["guidance_scale"]
+    assert made.as_study("now", "command", {}, None).nuisance == ("guidance_scale",)
     with pytest.raises(ValueError, match="is a factor of the study"):
         plan(study, {"guidance_scale": 3.0})
 
@@ -102,19 +106,18 @@ def test_a_search_plans_the_baseline_and_then_its_winner_on_fresh_seeds():
 
 
 @pytest.mark.parametrize("scale", scales.SCALES)
-@pytest.mark.parametrize("name", spec.names())
+@pytest.mark.parametrize("name", registry.names())
 def test_every_study_can_run_at_every_scale(name, scale):
-    from study.cli.launch import warn
+    from study.cli.request import check
 
-    row = scales.find(scale)
-    made = planning.make(name, spec.find(name), scale, row, {}, None)
-    warn(made)
+    made = of(name, scale)
+    check(made)
     assert len({trial.config.trial_key for trial in made.trials}) == len(made.trials)
     assert made.design.baseline_arm in made.design.arms
 
 
 def trainings(name: str) -> tuple[int, int]:
-    made = planning.make(name, spec.find(name), "laptop", scales.find("laptop"), {}, 3)
+    made = of(name, "laptop", 3)
     return len(made.trials), len(made.train_keys)
 
 
@@ -130,7 +133,7 @@ def test_studies_of_sampling_share_their_trainings():
 def test_studies_share_trainings_with_each_other():
     """The laptop's own setting is one training a seed, whichever study asks for it."""
     keys = [
-        set(planning.make(name, spec.find(name), "laptop", scales.find("laptop"), {}, 1).train_keys)
+        set(of(name, "laptop", 1).train_keys)
         for name in ("guidance", "samplers", "schedules", "dropout", "timesteps", "architectures", "objective")
     ]
     assert len(set.intersection(*keys)) == 1
@@ -139,7 +142,7 @@ def test_studies_share_trainings_with_each_other():
 def test_the_terminal_signal_is_confounded_with_t_only_in_the_fixed_arms():
     from runners.ddpm.schedules import alpha_bars
 
-    design = spec.find("timesteps").design("laptop", scales.find("laptop").config)
+    design = registry.find("timesteps").design("laptop", scales.find("laptop").config)
     ends = {name: alpha_bars(arm["schedule"], arm["timesteps"])[-1] ** 0.5 for name, arm in design.arms.items()}
     assert ends["T=500 matched"] == pytest.approx(ends["T=1000"]) == pytest.approx(ends["T=2000 matched"])
     assert ends["T=500 fixed"] == pytest.approx(0.0797, abs=1e-4)
@@ -168,14 +171,14 @@ EXACT = {
 
 @pytest.mark.parametrize("arm", EXACT)
 def test_reports_have_their_exact_settings_at_paper_scale(arm):
-    design = spec.find("reports").design("paper", scales.find("paper").config)
+    design = registry.find("reports").design("paper", scales.find("paper").config)
     config = scales.find("paper").config.replace(**design.arms[arm])
     assert {name: getattr(config, name) for name in EXACT[arm]} == EXACT[arm]
 
 
 def test_reports_shrink_by_common_factors():
     laptop = scales.find("laptop").config
-    arms = spec.find("reports").design("laptop", laptop).arms
+    arms = registry.find("reports").design("laptop", laptop).arms
     config = {name: laptop.replace(**arm) for name, arm in arms.items()}
     images = {name: one.total_images for name, one in config.items()}
     assert images["R4 linear s=1.0"] == laptop.total_images
@@ -188,16 +191,16 @@ def test_reports_shrink_by_common_factors():
 
 def test_reports_are_the_single_reports_together():
     """The same keys: a report that has been run alone is not run again with the others."""
-    everything = planning.make("reports", spec.find("reports"), "gpu", scales.find("gpu"), {}, 1)
+    everything = of("reports", "gpu", 1)
     for name in ("report_r0", "report_r1", "report_r2", "report_r4"):
-        alone = planning.make(name, spec.find(name), "gpu", scales.find("gpu"), {}, 1)
+        alone = of(name, "gpu", 1)
         assert {t.config.trial_key for t in alone.trials} <= {t.config.trial_key for t in everything.trials}
 
 
 def test_the_ladder_changes_one_thing_a_row_and_ends_at_our_best():
     for scale in ("laptop", "gpu", "paper"):
         baseline = scales.find(scale).config
-        design = spec.find("ladder").design(scale, baseline)
+        design = registry.find("ladder").design(scale, baseline)
         configs = [baseline.replace(**arm).to_dict() for arm in design.arms.values()]
         for before, after in itertools.pairwise(configs):
             assert before != after
@@ -209,7 +212,7 @@ def test_the_ladder_changes_one_thing_a_row_and_ends_at_our_best():
 
 
 def test_the_planted_null_is_one_setting_with_other_training_seeds():
-    made = planning.make("null", spec.find("null"), "laptop", scales.find("laptop"), {}, 2)
+    made = of("null", "laptop", 2)
     assert [(trial.arm, trial.seed, trial.config.seed) for trial in made.trials] == [
         ("one", 0, 0),
         ("the same again", 0, 1000),
@@ -218,4 +221,4 @@ def test_the_planted_null_is_one_setting_with_other_training_seeds():
     ]
     assert len({trial.config.replace(seed=0) for trial in made.trials}) == 1
     assert made.design.factors == {}
-    assert [row["seed"] for row in made.to_json("now", "command", {}, None)["trials"]] == [0, 0, 1, 1]
+    assert [row.seed for row in made.as_study("now", "command", {}, None).trials] == [0, 0, 1, 1]

@@ -17,7 +17,7 @@ from PIL import Image
 from runners.process.files import read_lines
 from runners.tasks.iclevr import scenes
 from runners.tasks.iclevr.data import LABELS
-from study.design import spec
+from study.design import registry
 from study.record import reader
 
 pytestmark = pytest.mark.slow
@@ -70,15 +70,15 @@ def starts(record: Path) -> dict[str, int]:
     return {folder.name: len(read_lines(folder / "starts.jsonl")) for folder in folders}
 
 
-@pytest.mark.parametrize("name", spec.names())
+@pytest.mark.parametrize("name", registry.names())
 def test_it_runs(name, everything):
     record, output = everything
     study, rows = reader.load_study(name, record), reader.load(name, record)
-    assert study["study_id"].startswith(f"{name}-smoke-folder-")
-    assert f"{study['study_id']}: {spec.find(name).question}" in output
+    assert study.study_id.startswith(f"{name}-smoke-folder-")
+    assert f"{study['study_id']}: {registry.find(name).question}" in output
     assert set(rows["state"]) == {"complete"}
-    assert rows["arm"].nunique() == len(study["arms"])
-    report = record / "studies" / study["study_id"] / "report"
+    assert rows["arm"].nunique() == len(study.arms)
+    report = record / "studies" / study.study_id / "report"
     assert "not drawn" not in (report / "index.html").read_text()
     # What was asked for is what the trials read back from the running objects.
     assert (rows["treatment/timesteps"] == rows["timesteps"]).all()
@@ -111,7 +111,7 @@ def test_warnings_stand_in_the_table_and_in_the_ui(record):
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=f"sqlite:///{record}/mlflow.db")
-    study_id = reader.load_study("timesteps", record)["study_id"]
+    study_id = reader.load_study("timesteps", record).study_id
     experiment = client.get_experiment_by_name(study_id)
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert "sqrt(alpha_bar_T) = 0.080 > 0.05" in runs["T=500 fixed seed=0"].data.tags["warnings"]
@@ -124,7 +124,7 @@ def test_warnings_stand_in_the_table_and_in_the_ui(record):
 
 
 def test_reports_print_our_number_beside_the_published_one(record):
-    study_id = reader.load_study("reports", record)["study_id"]
+    study_id = reader.load_study("reports", record).study_id
     text = (record / "studies" / study_id / "report/tables/accuracy_test.md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| R1 T=500 "))
     assert "0.760" in row

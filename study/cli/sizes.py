@@ -1,4 +1,4 @@
-"""Counts the networks of all studies once, so that a dry run need not import diffusers for seconds.
+"""Count the networks of all studies once, so that a dry run need not import diffusers for seconds.
 
     python -m study.sizes            writes runners/models/sizes.json: after a change of runners/models or of diffusers
 
@@ -11,9 +11,10 @@ import sys
 from collections.abc import Iterator
 
 from runners import models
+from runners.ddpm.config import TrialConfig
 from runners.process.files import write_json
-from runners.tasks.iclevr.data import LABELS
-from study.design import plan, spec
+from runners.tasks.iclevr.scenes import LABELS
+from study.design import plan, registry
 from study.design.scales import SCALES
 
 Network = tuple[str, int, int, int]  # model, image size, labels, timesteps
@@ -21,14 +22,15 @@ Network = tuple[str, int, int, int]  # model, image size, labels, timesteps
 
 def networks() -> Iterator[Network]:
     """The arguments of `models.count` for every arm of every study at every scale that the study has."""
-    for name in spec.names():
+    for name in registry.names():
         for scale_name, scale in SCALES.items():
             try:
-                made = plan.make(name, spec.find(name), scale_name, scale, {}, None)
+                made = plan.make(name, registry.find(name), scale_name, scale, plan.Request())
             except ValueError:  # a report's study is of one scale
                 continue
             for config in [made.baseline, *(trial.config for trial in made.trials)]:
-                yield config.model, config.image_size, len(LABELS), config.timesteps
+                if isinstance(config, TrialConfig):
+                    yield config.model, config.image_size, len(LABELS), config.timesteps
 
 
 def main() -> int:
@@ -41,7 +43,3 @@ def main() -> int:
         )
     write_json(models.SIZES, {"sources": models.sources_digest(), "sizes": found})
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
