@@ -28,11 +28,8 @@ from study.scheduling.grid import GridCells
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDY = "schedules-smoke"
-KEYS = [
-    synthetic_record.BASELINE.replace(schedule=name, seed=seed).trial_key
-    for name in ("linear", "cosine")
-    for seed in (0, 1)
-]
+SETTINGS = [(name, seed) for name in ("linear", "cosine") for seed in (0, 1)]
+KEYS = [synthetic_record.BASELINE.replace(schedule=name, seed=seed).trial_key for name, seed in SETTINGS]
 
 
 def plan(seeds: int = 3) -> planning.Plan:
@@ -183,7 +180,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "the config of another trial": (swapped, f"config.json belongs to the trial {KEYS[1]}"),
     "a torn line": (torn, "metrics.jsonl has a line that is no JSON"),
     "a changed file": (changed_picture, "outcomes.npz is changed"),
-    "a truncated study.json": (broken_study, "study.json is damaged (JSONDecodeError"),
+    "a truncated study.json": (broken_study, f"study {STUDY}: study.json: JSONDecodeError"),
     "keys that lead out of the record": (foreign_keys, "the keys of trial '../../outside' are not those of its config"),
     "changed weights": (broken_training, "ema.safetensors is not the file that was written"),
     "a run that is stuck": (stuck_run, "1 runs of MLflow are RUNNING, but nothing runs"),
@@ -348,7 +345,7 @@ def odd_name(other: Path) -> str:
 def leading_out(other: Path) -> str:
     path = other / "studies" / STUDY / "study.json"
     write_json(path, read_json(path) | {"study_id": "../../outside"})
-    return "study.json is damaged: its study id '../../outside' is not the name of its folder"
+    return f"not taken: studies '{STUDY}': study.json: its study id is '../../outside', which is not the name"
 
 
 def other_question(other: Path) -> str:
