@@ -7,9 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import synthetic_record
 import numpy as np
 import pytest
+import synthetic_record
 from PIL import Image
 
 from analysis import figures, report

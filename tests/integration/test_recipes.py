@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import synthetic_record
 import pytest
+import synthetic_record
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +24,9 @@ def tree(tmp_path):
 
 
 def run(tree: Path, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=tree, capture_output=True, text=True, timeout=600)
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    words = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(words, cwd=tree, capture_output=True, text=True, timeout=600, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -47,13 +52,26 @@ SCHEDULES'''
 
 
 def test_a_schedule_and_a_study(tree):
-    path = tree / "runners/schedules.py"
+    path = tree / "runners/ddpm/schedules.py"
     path.write_text(path.read_text().replace("\n\nSCHEDULES", SCHEDULE, 1))
     (tree / "study/studies/warmup.py").write_text(STUDY)
     assert "warmup          How long should the warm-up be?" in run(tree, "study/run.py", "--list")
     plan = run(tree, "study/run.py", "--study", "warmup", "--scale", "smoke", "--dry-run", "--record", tree / "record")
     assert "warmup_images=320 schedule=constant_beta(beta=0.02)" in plan
     assert "4 trials = 4 arms x 1 seeds, 4 distinct trainings" in plan
+
+
+def test_a_study_in_a_file_of_its_own(tree, tmp_path):
+    """Outside the project: named after its file; an edited file is another study."""
+    path = tmp_path / "elsewhere" / "warmup.py"
+    path.parent.mkdir()
+    dry = ("--scale", "smoke", "--dry-run", "--json", "--record", tree / "record")
+    ids = []
+    for text in (STUDY, STUDY.replace("320", "640")):
+        path.write_text(text.replace(', "constant_beta(beta=0.02)"', ', "cosine"'))
+        ids.append(json.loads(run(tree, "study/run.py", "--study", path, *dry))["study_id"])
+    assert all(re.fullmatch("warmup-smoke-[0-9a-f]{6}", study_id) for study_id in ids)
+    assert ids[0] != ids[1]
 
 
 MODEL = '''"""One convolution that adds the condition: the smallest architecture there is."""
@@ -93,29 +111,26 @@ def test_an_architecture(tree):
     assert all(f'"parameters": {parameters},' in text for text in results)
 
 
-FIGURE = '''"""Seconds an arm."""
+FIGURE = '''"""Seconds per arm."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from analysis import style
-from study import record as reader
+from analysis.plotting import style
 
 
-def table(study_id: str, record: Path) -> pd.DataFrame:
-    return reader.load(study_id, record)[["arm", "seed", "seconds/train"]]
+def table(results) -> pd.DataFrame:
+    return results.rows[["arm", "seed", "seconds/train"]]
 
 
-def draw(table: pd.DataFrame, study):
+def draw(table: pd.DataFrame, results):
     figure = style.figure()
     figure.subplots().scatter(table["arm"], table["seconds/train"])
     return figure
 
 
-def caption(table: pd.DataFrame, study) -> str:
+def caption(table: pd.DataFrame, results) -> str:
     return f"Seconds of {len(table)} trainings."
 '''
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-import synthetic_record
 import pytest
+import synthetic_record
 from launch import ROOT
 
 from analysis import report
@@ -126,7 +126,9 @@ def test_the_server_shows_every_trial_under_its_launch(served):
     record, address, _ = served
     found = runs(address)
     parent = found.pop("launch")
-    assert sorted(found) == sorted(f"schedule={name} seed={seed}" for name in synthetic_record.SCHEDULES for seed in (0, 1))
+    assert sorted(found) == sorted(
+        f"schedule={name} seed={seed}" for name in synthetic_record.SCHEDULES for seed in (0, 1)
+    )
     assert {tags(run["data"])["mlflow.parentRunId"] for run in found.values()} == {parent["info"]["run_id"]}
     failed = found.pop("schedule=cosine seed=1")
     assert failed["info"]["status"] == "FAILED"

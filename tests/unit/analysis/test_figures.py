@@ -42,13 +42,25 @@ KINDS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
         synthetic_record.guidance,
         ("drop_probability=0.0", "drop_probability=0.2", "best on validation"),
     ),
-    "frontier": (synthetic_record.guidance, ("drop_probability=0.0", "drop_probability=0.2", "s = 1", "2.5", "diversity")),
-    "heat_map": (synthetic_record.guidance, ("drop_probability", "guidance_scale", "0.1", "2.5", ".72", "mean accuracy")),
+    "frontier": (
+        synthetic_record.guidance,
+        ("drop_probability=0.0", "drop_probability=0.2", "s = 1", "2.5", "diversity"),
+    ),
+    "heat_map": (
+        synthetic_record.guidance,
+        ("drop_probability", "guidance_scale", "0.1", "2.5", ".72", "mean accuracy"),
+    ),
     "importance": (synthetic_record.guidance, ("drop_probability x guidance_scale", "seed (block)", "sum to 1.00")),
     "ladder_steps": (synthetic_record.ladder, ("start", "+ cosine", "+ flips", "+ raw weights", "better", "worse")),
     "search_history": (synthetic_record.search, ("complete", "pruned", "failed (no value)", "best so far", "winner")),
-    "search_parallel": (synthetic_record.search, ("lr", "schedule", "squaredcos_cap_v2", "0.001", "accuracy/validation")),
-    "search_slices": (synthetic_record.search, ("lr", "schedule", "complete", "pruned", "winner", *synthetic_record.SCHEDULES)),
+    "search_parallel": (
+        synthetic_record.search,
+        ("lr", "schedule", "squaredcos_cap_v2", "0.001", "accuracy/validation"),
+    ),
+    "search_slices": (
+        synthetic_record.search,
+        ("lr", "schedule", "complete", "pruned", "winner", *synthetic_record.SCHEDULES),
+    ),
 }
 
 # Figures that look into two arms only, the baseline and the best (worst) other one.

@@ -286,7 +286,14 @@ def test_every_study_and_an_index(
     assert set(index.links) == {"schedules-laptop/report/index.html", "schedules-smoke/report/index.html"}
     assert all((moved / "studies" / link).is_file() for link in index.links)
     assert index.tags.count("img") == 2
-    for words in (synthetic_record.QUESTION, HOSTILE, "laptop", "8 of 9", "9 of 9", "squaredcos_cap_v2 is better by 0.220"):
+    for words in (
+        synthetic_record.QUESTION,
+        HOSTILE,
+        "laptop",
+        "8 of 9",
+        "9 of 9",
+        "squaredcos_cap_v2 is better by 0.220",
+    ):
         assert words in index.text, words
     shutil.rmtree(moved / "studies" / "broken")
     assert report.main(["--record", str(moved), "--all", "--out", str(tmp_path / "out")]) == 0
