@@ -19,7 +19,7 @@ from runners.ddpm.config import TrialConfig
 from runners.ddpm.noise import KeyedNoise
 from runners.evaluation import quality
 from runners.evaluation import surrogate as evaluator
-from runners.process import images as pictures
+from runners.process import png
 from runners.tasks.iclevr import data
 
 STRIP_FRAMES = 10
@@ -61,17 +61,17 @@ def save_strips(config: TrialConfig, network: nn.Module, scenes: data.SceneData,
     start = KeyedNoise("denoising", one, 0).draw(shape)[0]  # what the sampler drew first
     chosen = [states[i] for i in np.linspace(0, len(states) - 1, STRIP_FRAMES - 1).round().astype(int)]
     rows = [
-        pictures.visible([start, *(state.x_BCHW[0].cpu() for state in chosen)]),
+        png.visible([start, *(state.x_BCHW[0].cpu() for state in chosen)]),
         torch.stack([torch.zeros(shape), *(state.x0_BCHW[0].cpu() for state in chosen)]),
     ]
-    pictures.save(folder / "denoising.png", pictures.grid(sample.to_uint8(torch.cat(rows)), STRIP_FRAMES))
+    png.save(folder / "denoising.png", png.grid(sample.to_uint8(torch.cat(rows)), STRIP_FRAMES))
 
     fullest = int(scenes.labels_NK.sum(1).argmax())
     x0 = torch.from_numpy(np.array(scenes.images_NHWC[fullest])).permute(2, 0, 1) / 127.5 - 1
     eps = KeyedNoise("noised", one, 0).draw(shape)[0]
     times = np.linspace(0, config.timesteps - 1, STRIP_FRAMES).round().astype(int)[1:]
     frames = [x0, *(diffusion.add_noise(x0, eps, torch.tensor(alpha_bar_T[t]).float()) for t in times)]
-    pictures.save(folder / "noised.png", pictures.grid(sample.to_uint8(pictures.visible(frames)), STRIP_FRAMES))
+    png.save(folder / "noised.png", png.grid(sample.to_uint8(png.visible(frames)), STRIP_FRAMES))
 
 
 def save_interpolation(config: TrialConfig, network: nn.Module, path: Path) -> None:
@@ -79,7 +79,7 @@ def save_interpolation(config: TrialConfig, network: nn.Module, path: Path) -> N
     device = next(network.parameters()).device
     c_NK = torch.from_numpy(data.multi_hot(INTERPOLATED)).to(device, torch.float32)
     images_NFHWC = sample.interpolate(config, network, INTERPOLATED, c_NK, INTERPOLATED_FRAMES)
-    pictures.save(path, pictures.grid(np.concatenate(images_NFHWC), INTERPOLATED_FRAMES))
+    png.save(path, png.grid(np.concatenate(images_NFHWC), INTERPOLATED_FRAMES))
 
 
 def save_schedule(alpha_bar_T: NDArray[np.float64], path: Path) -> None:

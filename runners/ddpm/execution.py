@@ -19,7 +19,7 @@ from torch import nn
 from runners.ddpm import graphs
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.train import Execution, Training, train
-from runners.process import heartbeat as pulse
+from runners.process import heartbeat
 from runners.process import memory
 from runners.tasks.iclevr.data import LABELS
 
@@ -91,7 +91,7 @@ class Pilot:
         first = self._now() - start
         for _ in range(WARM - 1):
             next(steps)
-        pulse.beat()
+        heartbeat.tick()
         start = self._now()
         for _ in range(STEPS):
             next(steps)

@@ -17,7 +17,7 @@ TERMINAL = 0.05  # sqrt(alpha_bar_T) above which samples start visibly off the n
 DEVIATIONS = 5.0  # standard errors that the observed drop rate may lie off: one false alarm in two million
 
 
-class TreatmentError(Exception):
+class ManipulationError(Exception):
     """A setting did not reach the training or the sampling: a defect of the program, not of the input."""
 
 
@@ -30,7 +30,7 @@ def network_evaluations(config: TrialConfig) -> int:
 def verify(config: TrialConfig, treatment: Mapping[str, Any], evaluations: float) -> None:
     """Compare the config with a training's `treatment` and with the forward passes counted per image.
 
-    Raises TreatmentError that names the factor.
+    Raises ManipulationError that names the factor.
     """
     size = models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
     wanted = {
@@ -40,12 +40,12 @@ def verify(config: TrialConfig, treatment: Mapping[str, Any], evaluations: float
     }
     for name, value in wanted.items():
         if treatment[name] != value:
-            raise TreatmentError(f"{name} of the training is {treatment[name]}, but the config asks for {value}.")
+            raise ManipulationError(f"{name} of the training is {treatment[name]}, but the config asks for {value}.")
     p, n = config.drop_probability, treatment["counted_samples"]
     if abs(treatment["drop_rate"] - p) > DEVIATIONS * (p * (1 - p) / n) ** 0.5:
-        raise TreatmentError(f"Of {n} samples {treatment['drop_rate']:.3f} were unconditional, not {p}.")
+        raise ManipulationError(f"Of {n} samples {treatment['drop_rate']:.3f} were unconditional, not {p}.")
     if evaluations != network_evaluations(config):
-        raise TreatmentError(
+        raise ManipulationError(
             f"An image took {evaluations} forward passes, but {config.sampler} at guidance_scale="
             f"{config.guidance_scale} takes {network_evaluations(config)}."
         )

@@ -24,7 +24,7 @@ from runners.ddpm.diffusion import guide, x0_and_eps
 from runners.ddpm.noise import InterpolatedNoise, JoinedNoise, KeyedNoise, Noise, ahead
 from runners.ddpm.precision import forward
 from runners.ddpm.schedules import alpha_bars
-from runners.process import heartbeat as pulse
+from runners.process import heartbeat
 from runners.process import memory
 
 Floats = NDArray[np.float64]
@@ -137,7 +137,7 @@ def sample(
         for number, t in enumerate(steps.t):
             z = [next(draws)] if stochastic[number] else still
             x, x0 = step(x, t_S[number], rows[number], *z)
-            pulse.beat()
+            heartbeat.tick()
             yield SampleState(number + 1, len(t_S), int(t), x, x0)
 
 

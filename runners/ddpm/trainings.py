@@ -30,7 +30,7 @@ from runners.ddpm import checkpoints, execution, precision, sample
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.train import Training, TrainProgress, train
 from runners.evaluation import surrogate as evaluator
-from runners.process import heartbeat as pulse
+from runners.process import heartbeat
 from runners.process.files import append_lines, read_json, read_lines, sha256, write_aside, write_json, write_lines
 from runners.process.locks import Held, lock
 from runners.tasks.iclevr.data import SceneData, multi_hot, save_array
@@ -111,7 +111,7 @@ def run(
 
     A finished training yields its whole curve at once. Another process that is at the same training is waited for.
     A finished training whose files are not what was written is put aside and done again.
-    Closed before its end, or stopped (`pulse.Stopped`), it writes a checkpoint first.
+    Closed before its end, or stopped (`heartbeat.Stopped`), it writes a checkpoint first.
     `choose()` says how the steps are executed; it is asked when there is something to train.
     `judge()` is the evaluator, or None while it is being trained: a point of the learning curve waits, as a file, until
     there is one. After the last line `score_waiting` may have points left.
@@ -188,8 +188,8 @@ class _Run:
                         yield from self._point()
                 if time.perf_counter() - self.saved > self.pause and not diverged:
                     self._save()
-                pulse.beat()
-        except (GeneratorExit, pulse.Stopped):
+                heartbeat.tick()
+        except (GeneratorExit, heartbeat.Stopped):
             if not diverged:
                 self._save()
             raise

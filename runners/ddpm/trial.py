@@ -29,7 +29,7 @@ from torch import nn
 from runners import models
 from runners.config import Call
 from runners.ddpm import artifacts, execution, precision, sample, schedules, trainings
-from runners.ddpm import manipulation_check as treatment
+from runners.ddpm import manipulation_check
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.noise import noise_digest
 from runners.ddpm.train import TRAINING_FORWARDS, step_seed
@@ -37,8 +37,8 @@ from runners.evaluation import quality
 from runners.evaluation import score_sheet as evaluate
 from runners.evaluation import surrogate as evaluator
 from runners.process import files
-from runners.process import heartbeat as pulse
-from runners.process import images as pictures
+from runners.process import heartbeat
+from runners.process import png
 from runners.process.locks import lock
 from runners.tasks.iclevr import data
 
@@ -72,7 +72,7 @@ def build_model(config: TrialConfig) -> nn.Module:
 def run(config: TrialConfig, place: Place) -> Generator[Event, None, None]:
     """Train (or find the training), sample, score, write the folder.
 
-    Yields `curve`, `note`, `sampling`, at last `done`. Raises treatment.TreatmentError when a setting did not reach
+    Yields `curve`, `note`, `sampling`, at last `done`. Raises manipulation_check.ManipulationError when a setting did not reach
     the training or the sampling. Stopped, closed or failed, it leaves the training and nothing of the trial's folder.
     One process at a time is at a trial, be it of another study or the orphan of one that was killed: what that one
     has finished is taken as it is.
@@ -90,7 +90,7 @@ def _make(config: TrialConfig, place: Place, partial: Path, final: Path) -> Iter
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        with pictures.aside() as later:  # a GPU does not wait for the compression of pictures
+        with png.aside() as later:  # a GPU does not wait for the compression of pictures
             yield from _run(config, place, partial, later)
         files.write_manifest(partial)
         shutil.rmtree(final, ignore_errors=True)
@@ -100,7 +100,7 @@ def _make(config: TrialConfig, place: Place, partial: Path, final: Path) -> Iter
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later) -> Iterator[Event]:
+def _run(config: TrialConfig, place: Place, partial: Path, later: png.Later) -> Iterator[Event]:
     """Fill the trial's folder; the events until then. What is given to `later` is done when its block ends."""
     be_deterministic(place.deterministic)
     device = torch.device(place.device)
@@ -127,12 +127,12 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
         else:
             yield {"event": "curve", "lines": lines, "total_images": config.total_images}
     if twin := trainings.same_weights(training):
-        raise treatment.TreatmentError(
+        raise manipulation_check.ManipulationError(
             f"The trainings {training.name} and {twin} differ in their settings but not in a single weight: the "
             f"factor did not reach the training, or makes no difference. Compare the config.json of both."
         )
     while ready() is None:  # another worker is training it
-        pulse.beat()
+        heartbeat.tick()
         time.sleep(0.2)
     lines = trainings.score_waiting(training, scenes, ready, device)
     yield {"event": "curve", "lines": lines, "total_images": config.total_images}
@@ -166,7 +166,7 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
     real_asked_NL = scenes.labels_NK[scenes.held_out_indices]
     for name, conditions in lists.items():
         save_pictures(images[name][0], name, partial, later)
-        pulse.beat()
+        heartbeat.tick()
         asked_NL = data.multi_hot(conditions)
         probability_KNL = np.stack([evaluator.probabilities(judge()[0], passed, device) for passed in images[name]])
         predicted_KNL = np.stack([evaluator.top(probability_NL, asked_NL) for probability_NL in probability_KNL])
@@ -177,7 +177,7 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
         classes += evaluate.by_class(name, predicted_KNL, asked_NL)
     facts = trainings.facts(training)
     treated = facts["treatment"]
-    treatment.verify(config, treated, sum(part.passes for part in parts) / parts[-1].total)
+    manipulation_check.verify(config, treated, sum(part.passes for part in parts) / parts[-1].total)
     size = models.measure(config.model, config.image_size, len(data.LABELS), config.timesteps)
     np.savez_compressed(partial / "outcomes.npz", **outcomes)  # type: ignore[arg-type]
     artifacts.save_classes(classes, partial / "classes.csv")
@@ -190,7 +190,7 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
     scores |= quality.memorisation(np.concatenate(list(pixels.values())), scenes, device)
     draws_SNHWC = quality.draws(config, network, scenes, device)
     scores["diversity"] = quality.diversity(draws_SNHWC)
-    pictures.save(partial / "diversity.png", pictures.grid(np.concatenate(draws_SNHWC.swapaxes(0, 1)), quality.DRAWS))
+    png.save(partial / "diversity.png", png.grid(np.concatenate(draws_SNHWC.swapaxes(0, 1)), quality.DRAWS))
     scores |= quality.denoising_errors(config, network, scenes, alpha_bar_T, device)
     artifacts.save_schedule(alpha_bar_T, partial / "schedule.csv")
     result: dict[str, Any] = {
@@ -207,13 +207,13 @@ def _run(config: TrialConfig, place: Place, partial: Path, later: pictures.Later
         "parameters": size.parameters,
         "gflop_forward": size.forward_flop / 1e9,
         "train_pflop": TRAINING_FORWARDS * size.forward_flop * config.total_images / 1e15,
-        "network_evaluations": treatment.network_evaluations(config),
+        "network_evaluations": manipulation_check.network_evaluations(config),
         "peak_memory_mb": peak_memory_mb(device),
         "terminal_sqrt_alpha_bar": float(alpha_bar_T[-1] ** 0.5),
         **{f"treatment/{name}": value for name, value in treated.items() if name != "never_drawn"},
         "treatment/timesteps_never_drawn": len(treated["never_drawn"]),
         "weights_sha256": facts["sha256"][config.weights],
-        "warnings": "\n".join(treatment.warnings(config, treated)),
+        "warnings": "\n".join(manipulation_check.warnings(config, treated)),
         "checkpoint_rule": CHECKPOINT_RULE,
         "data_digest": scenes.digest,
         **judge()[1],
@@ -236,10 +236,10 @@ def be_deterministic(wanted: bool) -> None:
     torch.use_deterministic_algorithms(wanted)
 
 
-def save_pictures(images_NHWC: pictures.Pixels, name: str, folder: Path, later: pictures.Later) -> None:
+def save_pictures(images_NHWC: png.Pixels, name: str, folder: Path, later: png.Later) -> None:
     """grid_<list>.png and images/<list>/: the first pass over a list."""
-    later(lambda: pictures.save(folder / f"grid_{name}.png", pictures.grid(images_NHWC)))
-    later(lambda: pictures.save_tree(folder / "images" / name, images_NHWC))
+    later(lambda: png.save(folder / f"grid_{name}.png", png.grid(images_NHWC)))
+    later(lambda: png.save_tree(folder / "images" / name, images_NHWC))
 
 
 @functools.cache
@@ -314,7 +314,7 @@ def _train_stand_in(config: TrialConfig, place: Place) -> Iterator[Event]:
     for progress in evaluator.train_stand_in(
         scenes.images_NHWC, scenes.labels_NK, scenes.train_indices, scenes.held_out_indices, recipe, place.device
     ):
-        pulse.beat()
+        heartbeat.tick()
         yield {
             "event": "stand_in",
             "done": progress.images_seen,

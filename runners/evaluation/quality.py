@@ -18,7 +18,7 @@ from runners.ddpm.config import TrialConfig
 from runners.ddpm.noise import KeyedNoise
 from runners.ddpm.schedules import log_snr
 from runners.evaluation import surrogate as evaluator
-from runners.process import heartbeat as pulse
+from runners.process import heartbeat
 from runners.tasks.iclevr.data import SceneData, multi_hot
 
 Pixels = NDArray[np.uint8]
@@ -40,7 +40,7 @@ def nearest(images_NHWC: Pixels, references_MHWC: Pixels, device: torch.device) 
         b_MD = _rows(references_MHWC[start : start + CHUNK], device)
         square_NM = (a_ND**2).sum(1, keepdim=True) - 2 * a_ND @ b_MD.T + (b_MD**2).sum(1)
         best_N = torch.minimum(best_N, square_NM.min(1).values)
-        pulse.beat()
+        heartbeat.tick()
     distance_N: Floats = (best_N.clamp(min=0) / a_ND.shape[1]).sqrt().double().cpu().numpy()
     return distance_N
 

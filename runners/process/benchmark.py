@@ -1,75 +1,76 @@
-"""One worker of a pilot: trains on noise when told to, and tells how fast it was and what memory it took.
+"""How fast steps are on a device: one measurement, for the execution of a trial and for the workers of a device.
 
-    python -m runners.process.benchmark CONFIG DEVICE THREADS graphed|plain
+    python -m runners.process.benchmark EXPERIMENT CONFIG DEVICE THREADS EXECUTION
 
-Says {"memory_mb", "capacity_mb"} on standard output once its first steps are done; then answers each number of seconds
-on a line of standard input with {"images", "seconds"} of so much training. Its input's end is its own.
+is one of several workers that a launch tries on one device. It trains on noise: once its first steps are done it says
+{"execution", "memory_mb", "capacity_mb"} on standard output, then it answers each number of seconds on a line of
+standard input with {"images", "seconds"} of so much training. The end of its input is its own. EXECUTION is "auto" (what
+a trial would choose on this device) or what another such worker said that it chose.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-WARM = 5  # steps before the first word: kernels are chosen, memory is allocated, a graph is recorded
+WARM_STEPS = 5  # not timed: kernels are chosen, memory is allocated, a graph is recorded
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many images in so many seconds."""
+
+    images: int
+    seconds: float
+
+    @property
+    def per_second(self) -> float:
+        return self.images / self.seconds
+
+
+def measure(steps: Iterator[int], device: torch.device, count: int = 1, seconds: float = 0.0) -> Rate:
+    """The rate of at least `count` steps and at least `seconds`; each step yields the images that it took.
+
+    The device is waited for at the start and at the end. Where `seconds` decide, after every step too: else steps would
+    be counted that are only queued.
+    """
+    from runners.process.device import synchronize
+
+    synchronize(device)
+    start, images, done = time.perf_counter(), 0, 0
+    while done < count or time.perf_counter() - start < seconds:
+        images += next(steps)
+        done += 1
+        if seconds:
+            synchronize(device)
+    synchronize(device)
+    return Rate(images, time.perf_counter() - start)
 
 
 def main() -> None:
     import torch
 
-    from runners.ddpm.config import TrialConfig
-    from runners.ddpm.execution import ENDLESS, noise_images, use
-    from runners.ddpm.train import Execution, Training, train
-    from runners.ddpm.trial import build_model
+    from runners.experiment import find
+    from runners.process import device as devices
+    from runners.process import memory
 
-    config = TrialConfig.from_dict(json.loads(sys.argv[1])).replace(total_images=ENDLESS)
-    device = torch.device(sys.argv[2])
-    use(device)
-    torch.set_num_threads(int(sys.argv[3]))
-    # The pilot of each trial chooses among more; a graph is what most changes how many workers pay on a GPU.
-    training = Training(config, build_model(config), device, Execution(graphed=sys.argv[4] == "graphed"))
-    steps = train(training, *noise_images(config), report_images=ENDLESS)
-    for _ in range(WARM):
-        next(steps)
-    _wait(device)
-    print(json.dumps({"memory_mb": taken_mb(device), "capacity_mb": capacity_mb(device)}), flush=True)
+    name, config, device_name, threads, execution = sys.argv[1:]
+    experiment, device = find(name), torch.device(device_name)
+    devices.use(device)
+    torch.set_num_threads(int(threads))
+    execution, steps = experiment.steps(experiment.Config.from_dict(json.loads(config)), device_name, execution)
+    measure(steps, device, WARM_STEPS)
+    taken = {"memory_mb": memory.reserved_mb(device), "capacity_mb": memory.capacity_mb(device)}
+    print(json.dumps({"execution": execution, **taken}), flush=True)
     for line in sys.stdin:
-        first, start = training.images, time.perf_counter()
-        while time.perf_counter() - start < float(line):
-            next(steps)
-            _wait(device)  # otherwise steps would be counted that are only queued
-        print(json.dumps({"images": training.images - first, "seconds": time.perf_counter() - start}), flush=True)
-
-
-def _wait(device: torch.device) -> None:
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def taken_mb(device: torch.device) -> float:
-    """What this process has taken of the device at most, whether it used it or not: it is that which others lack."""
-    import torch
-
-    from runners.ddpm.trial import peak_memory_mb
-
-    return torch.cuda.max_memory_reserved(device) / 1e6 if device.type == "cuda" else peak_memory_mb(device)
-
-
-def capacity_mb(device: torch.device) -> float:
-    """Memory of the device, or of this machine. Megabytes (1e6 bytes)."""
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[1] / 1e6
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+        print(json.dumps(asdict(measure(steps, device, seconds=float(line)))), flush=True)
 
 
 if __name__ == "__main__":

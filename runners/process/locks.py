@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from runners.process import heartbeat as pulse
+from runners.process import heartbeat
 
 LOOK_SECONDS = 0.1  # between two looks at a lock that another process holds
 
@@ -33,7 +33,7 @@ def lock(path: Path, wait: bool = False, shared: bool = False) -> Iterator[None]
         while not _taken(file, shared):
             if not wait:
                 raise Held(_holder(file))
-            pulse.beat()
+            heartbeat.tick()
             time.sleep(LOOK_SECONDS)
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "since": datetime.now().isoformat(" ", "seconds")}))

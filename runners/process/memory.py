@@ -1,7 +1,12 @@
-"""Out of memory: how it shows on each device, and half as much at once."""
+"""Memory: what was taken of it, how the lack of it shows on each device, and half as much at once.
+
+Megabytes are 1e6 bytes.
+"""
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -36,3 +41,31 @@ def halving(attempt: Callable[[int], Result], size: int, device: torch.device) -
         # Out here the error, and with it every tensor of the failed attempt, is gone.
         if device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+# --- how much was taken --------------------------------------------------------------------------------
+
+
+def reset_peak(device: torch.device) -> None:
+    """Let `peak_mb` begin again, where it can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_mb(device: torch.device) -> float:
+    """What tensors took at most: of a GPU since `reset_peak`; on a CPU, of this process since its start."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def reserved_mb(device: torch.device) -> float:
+    """What this process has taken of the device at most, whether it used it or not: that is what others lack."""
+    return torch.cuda.max_memory_reserved(device) / 1e6 if device.type == "cuda" else peak_mb(device)
+
+
+def capacity_mb(device: torch.device) -> float:
+    """Memory of the device; on a CPU, of this machine."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1] / 1e6
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6

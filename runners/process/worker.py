@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Generator
 from typing import Any
 
-from runners.process import heartbeat as pulse  # noqa: E402
+from runners.process import heartbeat
 
 BEAT_SECONDS = 10.0
 ORPHAN_SECONDS = 10.0  # that an orphan has to save its training
@@ -34,7 +34,7 @@ def main() -> None:
     stopped: set[int] = set()  # numbers of jobs that are to end at their next event
 
     def end(*_: Any) -> None:
-        pulse.stop()
+        heartbeat.stop()
         jobs.put(None)
 
     signal.signal(signal.SIGTERM, end)
@@ -63,7 +63,7 @@ def main() -> None:
         working.set()
         try:
             _work(job, stopped, tell)
-        except pulse.Stopped:
+        except heartbeat.Stopped:
             tell({"event": "stopped", "reason": "SIGTERM"})
             os._exit(TERMINATED)
         except Exception as error:
@@ -98,10 +98,10 @@ def explain(error: Exception) -> tuple[str, str]:
 
 def beat(tell: Tell, seconds: float) -> None:
     """Every `seconds` say that this process lives, if it did any work since the last time."""
-    seen = pulse.beats()
+    seen = heartbeat.ticks()
     while True:
         time.sleep(seconds)
-        if (now := pulse.beats()) != seen:
+        if (now := heartbeat.ticks()) != seen:
             seen = now
             tell({"event": "beat"})
 

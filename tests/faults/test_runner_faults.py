@@ -36,7 +36,7 @@ from runners.ddpm.train import Training, TrainProgress, train
 from runners.evaluation import surrogate as evaluator
 from runners.evaluation.surrogate import ResNet18
 from runners.process import files, memory, worker
-from runners.process import heartbeat as pulse
+from runners.process import heartbeat
 from runners.tasks.iclevr import data
 from runners.tasks.iclevr.data import SceneData
 
@@ -62,7 +62,7 @@ class Small(nn.Module):
 @pytest.fixture(autouse=True)
 def _one_thread_and_a_calm_pulse(monkeypatch):
     torch.set_num_threads(1)
-    monkeypatch.setattr(pulse._Pulse, "ending", False)
+    monkeypatch.setattr(heartbeat._State, "ending", False)
 
 
 def scenes() -> SceneData:
@@ -129,14 +129,14 @@ def raise_after(monkeypatch, beats: int, error: type[BaseException]) -> None:
         if next(left, None) is None:
             raise error
 
-    monkeypatch.setattr(pulse, "beat", beat)
+    monkeypatch.setattr(heartbeat, "tick", tick)
 
 
 def in_turns(folder: Path, judged: bool, interrupt: Callable[[], None]) -> int:
     """Start again and again, `interrupt` being called before each start; how many turns it took."""
     for turns in range(1, 500):
         interrupt()
-        with contextlib.suppress(Crash, pulse.Stopped):
+        with contextlib.suppress(Crash, heartbeat.Stopped):
             list(turn(folder, judged=judged))
             return turns
     raise AssertionError("it gets nowhere")
@@ -147,7 +147,7 @@ def test_stopped_after_any_step_it_ends_as_the_uninterrupted_one(whole, tmp_path
     judged, wanted = whole
     beats = iter([*range(1, 100, 3)])
     folder = tmp_path / STEPS.train_key
-    turns = in_turns(folder, judged, lambda: raise_after(monkeypatch, int(next(beats)), pulse.Stopped))
+    turns = in_turns(folder, judged, lambda: raise_after(monkeypatch, int(next(beats)), heartbeat.Stopped))
     assert turns > 8
     assert outcome(folder) == wanted
 
@@ -182,8 +182,8 @@ def test_closed_after_any_event_it_ends_as_the_uninterrupted_one(whole, tmp_path
 
 def test_a_lost_curve_comes_back_from_the_checkpoint(undisturbed, tmp_path, monkeypatch):
     folder = tmp_path / STEPS.train_key
-    raise_after(monkeypatch, 30, pulse.Stopped)
-    with pytest.raises(pulse.Stopped):
+    raise_after(monkeypatch, 30, heartbeat.Stopped)
+    with pytest.raises(heartbeat.Stopped):
         list(turn(folder))
     (folder / trainings.CURVE).write_text('{"images": 4, "lo')
     monkeypatch.undo()
@@ -195,8 +195,8 @@ def test_a_score_is_not_written_twice(undisturbed, tmp_path, monkeypatch):
     """The pictures of a point wait for the evaluator; killed between the line of their score and their deletion."""
     folder = tmp_path / STEPS.train_key
     with monkeypatch.context() as patch:
-        raise_after(patch, 52, pulse.Stopped)  # 40 steps, 10 of sampling, and two more
-        with pytest.raises(pulse.Stopped):
+        raise_after(patch, 52, heartbeat.Stopped)  # 40 steps, 10 of sampling, and two more
+        with pytest.raises(heartbeat.Stopped):
             list(turn(folder, judged=False))
     (waiting,) = folder.glob("waiting-*")
 
@@ -379,7 +379,7 @@ def test_a_worker_beats_while_it_gets_things_done_and_only_then(monkeypatch):
     def sleep(seconds: float) -> None:
         assert seconds == 10
         for _ in range(next(waits)):
-            pulse.beat()
+            heartbeat.tick()
 
     monkeypatch.setattr(worker.time, "sleep", sleep)
     with pytest.raises(StopIteration):
@@ -388,9 +388,9 @@ def test_a_worker_beats_while_it_gets_things_done_and_only_then(monkeypatch):
 
 
 def count_beats(work: Callable[[], object]) -> int:
-    before = pulse.beats()
+    before = heartbeat.ticks()
     work()
-    return pulse.beats() - before
+    return heartbeat.ticks() - before
 
 
 def test_training_and_sampling_count_as_life(tmp_path):
@@ -415,8 +415,8 @@ def test_who_waits_for_a_lock_lives_and_can_be_stopped(tmp_path, monkeypatch):
     from runners.process.locks import lock
 
     monkeypatch.setattr("runners.process.locks.LOOK_SECONDS", 0.0)
-    raise_after(monkeypatch, 5, pulse.Stopped)
-    with lock(tmp_path / "lock"), pytest.raises(pulse.Stopped), lock(tmp_path / "lock", wait=True):
+    raise_after(monkeypatch, 5, heartbeat.Stopped)
+    with lock(tmp_path / "lock"), pytest.raises(heartbeat.Stopped), lock(tmp_path / "lock", wait=True):
         pass
 
 
@@ -537,9 +537,9 @@ def test_it_says_so_and_a_resumed_training_keeps_the_parts(tmp_path, monkeypatch
     list(turn(folder, MEMORY, Small()))  # with more memory: still in parts, and so to the bit the same
     list(turn(tmp_path / "whole", MEMORY, Cramped(3, LACKS["GPU"])))
     assert outcome(folder) == outcome(tmp_path / "whole")
-    from runners.ddpm import manipulation_check as treatment
+    from runners.ddpm import manipulation_check
 
-    assert "in parts of 2" in treatment.warnings(MEMORY, trainings.facts(folder)["treatment"])[-1]
+    assert "in parts of 2" in manipulation_check.warnings(MEMORY, trainings.facts(folder)["treatment"])[-1]
 
 
 @pytest.mark.parametrize("lack", LACKS)
@@ -765,8 +765,8 @@ def test_a_trial_out_of_memory_counts_only_the_passes_that_gave_images(record, d
 
 
 def test_a_trial_that_is_stopped_leaves_its_training_and_no_half_folder(record, done, monkeypatch):
-    raise_after(monkeypatch, 8, pulse.Stopped)
-    with pytest.raises(pulse.Stopped):
+    raise_after(monkeypatch, 8, heartbeat.Stopped)
+    with pytest.raises(heartbeat.Stopped):
         list(trial.run(TRIAL, place(record)))
     assert list((record / "trials").iterdir()) == []
     monkeypatch.undo()

@@ -21,7 +21,7 @@ from runners.ddpm import execution, graphs, noise, sample, train
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.train import Execution, Training
 from runners.ddpm.trial import build_model
-from runners.process import images as pictures
+from runners.process import png
 from study.design import plan, spec
 from study.design.scales import SCALES
 
@@ -291,13 +291,13 @@ def test_who_stops_sampling_leaves_no_thread_behind() -> None:
 
 def test_pictures_are_there_when_the_block_ends_and_an_error_is_not_lost(tmp_path: Path) -> None:
     gray = np.full((4, 4, 3), 100, np.uint8)
-    with pictures.aside() as later:
+    with png.aside() as later:
         for number in range(5):
-            later(partial(pictures.save, tmp_path / f"{number}.png", gray))
+            later(partial(png.save, tmp_path / f"{number}.png", gray))
     assert len(list(tmp_path.glob("*.png"))) == 5
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"), pictures.aside() as later:
-        later(partial(pictures.save, tmp_path / "file" / "x.png", gray))
+    with pytest.raises(OSError, match="file"), png.aside() as later:
+        later(partial(png.save, tmp_path / "file" / "x.png", gray))
 
 
 @pytest.mark.parametrize("words", ["operation not permitted when stream is capturing", "CUDA out of memory"])

@@ -166,7 +166,7 @@ def test_the_one_that_waits_says_so(tmp_path):
 def test_a_trial_refuses_a_factor_without_effect(tmp_path, monkeypatch):
     """The front door: the second of two settings with the same weights fails, naming both trainings."""
     from runners.ddpm import trial
-    from runners.ddpm.manipulation_check import TreatmentError
+    from runners.ddpm.manipulation_check import ManipulationError
 
     place = trial.Place(record=str(tmp_path), data=str(tmp_path / "data"), evaluator=str(tmp_path / "e"), device="cpu")
     keys = []
@@ -175,6 +175,6 @@ def test_a_trial_refuses_a_factor_without_effect(tmp_path, monkeypatch):
         start(tmp_path / "cache" / "trainings" / config.train_key, config)
         keys.append(config.train_key)
     monkeypatch.setattr("runners.tasks.iclevr.data.open_prepared", lambda path: scenes())
-    with pytest.raises(TreatmentError) as error:
+    with pytest.raises(ManipulationError) as error:
         list(trial.run(TINY.replace(clip_norm=2e6), place))
     assert all(key in str(error.value) for key in keys)

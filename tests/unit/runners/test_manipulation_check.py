@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_train import TINY, images_and_labels
 
-from runners.ddpm import manipulation_check as treatment
+from runners.ddpm import manipulation_check
 from runners.ddpm import schedules
 from runners.ddpm.train import Training, train
 from runners.ddpm.trial import build_model
@@ -32,7 +32,7 @@ def test_a_training_tells_what_it_did(treated):
     assert treated["parameters"] == 282_355
     # Of 1,000 timesteps 1,200 draws leave about 1000 e^-1.2 = 301 undrawn.
     assert len(treated["never_drawn"]) == pytest.approx(301, abs=60)
-    treatment.verify(CONFIG, treated, evaluations=4)
+    manipulation_check.verify(CONFIG, treated, evaluations=4)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_a_training_tells_what_it_did(treated):
     ],
 )
 def test_a_factor_that_did_not_arrive_is_named(treated, config, evaluations, words):
-    with pytest.raises(treatment.TreatmentError, match=words):
-        treatment.verify(config, treated, evaluations)
+    with pytest.raises(manipulation_check.ManipulationError, match=words):
+        manipulation_check.verify(config, treated, evaluations)
 
 
 def test_counts_survive_a_checkpoint():
@@ -69,23 +69,23 @@ def test_counts_survive_a_checkpoint():
 
 
 def test_warnings():
-    assert treatment.warnings(CONFIG) == []
-    (dark,) = treatment.warnings(CONFIG.replace(timesteps=500))
+    assert manipulation_check.warnings(CONFIG) == []
+    (dark,) = manipulation_check.warnings(CONFIG.replace(timesteps=500))
     assert "sqrt(alpha_bar_T) = 0.080 > 0.05" in dark
-    assert treatment.warnings(CONFIG.replace(timesteps=500, schedule="linear_resampled")) == []
-    (branch,) = treatment.warnings(CONFIG.replace(drop_probability=0.0, guidance_scale=2.0))
+    assert manipulation_check.warnings(CONFIG.replace(timesteps=500, schedule="linear_resampled")) == []
+    (branch,) = manipulation_check.warnings(CONFIG.replace(drop_probability=0.0, guidance_scale=2.0))
     assert "no unconditional branch" in branch
     visited = {"never_drawn": [0, 999, 249]}  # ddim(steps=4) visits 999, 749, 499, 249
-    (unseen,) = treatment.warnings(CONFIG, visited)
+    (unseen,) = manipulation_check.warnings(CONFIG, visited)
     assert "never drew (2 of 4)" in unseen
-    assert treatment.warnings(CONFIG, {"never_drawn": [0, 1, 2]}) == []
+    assert manipulation_check.warnings(CONFIG, {"never_drawn": [0, 1, 2]}) == []
 
 
 def test_evaluations_an_image():
     for guidance, steps, expected in [(1.0, 4, 4), (0.0, 4, 4), (1.5, 4, 8), (5.0, 7, 14)]:
         config = CONFIG.replace(guidance_scale=guidance, sampler=f"ddim(steps={steps})")
-        assert treatment.network_evaluations(config) == expected
-    assert treatment.network_evaluations(CONFIG.replace(sampler="ddpm")) == 1000
+        assert manipulation_check.network_evaluations(config) == expected
+    assert manipulation_check.network_evaluations(CONFIG.replace(sampler="ddpm")) == 1000
 
 
 def test_digests_tell_schedules_apart():
