@@ -7,20 +7,24 @@ compared with nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.stats import intervals
 from analysis.verdict import Outcome, Verdict
 from runners.experiment import Metric
 from study.record import reader
 from study.record.schema import Study, StudyTrial
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Scores beside the study's metric of which less is better, by how their names begin.
 SMALLER_IS_BETTER = (
@@ -37,6 +41,20 @@ SMALLER_IS_BETTER = (
 )
 
 
+def once(make: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate[Results, P], T]:
+    """What a function makes of a Results is made once for the same arguments; a frame is handed out as a copy."""
+
+    @wraps(make)
+    def kept(results: Results, *arguments: P.args, **named: P.kwargs) -> T:
+        key = (make.__module__, make.__qualname__, arguments, tuple(sorted(named.items())))
+        if key not in results.made:
+            results.made[key] = make(results, *arguments, **named)
+        found: T = results.made[key]
+        return found.copy() if isinstance(found, pd.DataFrame) else found
+
+    return kept
+
+
 @dataclass(frozen=True)
 class Results:
     """`study`: what was asked; `rows`: one row per trial (`study.record.load`); `record`: the folder they are from."""
@@ -47,9 +65,20 @@ class Results:
 
     @classmethod
     def open(cls, study: str, record: Path) -> Results:
-        """Read a study id, or the latest launch of a study. Raises ValueError as `study.record.load_study` does."""
+        """Read a study id, or the latest launch of a study.
+
+        Raises ValueError as `study.record.load_study` does, and for a study without arms, seeds or trials.
+        """
         found = reader.load_study(study, record)
+        lacking = [name for name in ("arms", "seeds", "trials") if not getattr(found, name)]
+        if lacking:
+            raise ValueError(f"The study.json of {found.study_id!r} in {record} has no {', '.join(lacking)}.")
         return cls(found, reader.load(found.study_id, record), Path(record))
+
+    @cached_property
+    def made(self) -> dict[Hashable, Any]:
+        """What `once` has made of these results."""
+        return {}
 
     # --- what was recorded -----------------------------------------------------------------------------
 
@@ -75,9 +104,14 @@ class Results:
         """Every field of a trial's setting."""
         return self.study.fields(trial)
 
+    @cached_property
+    def _first_rows(self) -> pd.DataFrame:
+        """The first row of each arm, indexed by it."""
+        return self.rows.drop_duplicates("arm").set_index("arm")
+
     def settings_of(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         """Arm -> its values of the config `fields`, for arms of which a trial is planned."""
-        first = self.rows.drop_duplicates("arm").set_index("arm").reindex(columns=list(fields))
+        first = self._first_rows.reindex(columns=list(fields))
         found = dict(zip(first.index, first.itertuples(index=False, name=None), strict=True))
         return {arm: found[arm] for arm in self.arms if arm in found}
 
@@ -125,10 +159,20 @@ class Results:
         return next(self.score.on(one.name) for one in self.study.of_experiment().LISTS if one.role == "choose")
 
     @property
+    def all_reported(self) -> list[str]:
+        """The lists that nothing is chosen on, scored or not."""
+        return [one.name for one in self.study.of_experiment().LISTS if one.role == "report"]
+
+    @property
     def reported(self) -> list[str]:
         """The scored lists that nothing was chosen on."""
-        roles = {one.name: one.role for one in self.study.of_experiment().LISTS}
-        return [name for name in self.lists if roles[name] == "report"]
+        return [name for name in self.all_reported if name in self.lists]
+
+    def list_of(self, metric: str) -> str:
+        """The list that the experiment's metric was measured on; "" for another score."""
+        prefix = self.score.on("")
+        name = metric.removeprefix(prefix)
+        return name if metric.startswith(prefix) and name in self.all_lists else ""
 
     @property
     def metrics(self) -> list[str]:
@@ -138,41 +182,63 @@ class Results:
     def margin(self, metric: str) -> float:
         """Differences inside it count as none: what the study names, else the experiment's. NaN where none is known,
         so that nothing is called equivalent."""
-        of_experiment = metric.startswith(f"{self.score.name}/")
-        if of_experiment or (metric == self.metric and self.study.margin is not None):
+        if self._is_score(metric) or (metric == self.metric and self.study.margin is not None):
             return self.score.margin if self.study.margin is None else self.study.margin
         return np.nan
 
     def smaller_is_better(self, metric: str) -> bool:
-        if metric.startswith(f"{self.score.name}/"):
+        if self._is_score(metric):
             return not self.score.higher_is_better
         return metric.startswith(SMALLER_IS_BETTER)
+
+    def is_share(self, metric: str) -> bool:
+        """Whether the metric is a proportion of the objects of a list."""
+        return self.score.is_share and self._is_score(metric)
+
+    def _is_score(self, metric: str) -> bool:
+        """The experiment's metric on a list, or a variant of it such as accuracy_macro/test."""
+        return metric.startswith(self.score.name)
 
     # --- numbers ---------------------------------------------------------------------------------------
 
     @cached_property
-    def _arrays(self) -> dict[str, intervals.Array]:
-        return {}
+    def _cells(self) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+        """Which complete rows are of an arm and a seed of the study, and their seed and arm by position."""
+        seeds = {seed: index for index, seed in enumerate(self.seeds)}
+        arms = {arm: index for index, arm in enumerate(self.arms)}
+        if not len(self.complete):
+            return np.zeros(0, dtype=bool), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+        seed = np.array([seeds.get(seed, -1) for seed in self.complete["seed"]], dtype=np.int64)
+        arm = np.array([arms.get(arm, -1) for arm in self.complete["arm"]], dtype=np.int64)
+        inside = (seed >= 0) & (arm >= 0)
+        return inside, seed[inside], arm[inside]
 
+    @once
     def values(self, metric: str) -> intervals.Array:
-        """The metric as an array (seeds, arms) in the study's order; NaN where a trial is not complete."""
-        if metric not in self._arrays:
-            array = np.full((len(self.seeds), len(self.arms)), np.nan)
-            if metric in self.complete:
-                table = self.complete.pivot(index="seed", columns="arm", values=metric)
-                array = table.reindex(index=self.seeds, columns=self.arms).to_numpy(dtype=np.float64)
-            self._arrays[metric] = array
-        return self._arrays[metric]
+        """The metric as an array (seeds, arms) in the study's order; NaN where a trial is not complete. Read-only."""
+        array = np.full((len(self.seeds), len(self.arms)), np.nan)
+        if metric in self.complete:
+            inside, seed, arm = self._cells
+            array[seed, arm] = self.complete[metric].to_numpy(dtype=np.float64)[inside]
+        array.setflags(write=False)
+        return array
 
+    @once
     def means(self, metric: str) -> intervals.Means:
         return intervals.means(self.values(metric))
 
     @cached_property
+    def references(self) -> dict[str, str]:
+        """Arm -> the arm that it is compared with."""
+        return self.study.references
+
+    @cached_property
     def reference_columns(self) -> list[int]:
         """Per arm the column of its reference, -1 for none."""
-        arms, references = self.arms, self.study.references
-        return [arms.index(references[arm]) if arm in references else -1 for arm in arms]
+        column = {arm: index for index, arm in enumerate(self.arms)}
+        return [column.get(self.references.get(arm, ""), -1) for arm in self.arms]
 
+    @once
     def differences(self, metric: str) -> intervals.Differences:
         """Every arm minus its reference, paired by seed."""
         return intervals.differences(self.values(metric), self.reference_columns)
@@ -180,47 +246,56 @@ class Results:
     @property
     def comparisons(self) -> int:
         """The family of Holm: every arm with a reference, the incomplete ones included."""
-        return len(self.study.references)
+        return len(self.references)
+
+    @once
+    def _by_numbers(self, metric: str) -> list[Verdict]:
+        smaller, family = self.smaller_is_better(metric), max(1, self.comparisons)
+        return intervals.verdicts(self.differences(metric), len(self.seeds), self.margin(metric), smaller, family)
 
     def verdicts(self, metric: str, p: Mapping[str, float] | None = None) -> dict[str, Verdict]:
         """Arm -> what may be said of it. `p`: of one training per arm, arm -> p of a test of its pictures."""
-        found, n = self.differences(metric), self.means(metric).n
-        planned, references, margin = len(self.seeds), self.study.references, self.margin(metric)
-        of_numbers = intervals.outcomes(found, margin, self.smaller_is_better(metric))
-        complete = dict(zip(self.arms, (int(count) for count in n), strict=True))
-        verdicts = {}
-        for index, arm in enumerate(self.arms):
-            base = Verdict(of_numbers[index], complete[arm], planned, margin)
-            verdicts[arm] = self._verdict(base, arm, references.get(arm, ""), complete, float(found.sd[index]), p or {})
-        return verdicts
+        complete = dict(zip(self.arms, map(int, self.means(metric).n), strict=True))
+        return {
+            arm: self._verdict(replace(found, n=complete[arm]), arm, complete, p or {})
+            for arm, found in zip(self.arms, self._by_numbers(metric), strict=True)
+        }
 
-    def _verdict(
-        self, base: Verdict, arm: str, reference: str, complete: Mapping[str, int], sd: float, p: Mapping[str, float]
-    ) -> Verdict:
+    def _verdict(self, base: Verdict, arm: str, complete: Mapping[str, int], p: Mapping[str, float]) -> Verdict:
         """`base` is what the numbers alone allow; what is incomplete or not compared goes first."""
+        reference = self.references.get(arm, "")
         if base.n < base.planned:
             return replace(base, outcome=Outcome.INCOMPLETE, lacking=self._lacking(arm, base.planned - base.n))
         if not reference:
-            if arm == self.study.baseline_arm:
-                return replace(base, outcome=Outcome.BASELINE)
-            used = arm in self.study.references.values()
-            return replace(base, outcome=Outcome.REFERENCE if used else Outcome.NOT_COMPARED)
+            return replace(base, outcome=self._without_reference(arm))
         if complete[reference] < base.planned:
             name = "the baseline" if reference == self.study.baseline_arm else reference
             return replace(base, outcome=Outcome.REFERENCE_INCOMPLETE, reference=name, n=complete[reference])
         if base.planned == 1:
             return replace(base, outcome=Outcome.ONE_TRAINING, p=p.get(arm, np.nan))
-        if base.outcome is Outcome.INCONCLUSIVE:
-            needed = intervals.seeds_needed(base.margin, sd, comparisons=max(1, self.comparisons))
-            return replace(base, seeds=None if needed is None else max(needed, base.n + 1))
         return base
+
+    def _without_reference(self, arm: str) -> Outcome:
+        if arm == self.study.baseline_arm:
+            return Outcome.BASELINE
+        return Outcome.REFERENCE if arm in self.references.values() else Outcome.NOT_COMPARED
+
+    @cached_property
+    def _states(self) -> dict[str, dict[str, int]]:
+        """Arm -> state -> trials that are not complete, states in alphabetical order."""
+        found: dict[str, dict[str, int]] = {}
+        if not len(self.rows):
+            return found
+        open_rows = self.rows[self.rows["state"] != "complete"]
+        for (arm, state), count in open_rows.groupby(["arm", "state"]).size().items():
+            found.setdefault(arm, {})[state] = int(count)
+        return found
 
     def _lacking(self, arm: str, lacking: int) -> str:
         """`1 failed, 1 pruned`: what became of the seeds that an arm lacks."""
-        states = self.rows.loc[self.rows["arm"] == arm, "state"]
-        counts = states[states != "complete"].value_counts().sort_index()
-        parts = [f"{count} {state}" for state, count in counts.items()]
-        without = lacking - int(counts.sum())
+        states = self._states.get(arm, {})
+        parts = [f"{count} {state}" for state, count in states.items()]
+        without = lacking - sum(states.values())
         return ", ".join([*parts, *([f"{without} without a number"] if without > 0 else [])])
 
     # --- nuisance factors --------------------------------------------------------------------------------

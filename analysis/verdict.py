@@ -16,6 +16,7 @@ class Outcome(Enum):
     NOT_COMPARED = "not compared"
     INCOMPLETE = "incomplete"  # a seed of the arm is lacking
     REFERENCE_INCOMPLETE = "reference incomplete"
+    FEWER_CANDIDATES = "fewer candidates"  # the best of fewer nuisance values than other settings chose from
     ONE_TRAINING = "one training"  # one seed per arm: nothing is known of other seeds
     BETTER = "better"
     WORSE = "worse"
@@ -28,15 +29,16 @@ class Outcome(Enum):
 class Verdict:
     """An outcome, and the numbers that its wording needs.
 
-    `margin`: the largest difference that would not matter; NaN where none is known. `seeds`: those that a verdict at
+    `n` of `planned` `units` are complete. `margin`: the largest difference that would not matter; NaN where none is known. `seeds`: those that a verdict at
     the margin would take, None beyond what is planned for. `lacking`: what became of the seeds that an incomplete arm
-    lacks. `reference`: the arm that an arm with REFERENCE_INCOMPLETE could not be compared with, whose `n` of
-    `planned` seeds are complete. `p`: McNemar's or another test of the pictures of one training.
+    lacks. `reference`: the arm that an arm with REFERENCE_INCOMPLETE could not be compared with; `n` is then that
+    arm's. `p`: McNemar's or another test of the pictures of one training.
     """
 
     outcome: Outcome
     n: int = 0
     planned: int = 0
+    units: str = "seeds"
     margin: float = np.nan
     seeds: int | None = None
     lacking: str = ""
@@ -61,15 +63,20 @@ class Verdict:
             return "inconclusive"
         if self.outcome is Outcome.REFERENCE_INCOMPLETE:
             return "incomplete"
+        if self.outcome is Outcome.FEWER_CANDIDATES:
+            return "not compared"
         return self.outcome.value
 
     def __str__(self) -> str:
         """The cell of a table."""
         match self.outcome:
             case Outcome.INCOMPLETE:
-                return f"incomplete {self.n}/{self.planned} seeds" + (f" ({self.lacking})" if self.lacking else "")
+                lacking = f" ({self.lacking})" if self.lacking else ""
+                return f"incomplete {self.n}/{self.planned} {self.units}{lacking}"
             case Outcome.REFERENCE_INCOMPLETE:
-                return f"not compared: {self.reference} is incomplete ({self.n}/{self.planned} seeds)"
+                return f"not compared: {self.reference} is incomplete ({self.n}/{self.planned} {self.units})"
+            case Outcome.FEWER_CANDIDATES:
+                return f"not compared: best of {self.n} candidates, other settings of {self.planned}"
             case Outcome.ONE_TRAINING:
                 tested = "" if np.isnan(self.p) else f", p McNemar {probability(self.p)}"
                 return f"one training per arm: no interval over seeds{tested}"

@@ -1,9 +1,8 @@
 """Intervals and tests over arrays of shape (seeds, arms): pure functions, no files, no frames.
 
-The unit is the training seed: one number is one training, everything inside it (objects, sampling seeds) is
-averaged before it comes here. Rows are paired: seed s of every arm shares its data order and noise. NaN is a hole.
-The last part is for one training an arm: outcomes of its objects, which say nothing about other trainings.
-scipy and statsmodels do the arithmetic; they are imported where they are used, so that importing this is cheap.
+The unit of analysis is the training run: objects and sampling passes are averaged before they come here. Rows are
+paired: seed s of every arm shares its data order and noise. NaN stands for a trial that is not complete.
+scipy is imported where it is used, so that importing this module is cheap.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from functools import cache, lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.verdict import Outcome
+from analysis.verdict import Outcome, Verdict
 
 Array = NDArray[np.float64]
 
@@ -24,13 +23,12 @@ LEVEL = 0.95
 ENUMERATED = 20  # seeds up to which the 2^n sign flips are all visited (a million sums)
 MOST_SEEDS = 1000  # a plan beyond this is no plan
 SIGNIFICANT = 1 - LEVEL
-RESAMPLES = 10_000  # of a bootstrap: its ends repeat to a hundredth of their distance
 _NO_SPREAD = 1e-9  # of accuracies in [0, 1]: rounding of equal differences, six orders below one object
 
 
 @dataclass(frozen=True)
 class Means:
-    """Per arm, each of shape (arms,): seeds that are no hole, their mean and its t interval."""
+    """Per arm, each of shape (arms,): complete seeds, their mean and its t interval."""
 
     n: NDArray[np.int64]
     mean: Array
@@ -40,7 +38,7 @@ class Means:
 
 @dataclass(frozen=True)
 class Differences:
-    """Per arm minus its reference, each of shape (arms,); NaN for arms without one and where either has a hole.
+    """Per arm minus its reference, each of shape (arms,); NaN without a reference and where either is incomplete.
 
     `p_t` is the paired t test, `p_holm` the same adjusted over the family of arms, `p_flip` the exact sign-flip
     test, `rho` the correlation that pairing by seed makes use of, `sd` the spread of the differences.
@@ -68,7 +66,7 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
 
 
 def means(values: ArrayLike, level: float = LEVEL) -> Means:
-    """Mean and t interval of every column of `values`, shape (seeds, arms); holes are left out and n says so."""
+    """Mean and t interval of every column of `values`, shape (seeds, arms); NaN are left out and n says so."""
     from scipy import special
 
     array = _seeds_by_arms(values)
@@ -85,7 +83,7 @@ def differences(values: ArrayLike, references: int | ArrayLike = 0, level: float
     """Every column of `values`, shape (seeds, arms), minus the column of its reference, seed by seed.
 
     `references`: of shape (arms,) the column that each arm is compared with, -1 for none; or one column for all.
-    The family of the Holm adjustment is every arm with a reference, those with a hole included (as p = 1), so
+    The family of the Holm adjustment is every arm with a reference, the incomplete ones included (as p = 1), so
     that a p does not grow when the last trial arrives.
     """
     columns = _seeds_by_arms(values)
@@ -146,8 +144,23 @@ def outcomes(found: Differences, margin: float = np.nan, smaller_is_better: bool
     return [[*rules, Outcome.INCONCLUSIVE][index] for index in first]
 
 
+def verdicts(
+    found: Differences, planned: int, margin: float = np.nan, smaller_is_better: bool = False, comparisons: int = 1
+) -> list[Verdict]:
+    """The `outcomes` of arms of which `planned` seeds are complete, with what their wording needs: the margin, and of
+    an inconclusive one the seeds that a verdict at the margin would take in a family of so many comparisons."""
+    made = []
+    for outcome, sd in zip(outcomes(found, margin, smaller_is_better), found.sd, strict=True):
+        seeds = None
+        if outcome is Outcome.INCONCLUSIVE:
+            needed = seeds_needed(margin, float(sd), comparisons=comparisons)
+            seeds = None if needed is None else max(needed, planned + 1)
+        made.append(Verdict(outcome, planned, planned, margin=margin, seeds=seeds))
+    return made
+
+
 def largest_difference(low: float, high: float) -> float:
-    """The x of "no difference larger than x": the end of the interval that is farther from zero."""
+    """The largest difference that an interval is compatible with: its end that is farther from zero."""
     return max(abs(low), abs(high))
 
 
@@ -169,7 +182,7 @@ def sign_flip(paired: ArrayLike) -> float:
     return float(np.mean(np.abs(sums) >= observed))
 
 
-@lru_cache(maxsize=1)  # 0.8 MB a seed, and every arm of a study has as many
+@lru_cache(maxsize=1)  # 0.8 MB per seed, and every arm of a study has as many
 def _signs(n: int) -> Array:
     """100,000 draws of n signs, always the same."""
     return np.random.default_rng(0).choice((-1.0, 1.0), size=(100_000, n))
@@ -197,30 +210,6 @@ def correlation(arm: ArrayLike, baseline: ArrayLike) -> float:
     if pair.shape[1] < 3 or np.ptp(pair, axis=1).min() < _NO_SPREAD:
         return np.nan
     return float(np.corrcoef(pair[0], pair[1])[0, 1])
-
-
-def unpaired_noise(p1: float, p2: float, objects: float, level: float = LEVEL) -> float:
-    """Half the 95 % interval of a difference of two shares, each of `objects` independent objects (Wald, unpaired).
-
-    What the difference of two single evaluations means before any training is repeated; NaN for no objects.
-    """
-    from scipy import special
-
-    if not objects > 0:
-        return np.nan
-    return float(special.ndtri((1 + level) / 2) * np.sqrt((p1 * (1 - p1) + p2 * (1 - p2)) / objects))
-
-
-def wilson(k: float, n: float, level: float = LEVEL) -> tuple[float, float]:
-    """Interval of a share of k in n independent objects (Wilson 1927); NaN for n = 0."""
-    # Not statsmodels' proportion_confint, the oracle of the tests: importing it takes longer than a page of numbers.
-    from scipy import special
-
-    if not n > 0:
-        return np.nan, np.nan
-    z, p = special.ndtri((1 + level) / 2), k / n
-    middle, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return float((middle - half) / (1 + z**2 / n)), float((middle + half) / (1 + z**2 / n))
 
 
 # --- plans -------------------------------------------------------------------------------------------
@@ -284,46 +273,6 @@ def expected_maximum(k: int) -> float:
 def selection_bias(k: int, sd: float) -> float:
     """How much better the best of k equally good settings looks than it is, when one score has the spread `sd`."""
     return expected_maximum(k) * sd
-
-
-# --- one training an arm -----------------------------------------------------------------------------
-
-
-def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
-    """Exact two-sided p (McNemar 1947) of two trainings on the same objects; booleans of shape (objects,).
-
-    A binomial test of the objects that only one of them hits. It compares one training with another.
-    """
-    from statsmodels.stats.contingency_tables import mcnemar as exact
-
-    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"Outcomes of shape {a.shape} and {b.shape} must be one boolean an object, of the same ones.")
-    table = [[np.sum(a & b), np.sum(a & ~b)], [np.sum(~a & b), np.sum(~a & ~b)]]
-    return float(exact(np.array(table), exact=True).pvalue)
-
-
-def bootstrap_difference(
-    first: ArrayLike, second: ArrayLike, clusters: ArrayLike | None = None, level: float = LEVEL, seed: int = 0
-) -> tuple[float, float]:
-    """Percentile interval of accuracy(first) - accuracy(second), two trainings on the same objects.
-
-    Outcomes are of shape (K sampling seeds, objects). Objects are resampled, with all of their passes in both arms;
-    `clusters` of shape (objects,) names what is resampled together (the objects of one picture fail together).
-    """
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(f"Outcomes of shape {a.shape} and {b.shape} must be (sampling seeds, objects), same objects.")
-    if a.size == 0 or b.size == 0:
-        return np.nan, np.nan
-    paired = a.mean(axis=0) - b.mean(axis=0)
-    names = np.arange(len(paired)) if clusters is None else np.asarray(clusters)
-    _, of = np.unique(names, return_inverse=True)
-    sums, sizes = np.bincount(of, paired), np.bincount(of)
-    drawn = np.random.default_rng(seed).integers(len(sizes), size=(RESAMPLES, len(sizes)))
-    resampled = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 def _seeds_by_arms(values: ArrayLike) -> Array:

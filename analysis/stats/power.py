@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from analysis.results import Results
+from analysis.stats import intervals
 from study.record import reader
 
 
@@ -25,28 +25,28 @@ def spread(study_id: str, scale: str, metric: str, record: Path) -> Spread | Non
     """The spread of this study's complete trials, else of the other studies of its scale (a pilot); None without any.
 
     Pooled over arms: each contributes the variance of its differences from the arm that it is compared with.
+    Raises ValueError for a record with a damaged study.
     """
     known = reader.studies(record)
-    own = [study for study in known.values() if study["study_id"] == study_id]
-    others = [study for study in known.values() if study["study_id"] != study_id and study.get("scale") == scale]
+    own = [name for name in known if name == study_id]
+    others = [name for name, study in known.items() if name != study_id and study.scale == scale]
     for group in (own, others):
-        found = [_pooled(study, metric, record) for study in group]
-        freedom = sum(degrees for _, degrees, _ in found)
+        found = {name: _pooled(Results.open(name, record), metric) for name in group}
+        freedom = sum(degrees for _, degrees, _ in found.values())
         if freedom:
-            sd = float(np.sqrt(sum(squares for squares, _, _ in found) / freedom))
-            names = [study["study_id"] for study, (_, degrees, _) in zip(group, found, strict=True) if degrees]
-            return Spread(sd, sum(pairs for _, _, pairs in found), ", ".join(names))
+            sd = float(np.sqrt(sum(squares for squares, _, _ in found.values()) / freedom))
+            names = [name for name, (_, degrees, _) in found.items() if degrees]
+            return Spread(sd, sum(pairs for _, _, pairs in found.values()), ", ".join(names))
     return None
 
 
-def _pooled(study: Mapping[str, Any], metric: str, record: Path) -> tuple[float, int, int]:
+def _pooled(results: Results, metric: str) -> tuple[float, int, int]:
     """Sum of squares around each arm's mean difference, its degrees of freedom, and the number of differences."""
-    from analysis.tables import comparison as tables
-
-    array, arms = tables.values(reader.load(study["study_id"], record), study, metric), list(study["arms"])
-    squares, freedom, pairs = 0.0, 0, 0
-    for arm, other in tables.references(study).items():
-        paired = array[:, arms.index(arm)] - array[:, arms.index(other)]
+    array, squares, freedom, pairs = results.values(metric), 0.0, 0, 0
+    for arm, reference in enumerate(results.reference_columns):
+        if reference < 0:
+            continue
+        paired = array[:, arm] - array[:, reference]
         paired = paired[np.isfinite(paired)]
         if len(paired) > 1:
             squares += float(((paired - paired.mean()) ** 2).sum())
@@ -56,24 +56,22 @@ def _pooled(study: Mapping[str, Any], metric: str, record: Path) -> tuple[float,
 
 
 def detectable(sd: float, seeds: int, comparisons: int) -> float:
-    """The true difference that a study of so many seeds and comparisons finds in 8 of 10 cases; NaN for one seed."""
-    from analysis.stats import intervals
-
+    """The true difference that a study of so many seeds and comparisons finds with 80 % power; NaN for one seed."""
     return intervals.detectable_difference(sd, seeds, comparisons=max(1, comparisons))
 
 
 def sentence(found: Spread | None, metric: str, seeds: int, comparisons: int, more: str) -> str:
-    """What `seeds` seeds can see, and what one more, which costs `more`, would add."""
+    """What `seeds` seeds can detect, and what one more, which costs `more`, would add."""
     if found is None:
         return (
             f"Smallest detectable difference in {metric}: unknown until two seeds of any study of this scale are in "
             "the record; --seeds 2 makes such a pilot."
         )
-    next_one = f"{seeds + 1} seeds ({more} more) would see {detectable(found.sd, seeds + 1, comparisons):.3f}"
+    next_one = f"{seeds + 1} seeds ({more} more) detect {detectable(found.sd, seeds + 1, comparisons):.3f}"
     basis = f"sd of paired differences {found.sd:.3f} from {found.pairs} pairs of {found.source}"
     if seeds < 2:
-        return f"One training an arm sees no difference in {metric} with any certainty; {next_one} ({basis})."
+        return f"One training per arm cannot establish a difference in {metric}; {next_one} ({basis})."
     return (
-        f"Smallest difference in {metric} that {seeds} seeds find in 8 of 10 studies: "
+        f"Smallest difference in {metric} that {seeds} seeds detect with 80 % power: "
         f"{detectable(found.sd, seeds, comparisons):.3f}; {next_one} ({basis}; .05 over {comparisons} comparisons)."
     )

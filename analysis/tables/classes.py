@@ -7,32 +7,32 @@ among the evaluator's top k although it was not asked for), summed over its samp
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.results import Results, once
 from analysis.stats import intervals
-from analysis.tables import comparison as tables
-
-Study = Mapping[str, Any]
+from analysis.tables.format import decimal
 
 COLUMNS = ("list", "arm", "label", "n", "asked", "recall", "ci low", "ci high", "named unasked")
+COUNTS = ("asked", "hits", "named_unasked")
 MOST_ARMS = 8  # columns of a table that is read; the CSV has every arm
 NOTE = (
     "Recall: of the objects of a label that were asked for, the share found, as a mean over n complete trainings; "
-    "asked: objects a training. Few objects a label: no test is made, the CSV has the intervals."
+    "asked: objects per training. There are few objects per label: nothing is tested, the CSV has the intervals."
 )
 
 
-def table(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """One row a list, arm and label with COLUMNS: n trainings, recall as their mean with its 95 % t interval.
+@once
+def table(results: Results) -> pd.DataFrame:
+    """One row per list, arm and label with COLUMNS: n trainings, recall as their mean with its 95 % t interval.
 
     `asked` and `named unasked` are means over the trainings. Empty where no trial has kept its classes.csv.
     """
-    counts = recorded(tables.complete_rows(rows))
+    counts = recorded(results)
     if counts.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     counts["recall"] = counts["hits"] / counts["asked"].where(counts["asked"] > 0)
@@ -44,30 +44,33 @@ def table(rows: pd.DataFrame, study: Study) -> pd.DataFrame:
     )
     averages = counts.groupby(keys, sort=False)[["asked", "named_unasked"]].mean()
     found = found[found["n"] > 0].join(averages.rename(columns={"named_unasked": "named unasked"}))
-    order = {arm: index for index, arm in enumerate(study["arms"])}
-    lists = {name: index for index, name in enumerate(tables.LISTS)}
+    order = {arm: index for index, arm in enumerate(results.arms)}
+    lists = {name: index for index, name in enumerate(results.all_lists)}
     found = found.reset_index()
     ranks = found["list"].map(lambda name: lists.get(name, len(lists))), found["arm"].map(order), found["label"]
     return found.iloc[np.lexsort([rank.to_numpy() for rank in reversed(ranks)])][list(COLUMNS)].reset_index(drop=True)
 
 
-def recorded(complete: pd.DataFrame) -> pd.DataFrame:
+def recorded(results: Results) -> pd.DataFrame:
     """The lines of every classes.csv, with the arm and seed of its trial."""
-    lines: list[tuple[Any, ...]] = []
+    complete, lines = results.complete, list[tuple[Any, ...]]()
     for arm, seed, folder in zip(complete["arm"], complete["seed"], complete["folder"], strict=True):
         path = Path(folder) / "classes.csv"
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as file:
-                for line in csv.DictReader(file):
-                    counts = (int(line["asked"]), int(line["hits"]), int(line["named_unasked"]))
-                    lines.append((arm, seed, line["list"], line["label"], *counts))
-    return pd.DataFrame(lines, columns=["arm", "seed", "list", "label", "asked", "hits", "named_unasked"])
+                reader = csv.reader(file)
+                place = [next(reader).index(name) for name in ("list", "label", *COUNTS)]
+                for line in reader:
+                    name, label, *counts = (line[index] for index in place)
+                    lines.append((arm, seed, name, label, *map(int, counts)))
+    return pd.DataFrame(lines, columns=["arm", "seed", "list", "label", *COUNTS])
 
 
-def readable(table: pd.DataFrame, study: Study) -> dict[str, pd.DataFrame]:
-    """List -> one row a label, one column an arm (of many the baseline and those after it) with its recall."""
-    arms = [arm for arm in study["arms"] if (table["arm"] == arm).any()]
-    shown = sorted(arms, key=lambda arm: arm != study["baseline_arm"])[:MOST_ARMS]
+def readable(table: pd.DataFrame, results: Results) -> dict[str, pd.DataFrame]:
+    """List -> one row per label, one column per arm (of many the baseline and those after it) with its recall."""
+    present = set(table["arm"])
+    arms = [arm for arm in results.arms if arm in present]
+    shown = sorted(arms, key=lambda arm: arm != results.study.baseline_arm)[:MOST_ARMS]
     return {str(name): _sheet(of_list, shown) for name, of_list in table.groupby("list", sort=False)}
 
 
@@ -77,7 +80,7 @@ def _sheet(of_list: pd.DataFrame, arms: list[str]) -> pd.DataFrame:
     sheet = pd.DataFrame({"label": labels, "asked": [f"{asked[label]:.4g}" for label in labels]})
     for arm in arms:
         recall = of_list[of_list["arm"] == arm].set_index("label")["recall"].reindex(labels)
-        sheet[head(arm, of_list)] = [tables.decimal(value) for value in recall]
+        sheet[head(arm, of_list)] = [decimal(value) for value in recall]
     return sheet
 
 
@@ -86,7 +89,7 @@ def head(arm: str, of_list: pd.DataFrame) -> str:
     return f"{arm} (n = {of_list.loc[of_list['arm'] == arm, 'n'].max()})"
 
 
-def note(table: pd.DataFrame, study: Study) -> str:
+def note(table: pd.DataFrame, results: Results) -> str:
     """What stands under the tables."""
     arms = table["arm"].nunique()
     rest = f" Shown are {MOST_ARMS} of {arms} arms." if arms > MOST_ARMS else ""

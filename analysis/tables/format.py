@@ -1,10 +1,46 @@
-"""A frame of short strings as text, Markdown or LaTeX; names in a record are untrusted, so everything is escaped."""
+"""Numbers as short strings, and a frame of them as text, Markdown or LaTeX.
+
+Names in a record are untrusted, so everything is escaped. A cell may be any object: `str` makes its text.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
+
+# --- numbers -----------------------------------------------------------------------------------------
+
+
+def decimal(value: float, sign: str = "") -> str:
+    """Three decimals, or four digits for what is no share (seconds, parameters); a dash for NaN."""
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:{sign}.3f}" if abs(value) < 10 else f"{value:{sign},.4g}"
+
+
+def with_interval(table: pd.DataFrame, middle: str, low: str, high: str, sign: str = "") -> list[str]:
+    """`0.706 [0.692, 0.721]` of three columns, without brackets where there is no interval."""
+    return [
+        decimal(m, sign) + (f" [{decimal(a, sign)}, {decimal(b, sign)}]" if np.isfinite(a) else "")
+        for m, a, b in zip(table[middle], table[low], table[high], strict=True)
+    ]
+
+
+def of_planned(n: int, planned: int) -> str:
+    """`3`, or `2/3` where seeds are lacking."""
+    return f"{n}" if n == planned else f"{n}/{planned}"
+
+
+def count(value: float) -> str:
+    """`1,000,000`, or four digits of what is no whole number; a dash for NaN."""
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
+
+
+# --- tables ------------------------------------------------------------------------------------------
 
 
 def text(shown: pd.DataFrame) -> str:

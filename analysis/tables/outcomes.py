@@ -1,31 +1,28 @@
 """Outcomes of single objects: what the evaluator found in the pictures of a trial, and what one training can say.
 
-A trial keeps outcomes.npz, `<list>` -> bool (K sampling seeds, N conditions, 24 labels): the labels that the evaluator
+A trial keeps outcomes.npz, `<list>` -> bool (K sampling seeds, N conditions, L labels): the labels that the evaluator
 saw among its top k, k being the number asked for; and conditions.json, list -> [[label, ...], ...].
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.stats import intervals
+from analysis.results import Results
+from analysis.stats import proportions
 from runners.evaluation.score_sheet import COLOUR_L, SAME_COLOUR_LL, SAME_SHAPE_LL, SHAPE_L
 from runners.process.files import read_json
 from runners.tasks.iclevr.data import multi_hot
 from runners.tasks.iclevr.scenes import LABELS
 
-Study = Mapping[str, Any]
-METRIC = "accuracy/"  # share of the objects that were hit; other scores are no mean of outcomes
-CHOICE = "accuracy/validation"
 COLUMNS = ("objects low", "objects high", "p McNemar")
+PLACE = {label: position for position, label in enumerate(LABELS)}
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def hits(folder: Path, name: str) -> Hits:
     """
     conditions, seen_KNL = seen(folder, name)
     keys = tuple((position, label) for position, labels in enumerate(conditions) for label in labels)
-    return Hits(seen_KNL[:, [position for position, _ in keys], [LABELS.index(label) for _, label in keys]], keys)
+    return Hits(seen_KNL[:, [position for position, _ in keys], [PLACE[label] for _, label in keys]], keys)
 
 
 def scored(folder: Path) -> list[str]:
@@ -58,7 +55,7 @@ def scored(folder: Path) -> list[str]:
 
 
 def seen(folder: Path, name: str) -> tuple[list[list[str]], NDArray[np.bool_]]:
-    """The conditions of list `name`, and the labels named in each picture: bool (K sampling seeds, N, 24).
+    """The conditions of list `name`, and the labels named in each picture: bool (K sampling seeds, N, L).
 
     Raises ValueError for outcomes that are missing, damaged, or do not belong to the conditions.
     """
@@ -67,7 +64,7 @@ def seen(folder: Path, name: str) -> tuple[list[list[str]], NDArray[np.bool_]]:
         conditions = read_json(folder / "conditions.json")[name]
         with np.load(folder / "outcomes.npz") as arrays:  # plain arrays only: numpy refuses pickles
             seen_KNL = arrays[name]
-        unknown = {label for labels in conditions for label in labels} - set(LABELS)
+        unknown = {label for labels in conditions for label in labels} - set(PLACE)
         if unknown:
             raise ValueError(f"unknown labels {sorted(unknown)}")
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
@@ -83,75 +80,75 @@ def seen(folder: Path, name: str) -> tuple[list[list[str]], NDArray[np.bool_]]:
 def confusion(folder: Path) -> dict[str, NDArray[np.float64]]:
     """How often an object was named as another, over all lists and passes of a trial.
 
-    "colour", (8, 9): row the colour asked for, column the colour named, in the order of LABELS. On the diagonal: the
-    object was named exactly. Off it: it was missed, and an object of its shape in that other colour was named although
-    nobody asked for it; where there are several such colours, each gets an equal part. Last column: missed, and no
-    object of its shape was named unasked. "shape", (3, 4): the same for another shape of its colour.
+    "colour", (C, C + 1): row the colour asked for, column the colour named, in the order of LABELS. On the diagonal:
+    the object was named exactly. Off it: it was missed, and an object of its shape in that other colour was named
+    although nobody asked for it; where there are several such colours, each gets an equal part. Last column: missed,
+    and no object of its shape was named unasked. "shape", (S, S + 1): the same for another shape of its colour.
 
     Off-diagonal cells of "colour" sum to what the score sheet calls shape_only (times the objects asked), those of
     "shape" to colour_only: an object with both kinds of namesake is in both. Raises ValueError as `hits` does.
     """
-    found = {"colour": np.zeros((8, 9)), "shape": np.zeros((3, 4))}
-    for name in scored(folder):
-        conditions, seen_KNL = seen(folder, name)
-        asked_NL = multi_hot(conditions)
-        missed_KNL, wrong_KNL = asked_NL & ~seen_KNL, seen_KNL & ~asked_NL
-        hits_L = (asked_NL & seen_KNL).sum((0, 1)).astype(np.float64)
-        for kind, alike_LL, of_L in (("colour", SAME_SHAPE_LL, COLOUR_L), ("shape", SAME_COLOUR_LL, SHAPE_L)):
+    found = {}
+    lists = [seen(folder, name) for name in scored(folder)]
+    for kind, alike_LL, of_L in (("colour", SAME_SHAPE_LL, COLOUR_L), ("shape", SAME_COLOUR_LL, SHAPE_L)):
+        names = list(dict.fromkeys(of_L))
+        member = np.array([[label == value for label in of_L] for value in names], dtype=np.float64)
+        found[kind] = np.zeros((len(names), len(names) + 1))
+        for conditions, seen_KNL in lists:
+            asked_NL = multi_hot(conditions)
+            missed_KNL, wrong_KNL = asked_NL & ~seen_KNL, seen_KNL & ~asked_NL
+            hits_L = (asked_NL & seen_KNL).sum((0, 1)).astype(np.float64)
             # Of every object missed: which unasked objects that were named are its namesakes, in equal parts.
             alike_KNLL = missed_KNL[..., None] & wrong_KNL[..., None, :] & alike_LL
             parts = np.maximum(alike_KNLL.sum(-1, keepdims=True), 1)
             counts_LL = (alike_KNLL / parts).sum((0, 1)) + np.diag(hits_L)
             alone_L = (missed_KNL & ~alike_KNLL.any(-1)).sum((0, 1))
-            names = list(dict.fromkeys(of_L))
-            member = np.array([[label == value for label in of_L] for value in names], dtype=np.float64)
             found[kind] += np.column_stack([member @ counts_LL @ member.T, member @ alone_L])
     return found
 
 
-def pair(rows: pd.DataFrame, study: Study, best: bool) -> list[str]:
-    """Two arms to look into: the baseline, and of the others the best (or the worst) mean validation accuracy.
+def pair(results: Results, best: bool) -> list[str]:
+    """Two arms to look into: the baseline, and of the others the best (or the worst) mean in the column of choice.
 
     Arms without a complete trial are no candidates, so that fewer than two may be left.
     """
-    complete = rows[rows["state"] == "complete"] if len(rows) else rows
-    if CHOICE not in complete:
-        return []
-    means = complete.groupby("arm", sort=False)[CHOICE].mean().dropna()
-    baseline = [arm for arm in means.index if arm == study["baseline_arm"]]
+    column = results.selection
+    sign = -1 if results.smaller_is_better(column) == best else 1
+    means = pd.Series(sign * results.arm_means(column), index=results.arms).dropna()
+    baseline = [arm for arm in means.index if arm == results.study.baseline_arm]
     others = means.drop(baseline)
-    return baseline + ([str(others.idxmax() if best else others.idxmin())] if len(others) else [])
+    return baseline + ([str(others.idxmax())] if len(others) else [])
 
 
-def compared(rows: pd.DataFrame, against: Mapping[str, str], metric: str) -> pd.DataFrame:
-    """One row an arm of a study with one training each, indexed by it, with COLUMNS; NaN where outcomes are lacking.
+def compared(results: Results, metric: str) -> pd.DataFrame:
+    """One row per arm of a study of one training per arm, indexed by it, with COLUMNS; NaN where outcomes are lacking.
 
     The interval is of the difference from the reference, bootstrapped over pictures; p is McNemar's, of the first
     pass. Pictures and not objects: the objects of one picture fail together, and one that repeats a label of another
     takes its place among the top k.
     """
-    arms = list(dict.fromkeys(rows["arm"])) if len(rows) else []
-    table = pd.DataFrame(np.nan, index=pd.Index(arms, name="arm"), columns=list(COLUMNS))
-    if not metric.startswith(METRIC) or "folder" not in rows:
+    table = pd.DataFrame(np.nan, index=pd.Index(results.arms, name="arm"), columns=list(COLUMNS))
+    name = results.list_of(metric)  # the metric is the share of hits; other scores are no mean of outcomes
+    if not name or "folder" not in results.complete:
         return table
-    folders = rows[rows["state"] == "complete"].set_index("arm")["folder"]
+    folders = results.complete.set_index("arm")["folder"].to_dict()
     known: dict[str, Hits] = {}
-    for arm in {*against, *against.values()} & set(folders.index):
+    for arm in {*results.references, *results.references.values()} & set(folders):
         try:
-            known[arm] = hits(Path(folders[arm]), metric.removeprefix(METRIC))
+            known[arm] = hits(Path(folders[arm]), name)
         except ValueError:  # a record of an older version has none: the comparison stays without an interval
             continue
-    for arm, reference in against.items():
+    for arm, reference in results.references.items():
         if arm in known and reference in known and known[arm].keys == known[reference].keys:
             own, other = known[arm], known[reference]
-            low, high = intervals.bootstrap_difference(own.hit_KO, other.hit_KO, own.conditions)
-            table.loc[arm, list(COLUMNS)] = [low, high, intervals.mcnemar(own.hit_KO[0], other.hit_KO[0])]
+            low, high = proportions.bootstrap_difference(own.hit_KO, other.hit_KO, own.conditions)
+            table.loc[arm, list(COLUMNS)] = [low, high, proportions.mcnemar(own.hit_KO[0], other.hit_KO[0])]
     return table
 
 
 NOTE = (
-    "One training an arm: the table compares one training with another. Its interval of a difference is a bootstrap of "
-    f"the same two trainings over other pictures (95 %, {intervals.RESAMPLES:,} draws; the objects of a picture and "
-    "all its passes stay together), p McNemar is the exact test of the objects of the first pass (McNemar 1947). What "
-    "another training seed would give is in neither."
+    "One training per arm: the table compares one training with another. The interval of a difference is a bootstrap "
+    f"of the same two trainings over other pictures (95 %, {proportions.RESAMPLES:,} draws; the objects of a picture "
+    "and all its passes stay together). p McNemar is the exact test of the objects of the first pass (McNemar 1947). "
+    "Neither covers what another training seed would give."
 )

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.results import Results
 from analysis.stats import intervals
-from analysis.tables import comparison as tables
+from analysis.tables.format import decimal
+from study.record.schema import Search
 
-Study = Mapping[str, Any]
 
+def table(results: Results) -> pd.DataFrame:
+    """One row per search trial: number, state, parameters, value, where it was pruned, which one won.
 
-def table(study: Study) -> pd.DataFrame:
-    """One row a search trial: number, state, parameters, value, where it was pruned, which one won."""
-    search = study.get("search") or {}
-    return pd.DataFrame(
-        [
-            {"trial": trial["number"], "state": trial["state"]}
-            | dict(trial["params"])
-            | {study["metric"]: trial.get("value"), "pruned at images": trial.get("pruned_at_images")}
-            | {"chosen": "winner" if trial["number"] == search.get("winner") else ""}
-            for trial in search.get("trials", [])
-        ]
-    ).pipe(_last_columns, [study["metric"], "pruned at images", "chosen"])
+    Empty for a study that is no search.
+    """
+    search, metric = results.study.search or Search(), results.metric
+    lines = [
+        {"trial": trial.number, "state": trial.state}
+        | dict(trial.params)
+        | {metric: trial.value, "pruned at images": trial.pruned_at_images}
+        | {"chosen": "winner" if trial.number == search.winner else ""}
+        for trial in search.trials
+    ]
+    return _last_columns(pd.DataFrame(lines), [metric, "pruned at images", "chosen"])
 
 
 def _last_columns(table: pd.DataFrame, last: list[str]) -> pd.DataFrame:
@@ -33,17 +34,17 @@ def _last_columns(table: pd.DataFrame, last: list[str]) -> pd.DataFrame:
     return table[[name for name in table.columns if name not in last] + last] if len(table) else table
 
 
-def readable(table: pd.DataFrame, study: Study) -> pd.DataFrame:
+def readable(table: pd.DataFrame, results: Results) -> pd.DataFrame:
     """A `table` as short strings."""
     shown = pd.DataFrame({"trial": table["trial"], "state": table["state"]})
     for name in table.columns[2:]:
-        digits = _decimal_or_dash if name == study["metric"] else _short
-        shown[name] = [digits(value) for value in table[name]]
+        short = _score if name == results.metric else _short
+        shown[name] = [short(value) for value in table[name]]
     return shown
 
 
-def _decimal_or_dash(value: Any) -> str:
-    return tables.decimal(float("nan") if value is None else float(value), "")
+def _score(value: Any) -> str:
+    return decimal(np.nan if value is None else float(value))
 
 
 def _short(value: Any) -> str:
@@ -54,56 +55,61 @@ def _short(value: Any) -> str:
     return str(value)
 
 
-def complete_trials(study: Study) -> list[Mapping[str, Any]]:
-    return [trial for trial in study["search"]["trials"] if trial["state"] == "complete"]
-
-
-def trial_counts(study: Study) -> str:
+def trial_counts(results: Results) -> str:
     """`20 of 24 search trials are done (17 complete, 2 pruned, 1 failed)`."""
-    states = pd.Series([trial["state"] for trial in study["search"]["trials"]], dtype=object).value_counts()
-    done = [f"{states[state]} {state}" for state in ("complete", "pruned", "failed") if state in states]
-    number = sum(int(states.get(state, 0)) for state in ("complete", "pruned", "failed"))
-    planned = study["search"].get("planned") or len(study["search"]["trials"])
-    return f"{number} of {planned} search trials are done" + (f" ({', '.join(done)})" if done else "")
+    search = results.study.search or Search()
+    counts = {state: len(search.of(state)) for state in ("complete", "pruned", "failed")}
+    done = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    planned = search.planned or len(search.trials)
+    return f"{search.finished} of {planned} search trials are done" + (f" ({done})" if done else "")
 
 
-def lines(rows: pd.DataFrame, study: Study) -> list[str]:
-    """Selection score beside the fresh seeds, the pruning rule, and the importance of the parameters."""
-    search, k = study["search"], len(complete_trials(study))
-    found = [f"Search: {trial_counts(study)}. {search.get('pruning') or ''}".rstrip()]
-    if (score := search.get("selection_score")) is not None:
-        mean = intervals.means(tables.values(rows, study, study["metric"]))
-        fresh = "has not been trained on fresh seeds yet"
-        if "winner" in study["arms"] and mean.n[at := list(study["arms"]).index("winner")]:
-            interval = f" [{mean.low[at]:.3f}, {mean.high[at]:.3f}]" if mean.n[at] > 1 else ""
-            fresh = f"has {mean.mean[at]:.3f}{interval} on fresh seeds (n = {mean.n[at]})"
+def lines(results: Results) -> list[str]:
+    """Selection score beside the fresh seeds, the pruning rule, and the importance of the parameters.
+
+    Empty for a study that is no search.
+    """
+    if (search := results.study.search) is None:
+        return []
+    k = len(search.of("complete"))
+    found = [f"Search: {trial_counts(results)}. {search.pruning}".rstrip()]
+    if (score := search.selection_score) is not None:
         found.append(
-            f"Selection: trial {search.get('winner')} scored {score:.3f} in {study['metric']} on seed "
-            f"{search.get('search_seed', 0)}, the best of {k} complete trials chosen on that score, so flattered; "
-            f"it {fresh}."
+            f"Selection: trial {search.winner} scored {score:.3f} in {results.metric} on seed {search.search_seed}, the "
+            f"best of {k} complete trials. Chosen on that score, it is optimistically biased by selection. The winner "
+            f"{_on_fresh_seeds(results)}."
         )
-        found += _optimism(rows, study, float(score), k)
-    if importance := search.get("importance"):
-        ranked = sorted(importance.items(), key=lambda item: -item[1])
+        found += _optimism(results, score, k)
+    if search.importance:
+        ranked = sorted(search.importance.items(), key=lambda item: -item[1])
+        shares = ", ".join(f"{name} {share:.2f}" for name, share in ranked)
         found.append(
-            f"Importance by {search.get('importance_evaluator')}: "
-            f"{', '.join(f'{name} {share:.2f}' for name, share in ranked)} (shares of variance in {k} trials, no test)."
+            f"Importance by {search.importance_evaluator}: {shares} (shares of the variance over {k} trials; no test)."
         )
     return found
 
 
-def _optimism(rows: pd.DataFrame, study: Study, score: float, k: int) -> list[str]:
+def _on_fresh_seeds(results: Results) -> str:
+    if "winner" in results.arms:
+        mean, at = results.means(results.metric), results.arms.index("winner")
+        if mean.n[at]:
+            interval = f" [{mean.low[at]:.3f}, {mean.high[at]:.3f}]" if mean.n[at] > 1 else ""
+            return f"has {mean.mean[at]:.3f}{interval} on fresh seeds (n = {mean.n[at]})"
+    return "has not been trained on fresh seeds yet"
+
+
+def _optimism(results: Results, score: float, k: int) -> list[str]:
     """What choosing the best of k adds to its score by luck; nothing where the objects of the list are not known."""
-    name = study["metric"].removeprefix("accuracy/")
-    objects = tables.number_of(tables.complete_rows(rows), f"objects/{name}")
-    passes = tables.number_of(rows, "sampling_seeds")
-    passes = 1.0 if np.isnan(passes) else passes
-    if name == study["metric"] or not objects > 0 or not 0 <= score <= 1 or k < 2:
+    name = results.list_of(results.metric)
+    objects = results.mean_of(f"objects/{name}")
+    sampled = float(results.rows["sampling_seeds"].mean()) if "sampling_seeds" in results.rows else np.nan
+    passes = 1.0 if np.isnan(sampled) else sampled
+    if not name or not results.score.is_share or not objects > 0 or not 0 <= score <= 1 or k < 2:
         return []
     sd = float(np.sqrt(score * (1 - score) / (objects * passes)))
     return [
         f"Expected optimism: the best of {k} equally good settings looks {intervals.expected_maximum(k):.2f} standard "
-        f"deviations better than it is, here {intervals.selection_bias(k, sd):.3f}, with {sd:.3f} = sqrt(p (1 - p) / "
-        f"{objects * passes:.0f} objects) for one score. A lower bound of that deviation: the luck of each training "
-        "comes on top; settings that differ much among themselves flatter less."
+        f"deviations better than it is, here {intervals.selection_bias(k, sd):.3f}, where {sd:.3f} = sqrt(p (1 - p) / "
+        f"{objects * passes:.0f} objects) is the standard deviation of one score. This is a lower bound: variation "
+        "between trainings adds to it. Settings that differ much among themselves are biased less."
     ]
