@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import synthetic_record
 import pytest
+import synthetic_record
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

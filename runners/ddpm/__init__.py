@@ -9,7 +9,7 @@ from runners.ddpm.config import TrialConfig as Config
 from runners.experiment import Cost, Event, ExecutionContext
 from runners.tasks.iclevr.lists import LISTS, METRIC
 
-__all__ = ["LISTS", "METRIC", "Config", "check", "cost", "prepare", "run", "training_damage", "warnings"]
+__all__ = ["LISTS", "METRIC", "Config", "check", "cost", "prepare", "run", "steps", "training_damage", "warnings"]
 
 
 def check(config: Config) -> None:
@@ -40,6 +40,15 @@ def run(config: Config, context: ExecutionContext) -> Iterator[Event]:
     from runners.ddpm import trial
 
     return trial.run(config, context)
+
+
+def steps(config: Config, device: str, execution: str) -> tuple[str, Iterator[int]]:
+    import torch
+
+    from runners.ddpm import execution as executions
+    from runners.ddpm import trial
+
+    return executions.steps(config, trial.build_model(config), torch.device(device), execution)
 
 
 def training_damage(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a trial's folder holds beside its scores: strips of pictures, tables, and the evaluator's view of the samples.
+"""What a trial's folder holds beside its scores: pictures, strips of them, and tables.
 
 Images are uint8 (N, H, W, 3) unless their names say otherwise; a `network` is what `precision.working` made.
 """
@@ -17,46 +17,36 @@ from torch import nn
 from runners.ddpm import diffusion, sample, schedules
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.noise import KeyedNoise
-from runners.evaluation import quality
-from runners.evaluation import surrogate as evaluator
 from runners.process import png
-from runners.tasks.iclevr import data
+from runners.tasks.iclevr.images import Images
+from runners.tasks.iclevr.labels import STRIP_CONDITION, multi_hot
 
 STRIP_FRAMES = 10
 INTERPOLATED = (("red sphere",), ("blue cube", "yellow cylinder"))
 INTERPOLATED_FRAMES = 8
 
 
-def save_features(
-    judge: evaluator.ResNet18,
-    pixels: dict[str, NDArray[np.uint8]],
-    lists: dict[str, list[data.Condition]],
-    real: tuple[NDArray[np.float16], NDArray[np.bool_]],
-    device: torch.device,
-    path: Path,
-) -> None:
-    """features.npz: features float16 (N, D), labels bool (N, 24), source (N,): the list's name, or "real"."""
-    parts = [quality.features(judge, np.concatenate(list(pixels.values())), device), real[0]]
-    labels = [*(data.multi_hot(lists[name]) for name in pixels), real[1]]
-    source = np.repeat([*pixels, "real"], [*map(len, pixels.values()), len(real[0])])
-    np.savez_compressed(path, features=np.concatenate(parts), labels=np.concatenate(labels), source=source)
+def save_pictures(images_NHWC: png.Pixels, name: str, folder: Path, later: png.Later) -> None:
+    """grid_<list>.png and images/<list>/: the first pass over a list."""
+    later(lambda: png.save(folder / f"grid_{name}.png", png.grid(images_NHWC)))
+    later(lambda: png.save_tree(folder / "images" / name, images_NHWC))
 
 
 def save_classes(rows: list[dict[str, Any]], path: Path) -> None:
-    """One row a list and label: asked, hits, named_unasked."""
+    """One row per list and label: asked, hits, named_unasked."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def save_strips(config: TrialConfig, network: nn.Module, scenes: data.SceneData, folder: Path) -> None:
+def save_strips(config: TrialConfig, network: nn.Module, images: Images, folder: Path) -> None:
     """denoising.png: x_t above the estimate of x0, step by step; noised.png: a training image at rising t."""
     shape = (3, config.image_size, config.image_size)
     device = next(network.parameters()).device
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
-    c_BK = torch.from_numpy(data.multi_hot([data.STRIP_CONDITION])).to(device, torch.float32)
-    one = [(0, data.STRIP_CONDITION)]
+    c_BK = torch.from_numpy(multi_hot([STRIP_CONDITION])).to(device, torch.float32)
+    one = [(0, STRIP_CONDITION)]
     states = list(sample.sample_as(config, network, c_BK, KeyedNoise("denoising", one, 0)))
     start = KeyedNoise("denoising", one, 0).draw(shape)[0]  # what the sampler drew first
     chosen = [states[i] for i in np.linspace(0, len(states) - 1, STRIP_FRAMES - 1).round().astype(int)]
@@ -66,8 +56,8 @@ def save_strips(config: TrialConfig, network: nn.Module, scenes: data.SceneData,
     ]
     png.save(folder / "denoising.png", png.grid(sample.to_uint8(torch.cat(rows)), STRIP_FRAMES))
 
-    fullest = int(scenes.labels_NK.sum(1).argmax())
-    x0 = torch.from_numpy(np.array(scenes.images_NHWC[fullest])).permute(2, 0, 1) / 127.5 - 1
+    fullest = int(images.labels_NK.sum(1).argmax())
+    x0 = torch.from_numpy(np.array(images.images_NHWC[fullest])).permute(2, 0, 1) / 127.5 - 1
     eps = KeyedNoise("noised", one, 0).draw(shape)[0]
     times = np.linspace(0, config.timesteps - 1, STRIP_FRAMES).round().astype(int)[1:]
     frames = [x0, *(diffusion.add_noise(x0, eps, torch.tensor(alpha_bar_T[t]).float()) for t in times)]
@@ -75,15 +65,15 @@ def save_strips(config: TrialConfig, network: nn.Module, scenes: data.SceneData,
 
 
 def save_interpolation(config: TrialConfig, network: nn.Module, path: Path) -> None:
-    """A row a condition: samples whose first noise moves from one to another on a great circle."""
+    """One row per condition: samples whose first noise moves from one to another on a great circle."""
     device = next(network.parameters()).device
-    c_NK = torch.from_numpy(data.multi_hot(INTERPOLATED)).to(device, torch.float32)
+    c_NK = torch.from_numpy(multi_hot(INTERPOLATED)).to(device, torch.float32)
     images_NFHWC = sample.interpolate(config, network, INTERPOLATED, c_NK, INTERPOLATED_FRAMES)
     png.save(path, png.grid(np.concatenate(images_NFHWC), INTERPOLATED_FRAMES))
 
 
 def save_schedule(alpha_bar_T: NDArray[np.float64], path: Path) -> None:
-    """One row a timestep: t, beta, alpha_bar, sqrt_alpha_bar, log_snr."""
+    """One row per timestep: t, beta, alpha_bar, sqrt_alpha_bar, log_snr."""
     beta_T = 1 - alpha_bar_T / np.concatenate([[1.0], alpha_bar_T[:-1]])
     columns = zip(beta_T, alpha_bar_T, np.sqrt(alpha_bar_T), schedules.log_snr(alpha_bar_T), strict=True)
     with path.open("w", newline="") as file:

@@ -7,7 +7,7 @@ from runners.ddpm.config import TrialConfig
 from runners.ddpm.manipulation_check import network_evaluations
 from runners.ddpm.train import TRAINING_FORWARDS
 from runners.experiment import Cost
-from runners.tasks.iclevr.data import LABELS
+from runners.tasks.iclevr.labels import LABELS
 
 CONDITIONS = 264  # of the four lists: 64 validation, 32 test, 32 new_test, 136 unseen
 BYTES_A_WEIGHT = 4  # fp32

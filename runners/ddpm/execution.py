@@ -1,5 +1,5 @@
 """How the steps of a training are executed: memory format, CUDA graph, torch.compile. The numbers are those of a plain
-execution up to rounding; which one is fastest depends on network, batch and device, so a pilot measures it.
+execution up to rounding; which one is fastest depends on network, batch and device, so it is measured.
 
 Shapes: N images, H W pixels, K labels.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,14 +19,15 @@ from torch import nn
 
 from runners.ddpm import graphs
 from runners.ddpm.config import TrialConfig
-from runners.ddpm.train import Execution, Training, train
-from runners.process import heartbeat
-from runners.process import memory
-from runners.tasks.iclevr.data import LABELS
+from runners.ddpm.steps import Execution
+from runners.ddpm.train import Training, train
+from runners.process import heartbeat, memory
+from runners.process.benchmark import WARM_STEPS, measure
+from runners.tasks.iclevr.labels import LABELS
 
-HELD_BATCHES = 4  # of the noise that a pilot trains on
-WARM, STEPS = graphs.WARM + 2, 12  # of a pilot: not timed, timed
-WORTH_A_PILOT = 1000  # steps of a training
+HELD_BATCHES = 4  # of the noise that is trained on
+TIMED_STEPS = 12
+WORTH_MEASURING = 1000  # steps of a training
 COMPILE_SECONDS = 120.0  # that a cold compilation of a large network takes
 COMPILE_GAIN = 0.25  # of the time of a step that it is expected to save
 ENDLESS = 10**12  # images
@@ -35,7 +37,7 @@ PLAIN = Execution()
 
 @dataclass(frozen=True)
 class Choice:
-    """An execution, what it took to compile it, and what the pilot saw: images a second of each that it tried."""
+    """An execution, what it took to compile it, and what was measured: images a second of each that was tried."""
 
     execution: Execution = PLAIN
     compile_seconds: float = 0.0
@@ -45,14 +47,7 @@ class Choice:
     def __str__(self) -> str:
         seen = ", ".join(f"{name} {rate:,.0f}" for name, rate in self.rates.items())
         took = f"; torch.compile took {self.compile_seconds:.0f} s" if self.compile_seconds else ""
-        return f"steps are executed {self.execution} (pilot, images/s: {seen}{took}{self.note})"
-
-
-def use(device: torch.device) -> None:
-    """Make a GPU this process's own: what asks for no device in particular, a recording's stream too, is on it."""
-    if device.type == "cuda":
-        torch.cuda.init()  # type: ignore[no-untyped-call]
-        torch.cuda.set_device(device)
+        return f"steps are executed {self.execution} (benchmark, images/s: {seen}{took}{self.note})"
 
 
 def noise_images(config: TrialConfig) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -63,11 +58,22 @@ def noise_images(config: TrialConfig) -> tuple[NDArray[np.uint8], NDArray[np.boo
     return images_NHWC, np.eye(len(LABELS), dtype=bool)[rng.integers(0, len(LABELS), len(images_NHWC))]
 
 
-class Pilot:
+def endless(config: TrialConfig, model: nn.Module, device: torch.device, execution: Execution) -> Training:
+    """A training without end."""
+    return Training(config.replace(total_images=ENDLESS), model, device, execution)
+
+
+def on_noise(training: Training) -> Iterator[int]:
+    """Steps of the training on noise: each yields the images that it took."""
+    for _ in train(training, *noise_images(training.config), report_images=ENDLESS):
+        yield training.config.batch_size
+
+
+class Benchmark:
     """Trains a copy of `model` on noise, one execution after the other."""
 
     def __init__(self, config: TrialConfig, model: nn.Module, device: torch.device) -> None:
-        self.config, self.model, self.device = config.replace(total_images=ENDLESS), model, device
+        self.config, self.model, self.device = config, model, device
         self.rates: dict[str, float] = {}
 
     def rate(self, execution: Execution) -> tuple[float, float]:
@@ -84,26 +90,15 @@ class Pilot:
         return found
 
     def _measure(self, execution: Execution) -> tuple[float, float]:
-        training = Training(self.config, copy.deepcopy(self.model), self.device, execution)
-        steps = train(training, *noise_images(self.config), report_images=ENDLESS)
-        start = self._now()
-        next(steps)
-        first = self._now() - start
-        for _ in range(WARM - 1):
-            next(steps)
+        training = endless(self.config, copy.deepcopy(self.model), self.device, execution)
+        steps = on_noise(training)
+        first = measure(steps, self.device).seconds
+        measure(steps, self.device, WARM_STEPS)
         heartbeat.tick()
-        start = self._now()
-        for _ in range(STEPS):
-            next(steps)
-        seconds = self._now() - start
+        rate = measure(steps, self.device, TIMED_STEPS).per_second
         if isinstance(training.whole, graphs.Replayed) and training.whole.graph is None:
             return 0.0, first  # it was not recorded, so this is not its rate
-        return STEPS * self.config.batch_size / seconds, first
-
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+        return rate, first
 
 
 _chosen: dict[tuple[str, str, str], Choice] = {}
@@ -116,34 +111,30 @@ def choose(
     compile: str = "auto",
     images_ahead: int = 0,
 ) -> Choice:
-    """The fastest execution of this network, batch and precision on this device, measured once a process.
+    """The fastest execution of this network, batch and precision on this device, measured once per process.
 
-    On a CPU, and for short trainings, it is the plain one without a pilot. With `compile` "auto" torch.compile is tried
-    where the `images_ahead` of this process take so long that it can repay itself, with "on" always and kept, with
-    "off" never. What it compiled serves every later training of the process; torch keeps it on disk for others.
+    On a CPU, and for short trainings, it is the plain one without a measurement. With `compile` "auto" torch.compile is
+    tried where the `images_ahead` of this process take so long that it can repay itself, with "on" always and kept,
+    with "off" never. What it compiled serves every later training of the process; torch keeps it on disk for others.
     """
     images = max(images_ahead, config.total_images)
-    long = config.total_images >= WORTH_A_PILOT * config.batch_size
+    long = config.total_images >= WORTH_MEASURING * config.batch_size
     if compile != "on" and (device.type == "cpu" or not long):
         return Choice()
     key = (str(device), compile, config.step_key)
     if key not in _chosen:
-        chosen = _chosen[key] = _pilot(Pilot(config, model, device), compile, images)
+        chosen = _chosen[key] = _measured(Benchmark(config, model, device), compile, images)
         return chosen
     return Choice(_chosen[key].execution)
 
 
-def _pilot(pilot: Pilot, compile: str, images: int) -> Choice:
+def _measured(benchmark: Benchmark, compile: str, images: int) -> Choice:
     """The plain execution; on a GPU with channels last, then as a graph, each kept where it won; then compiled."""
-    best, top = PLAIN, pilot.rate(PLAIN)[0]
-    cuda = pilot.device.type == "cuda"
-    for change in ("channels_last", "graphed") if cuda else ():
-        tried = dataclasses.replace(best, **{change: True})
-        if (rate := pilot.rate(tried)[0]) > top:
-            best, top = tried, rate
+    best, top = _uncompiled(benchmark)
+    cuda = benchmark.device.type == "cuda"
     saved = COMPILE_GAIN * images / max(top, 1e-9)
     if compile == "off" or (compile == "auto" and saved < COMPILE_SECONDS):
-        return Choice(best, rates=pilot.rates)
+        return Choice(best, rates=benchmark.rates)
     import torch._dynamo  # takes seconds: only where something is compiled
 
     torch._dynamo.config.recompile_limit = ARCHITECTURES
@@ -151,10 +142,36 @@ def _pilot(pilot: Pilot, compile: str, images: int) -> Choice:
     compiled = Execution(channels_last=cuda, compiled=True, graphed=best.graphed)
     start = time.perf_counter()
     try:
-        rate, first = pilot.rate(compiled)
+        rate, first = benchmark.rate(compiled)
     except Exception as error:  # of any kind: of the compiler, of what it calls, of a machine that has none
         reason = str(error).strip().split("\n")[0][:200]
-        return Choice(best, time.perf_counter() - start, pilot.rates, f": it failed: {reason}")
+        return Choice(best, time.perf_counter() - start, benchmark.rates, f": it failed: {reason}")
     if rate > (0 if compile == "on" else top):
         best = compiled
-    return Choice(best, first, pilot.rates)
+    return Choice(best, first, benchmark.rates)
+
+
+def _uncompiled(benchmark: Benchmark) -> tuple[Execution, float]:
+    """The fastest of the executions that need no compiler, and its images a second."""
+    best, top = PLAIN, benchmark.rate(PLAIN)[0]
+    for change in ("channels_last", "graphed") if benchmark.device.type == "cuda" else ():
+        tried = dataclasses.replace(best, **{change: True})
+        if (rate := benchmark.rate(tried)[0]) > top:
+            best, top = tried, rate
+    return best, top
+
+
+def steps(config: TrialConfig, model: nn.Module, device: torch.device, named: str) -> tuple[str, Iterator[int]]:
+    """What `runners.process.benchmark` runs: an endless training on noise, executed as `named`.
+
+    "auto" is what a trial of this setting would choose here without compiling; the name of what was chosen comes
+    first, for the next worker to be told.
+    """
+    if named == "auto":
+        plain = device.type == "cpu" or config.total_images < WORTH_MEASURING * config.batch_size
+        execution = PLAIN if plain else _uncompiled(Benchmark(config, model, device))[0]
+    else:
+        on = set(named.split("+"))
+        execution = Execution(**{name: name in on for name in ("channels_last", "compiled", "graphed")})
+    chosen = "+".join(name for name, value in dataclasses.asdict(execution).items() if value) or "plain"
+    return chosen, on_noise(endless(config, model, device, execution))

@@ -11,7 +11,7 @@ from typing import Any
 from runners import models
 from runners.ddpm import sample, schedules
 from runners.ddpm.config import TrialConfig
-from runners.tasks.iclevr.data import LABELS
+from runners.tasks.iclevr.labels import LABELS
 
 TERMINAL = 0.05  # sqrt(alpha_bar_T) above which samples start visibly off the noise they were trained on
 DEVIATIONS = 5.0  # standard errors that the observed drop rate may lie off: one false alarm in two million

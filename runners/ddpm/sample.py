@@ -24,8 +24,7 @@ from runners.ddpm.diffusion import guide, x0_and_eps
 from runners.ddpm.noise import InterpolatedNoise, JoinedNoise, KeyedNoise, Noise, ahead
 from runners.ddpm.precision import forward
 from runners.ddpm.schedules import alpha_bars
-from runners.process import heartbeat
-from runners.process import memory
+from runners.process import heartbeat, memory
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]

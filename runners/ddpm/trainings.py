@@ -2,7 +2,7 @@
 that shares its `train_key`.
 
     <trainings>/<train_key>/  config.json curve.jsonl ema.safetensors raw.safetensors done.json
-                              state.pt state.previous.pt waiting-*.npy (until then: what it goes on from)
+                              state.pt state.previous.pt (until then: what it goes on from)
                               starts.jsonl (a line each time a process began or went on with it)
 
 done.json holds the digests of both weight files: what is read is what was written, or it is trained again.
@@ -28,12 +28,16 @@ from torch import nn
 from runners.config import Call
 from runners.ddpm import checkpoints, execution, precision, sample
 from runners.ddpm.config import TrialConfig
-from runners.ddpm.train import Training, TrainProgress, train
-from runners.evaluation import surrogate as evaluator
+from runners.ddpm.steps import TrainProgress
+from runners.ddpm.train import Training, train
+from runners.evaluation.evaluator import Evaluator
+from runners.evaluation.recognition import accuracy, predict
+from runners.experiment import Curve, Note
 from runners.process import heartbeat
 from runners.process.files import append_lines, read_json, read_lines, sha256, write_aside, write_json, write_lines
 from runners.process.locks import Held, lock
-from runners.tasks.iclevr.data import SceneData, multi_hot, save_array
+from runners.tasks.iclevr.images import Images
+from runners.tasks.iclevr.labels import multi_hot
 
 CURVE_STEPS = 10  # DDIM-10 ranks trainings like the full sampler at a hundredth of its cost
 CURVE_GUIDANCE = 2.0
@@ -41,10 +45,9 @@ CHECKPOINT_SECONDS = 120.0  # between two checkpoints that take CHECKPOINT_COST 
 CHECKPOINT_COST = 2.4  # one that takes longer is written as much less often
 CURVE = "curve.jsonl"
 SCORE = "accuracy/validation"
-WAITING = "waiting-"  # waiting-<images>-<seconds>.npy: pictures of a curve point without a score
+WAITING = "waiting-"  # waiting-<images>-<seconds>.npy: what older versions left of a curve point without a score
 STARTS = "starts.jsonl"
 WEIGHTS = ("ema", "raw")
-Judge = Callable[[], evaluator.ResNet18 | None]
 
 
 def finished(folder: Path) -> bool:
@@ -101,27 +104,25 @@ def run(
     folder: Path,
     model: nn.Module,
     device: torch.device,
-    scenes: SceneData,
-    judge: Judge,
+    images: Images,
+    evaluator: Evaluator,
     curve_points: int,
     choose: Callable[[], execution.Choice] = execution.Choice,
-) -> Iterator[list[dict[str, float]] | str]:
-    """Train `model` to the end, from the checkpoint if there is one; yields new lines of the learning curve, and
-    sentences about what is unusual.
+) -> Iterator[Curve | Note]:
+    """Train `model` to the end, from the checkpoint if there is one; yields new lines of the learning curve, and notes
+    on what is unusual.
 
     A finished training yields its whole curve at once. Another process that is at the same training is waited for.
-    A finished training whose files are not what was written is put aside and done again.
+    A finished training whose files are not what was written is kept under other names and done again.
     Closed before its end, or stopped (`heartbeat.Stopped`), it writes a checkpoint first.
     `choose()` says how the steps are executed; it is asked when there is something to train.
-    `judge()` is the evaluator, or None while it is being trained: a point of the learning curve waits, as a file, until
-    there is one. After the last line `score_waiting` may have points left.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with lock(folder / "lock"):
             pass
     except Held as held:
-        yield f"the training {folder.name} is held {held}: waiting for it"
+        yield Note(f"the training {folder.name} is held {held}: waiting for it")
     with lock(folder / "lock", wait=True):
         for path in folder.glob("*.partial"):  # a process was killed while it wrote them
             path.unlink()
@@ -129,15 +130,15 @@ def run(
             broken = damage(folder)
             if not broken:
                 checkpoints.discard(folder)
-                yield read_lines(folder / CURVE)
+                yield Curve(tuple(read_lines(folder / CURVE)), config.total_images)
                 return
-            yield f"the training {folder.name} is damaged ({broken}): put aside as damaged-* and trained again"
-            _put_aside(folder)
+            yield Note(f"the training {folder.name} is damaged ({broken}): quarantined as damaged-* and trained again")
+            _quarantine(folder)
         chosen = choose()
         if chosen.rates:
-            yield str(chosen)
+            yield Note(str(chosen))
         training = Training(config, model, device, chosen.execution)
-        yield from _Run(config, folder, training, scenes, judge, curve_points, chosen.compile_seconds).events()
+        yield from _Run(config, folder, training, images, evaluator, curve_points, chosen.compile_seconds).events()
 
 
 class _Run:
@@ -148,42 +149,39 @@ class _Run:
         config: TrialConfig,
         folder: Path,
         training: Training,
-        scenes: SceneData,
-        judge: Judge,
+        images: Images,
+        evaluator: Evaluator,
         curve_points: int,
         compile_seconds: float,
     ) -> None:
         self.compile_seconds = compile_seconds
-        self.config, self.folder, self.training, self.scenes, self.judge = config, folder, training, scenes, judge
+        self.config, self.folder, self.training = config, folder, training
+        self.images, self.evaluator = images, evaluator
         self.marks = [config.total_images * (point + 1) // curve_points for point in range(curve_points)]
         self.report_images = max(config.batch_size, config.total_images // (20 * curve_points))
         self.drawn = 0  # images up to which the points of the learning curve are drawn
         self.saved, self.pause = time.perf_counter(), CHECKPOINT_SECONDS
 
-    def events(self) -> Iterator[list[dict[str, float]] | str]:
+    def events(self) -> Iterator[Curve | Note]:
         if note := self._resume():
-            yield note
-        training, scenes = self.training, self.scenes
+            yield Note(note)
+        training, images = self.training, self.images
         start = {"pid": os.getpid(), "at": time.time(), "images": training.images}
         how = {"execution": str(training.execution), "seconds/compile": self.compile_seconds}
         append_lines(self.folder / STARTS, [start | how])
         if lines := read_lines(self.folder / CURVE):
-            yield lines
-        training_set = scenes.images_NHWC[scenes.train_indices], scenes.labels_NK[scenes.train_indices]
+            yield Curve(tuple(lines), self.config.total_images)
+        training_set = images.images_NHWC[images.train_indices], images.labels_NK[images.train_indices]
         diverged, micro_batch = False, training.micro_batch
         try:
             yield from self._point()  # one that the process before was stopped at
-            if lines := _score(self.folder, scenes, self.judge, training.device):
-                yield lines
             for progress in train(training, *training_set, self.report_images):
                 if training.micro_batch != micro_batch:
                     micro_batch = training.micro_batch
-                    yield f"out of memory: a batch goes through the network in parts of {micro_batch}"
+                    yield Note(f"out of memory: a batch goes through the network in parts of {micro_batch}")
                 if progress is not None:
                     diverged = progress.diverged
-                    line = _line(progress)
-                    append_lines(self.folder / CURVE, [line])
-                    yield [line]
+                    yield self._reported(_line(progress))
                     if not diverged:
                         yield from self._point()
                 if time.perf_counter() - self.saved > self.pause and not diverged:
@@ -197,15 +195,30 @@ class _Run:
         for network in (training.model, training.network):
             network.zero_grad(set_to_none=True)  # gradients would keep the memory of the training's graph
 
-    def _point(self) -> Iterator[list[dict[str, float]]]:
-        """Draw the point of the learning curve that is due here, if one is, and score what can be scored."""
-        training, folder = self.training, self.folder
+    def _reported(self, line: dict[str, float]) -> Curve:
+        append_lines(self.folder / CURVE, [line])
+        return Curve((line,), self.config.total_images)
+
+    def _point(self) -> Iterator[Curve]:
+        """Draw and score the point of the learning curve that is due here, if one is."""
+        training = self.training
         if any(self.drawn < mark <= training.images for mark in self.marks) and training.steps_since == 0:
-            images_NHWC = _validation_images(training, self.scenes)
-            waiting = folder / f"{WAITING}{training.images}-{training.seconds:.3f}.npy"
-            write_aside(waiting, partial(save_array, images_NHWC))
+            if training.images in self._scored_points():  # a process was killed between its line and its checkpoint
+                self.drawn = training.images
+                return
+            images_NHWC = _validation_images(training, self.images)
             self.drawn = training.images
-            yield _score(folder, self.scenes, self.judge, training.device)
+            yield self._reported(self._scored(images_NHWC, training.images, float(f"{training.seconds:.3f}")))
+
+    def _scored_points(self) -> set[float]:
+        """The images at which the learning curve has a score."""
+        return {line["images"] for line in read_lines(self.folder / CURVE) if SCORE in line}
+
+    def _scored(self, images_NHWC: NDArray[np.uint8], images: int, seconds: float) -> dict[str, float]:
+        """The line of a curve point whose pictures of the validation list are given."""
+        asked_NK = multi_hot(self.images.lists["validation"])
+        seen_NK = predict(self.evaluator.model, images_NHWC, asked_NK, self.training.device)
+        return {"images": images, "seconds": seconds, SCORE: accuracy(seen_NK, asked_NK)}
 
     def _save(self) -> None:
         """The curve is a part of the checkpoint, so that both are of one moment."""
@@ -236,18 +249,25 @@ class _Run:
         known = {line["images"] for line in lines if SCORE in line}
         scored = (line for line in read_lines(self.folder / CURVE) if SCORE in line and line["images"] <= images)
         write_lines(self.folder / CURVE, [*lines, *(line for line in scored if line["images"] not in known)])
-        for path in self.folder.glob(f"{WAITING}*.npy"):
-            if int(path.stem.removeprefix(WAITING).split("-")[0]) > images:
-                path.unlink()
+        self._score_waiting(images)
         goes_on = f"goes on from the one at {images:,} images" if state is not None else "begins again"
         return complaint and f"a checkpoint of {self.folder.name} is damaged ({complaint}): the training {goes_on}"
+
+    def _score_waiting(self, images: int) -> None:
+        """Pictures that an older version left, to be scored when its evaluator would be there."""
+        known = self._scored_points()
+        for path in sorted(self.folder.glob(f"{WAITING}*.npy"), key=lambda path: int(path.stem.split("-")[1])):
+            at, seconds = path.stem.removeprefix(WAITING).split("-")
+            if int(at) <= images and int(at) not in known:
+                self._reported(self._scored(np.load(path), int(at), float(seconds)))
+            path.unlink()
 
     def _fits(self, state: dict[str, Any]) -> bool:
         wanted = self.training.state_dict().keys()
         return state.get("train_key") == self.config.train_key and state.get("training", {}).keys() == wanted
 
 
-def _put_aside(folder: Path) -> None:
+def _quarantine(folder: Path) -> None:
     """Rename what a damaged training left, so that nobody reads it and nothing is lost."""
     for name in ("done.json", *(f"{which}.safetensors" for which in WEIGHTS)):
         if (folder / name).exists():
@@ -291,7 +311,7 @@ def _line(progress: TrainProgress) -> dict[str, float]:
     return {name: value for name, value in line.items() if math.isfinite(value)}
 
 
-def _validation_images(training: Training, scenes: SceneData) -> NDArray[np.uint8]:
+def _validation_images(training: Training, images: Images) -> NDArray[np.uint8]:
     """The validation list, drawn by the averaged weights with a short DDIM: uint8 (N, H, W, 3).
 
     The curve belongs to the training, which several trials may share: it has one protocol for all of them and
@@ -301,7 +321,7 @@ def _validation_images(training: Training, scenes: SceneData) -> NDArray[np.uint
         sampler=str(Call("ddim", (("steps", min(CURVE_STEPS, training.config.timesteps)),))),
         guidance_scale=CURVE_GUIDANCE if training.config.drop_probability > 0 else 1.0,
     )
-    conditions = scenes.lists["validation"]
+    conditions = images.lists["validation"]
     c_NK = torch.from_numpy(multi_hot(conditions)).to(training.device, torch.float32)
     training.ema.store(training.model.parameters())
     training.ema.copy_to(training.model.parameters())
@@ -314,29 +334,3 @@ def _validation_images(training: Training, scenes: SceneData) -> NDArray[np.uint
         training.ema.restore(training.model.parameters())
     first: NDArray[np.uint8] = images_KNHWC[0]
     return first
-
-
-def score_waiting(folder: Path, scenes: SceneData, judge: Judge, device: torch.device) -> list[dict[str, float]]:
-    """Score the curve points that wait, if there is an evaluator: new lines of the curve, with their accuracy."""
-    with lock(folder / "lock", wait=True):  # trials that share the training may come at once
-        return _score(folder, scenes, judge, device)
-
-
-def _score(folder: Path, scenes: SceneData, judge: Judge, device: torch.device) -> list[dict[str, float]]:
-    model = judge()
-    if model is None:
-        return []
-    asked_NK = multi_hot(scenes.lists["validation"])
-    lines = []
-    waiting = {tuple(path.stem.removeprefix(WAITING).split("-")): path for path in folder.glob(f"{WAITING}*.npy")}
-    known = {line["images"] for line in read_lines(folder / CURVE) if SCORE in line}
-    for (images, seconds), path in sorted(waiting.items(), key=lambda item: int(item[0][0])):
-        if int(images) in known:  # a process was killed between the line and the file
-            path.unlink()
-            continue
-        seen_NK = evaluator.predict(model, np.load(path), asked_NK, device)
-        accuracy = evaluator.accuracy(seen_NK, asked_NK)
-        lines.append({"images": int(images), "seconds": float(seconds), SCORE: accuracy})
-        append_lines(folder / CURVE, lines[-1:])
-        path.unlink()
-    return lines

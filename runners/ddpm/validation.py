@@ -6,8 +6,9 @@ from runners import models
 from runners.ddpm import diffusion, sample, schedules
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.precision import PRECISIONS
-from runners.ddpm.trial import stand_in_recipe
-from runners.tasks.iclevr.data import LABELS, rendered_arguments
+from runners.evaluation import evaluator
+from runners.tasks.iclevr.images import rendered_arguments
+from runners.tasks.iclevr.labels import LABELS
 
 CHOICES = {"lr_schedule": ("cosine", "constant"), "precision": PRECISIONS, "weights": ("ema", "raw")}
 POSITIVE = ("total_images", "batch_size", "lr", "clip_norm", "ema_halflife_images", "sampling_seeds")
@@ -42,4 +43,4 @@ def check(config: TrialConfig) -> None:
                 "add --set image_size=64, or leave --evaluator out."
             )
     else:
-        stand_in_recipe(config)
+        evaluator.recipe(config.evaluator, config.image_size)

@@ -8,16 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.tasks.iclevr.data import LABELS
+from runners.tasks.iclevr.labels import LABELS, SAME_COLOUR_LL, SAME_SHAPE_LL
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
-SEEN = 0.5  # probability above which an object counts as seen: the evaluator has one sigmoid a label
-COLOUR_L = np.array([label.split()[0] for label in LABELS])
-SHAPE_L = np.array([label.split()[1] for label in LABELS])
-SAME_COLOUR_LL = (COLOUR_L[:, None] == COLOUR_L) & ~np.eye(len(LABELS), dtype=bool)
-SAME_SHAPE_LL = (SHAPE_L[:, None] == SHAPE_L) & ~np.eye(len(LABELS), dtype=bool)
+SEEN = 0.5  # probability above which an object counts as seen: the evaluator has one sigmoid per label
 
 
 def score_sheet(
@@ -30,7 +26,7 @@ def score_sheet(
     accuracy; colour_only, shape_only: share of the objects asked that were missed while one of their colour in another
     shape (their shape in another colour) was named instead; chance: expected micro accuracy of a random choice of k
     labels; objects: objects of one pass. With `probability`, which does not know how many were asked: spurious, objects
-    an image that nobody asked for; missing, objects an image that were asked for and are not seen. The official
+    per image that nobody asked for; missing, objects per image that were asked for and are not seen. The official
     accuracy cannot see a spurious object: an image of four can score 1 for any one of them.
     """
     hits_KN = (predicted_KNL & asked_NL).sum(-1)
@@ -65,7 +61,7 @@ def chance(asked_NL: Bools) -> float:
 
 
 def by_class(name: str, predicted_KNL: Bools, asked_NL: Bools) -> list[dict[str, str | int]]:
-    """A row a label: how often it was asked for and hit over all passes, and named without being asked."""
+    """One row per label: how often it was asked for and hit over all passes, and named without being asked."""
     asked_L = asked_NL.sum(0) * len(predicted_KNL)
     hits_L = (predicted_KNL & asked_NL).sum((0, 1))
     wrong_L = (predicted_KNL & ~asked_NL).sum((0, 1))

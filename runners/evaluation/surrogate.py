@@ -1,6 +1,4 @@
-"""The ResNet-18 that scores generated scenes: the official checkpoint, or a stand-in trained on the scenes at hand.
-
-Scores of two evaluators are not comparable: `is_official` says which one judged, and a report has to repeat it.
+"""A surrogate evaluator: the ResNet-18 of the official one, trained on the scenes at hand.
 
 Shapes in names: B batch, N list, H height, W width, C channels (RGB), K = 24 labels (8 colours x 3 shapes).
 """
@@ -8,7 +6,6 @@ Shapes in names: B batch, N list, H height, W width, C channels (RGB), K = 24 la
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import time
@@ -22,170 +19,18 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-OFFICIAL_SHA256 = "38a27369dac0ad64302bec2ee8d98bd6f27de17f4bde60ebcd2e3ff7981e9d63"  # checkpoint.pth, 44,815,714 bytes
-LABELS = 24
+from runners.evaluation.networks import ResNet18
+from runners.evaluation.recognition import Images, Labels, accuracy, as_inputs, predict, scaled
 
-Images = npt.NDArray[np.uint8]  # (N, H, W, 3)
-Labels = npt.NDArray[np.bool_]  # (N, 24)
-Counts = npt.NDArray[np.int64]  # (N,)
-
-
-# ---------------------------------------------------------------- architecture
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (He et al. 2016, figure 2; projection shortcut: option B of section 3.3)."""
-
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.downsample: nn.Module | None = None
-        if stride != 1 or in_channels != channels:
-            shortcut = nn.Conv2d(in_channels, channels, 1, stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(channels))
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        residual = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x_BCHW)))))
-        return F.relu(residual + (x_BCHW if self.downsample is None else self.downsample(x_BCHW)))
-
-
-class ResNet18(nn.Module):
-    """ResNet-18 (He et al. 2016, table 1) under torchvision's state-dict keys; the head is 24 independent sigmoids.
-
-    `stem` says how much the picture shrinks before the four stages, which halve it three times more:
-    "imagenet" 4x (7x7 stride 2, max pool), "half" 2x (3x3 stride 2), "small" not at all (3x3).
-    Width 64 with the stem "imagenet" is the official evaluator.
-    """
-
-    def __init__(self, width: int = 64, stem: str = "imagenet", classes: int = LABELS) -> None:
-        super().__init__()
-        if stem not in ("imagenet", "half", "small"):
-            raise ValueError(f'stem={stem!r} is unknown: write "imagenet", "half" or "small".')
-        kernel, stride = {"imagenet": (7, 2), "half": (3, 2), "small": (3, 1)}[stem]
-        self.conv1 = nn.Conv2d(3, width, kernel, stride, kernel // 2, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.maxpool = nn.MaxPool2d(3, 2, 1) if stem == "imagenet" else nn.Identity()
-        self.layer1 = nn.Sequential(BasicBlock(width, width, 1), BasicBlock(width, width, 1))
-        self.layer2 = nn.Sequential(BasicBlock(width, 2 * width, 2), BasicBlock(2 * width, 2 * width, 1))
-        self.layer3 = nn.Sequential(BasicBlock(2 * width, 4 * width, 2), BasicBlock(4 * width, 4 * width, 1))
-        self.layer4 = nn.Sequential(BasicBlock(4 * width, 8 * width, 2), BasicBlock(8 * width, 8 * width, 1))
-        self.fc = nn.Sequential(nn.Linear(8 * width, classes), nn.Sigmoid())
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")  # He et al. 2015
-
-    def logits(self, x_BCHW: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> (B, K) before the sigmoid, for a loss that is stable in low precision."""
-        h_BCHW = self.maxpool(F.relu(self.bn1(self.conv1(x_BCHW))))
-        h_BCHW = self.layer4(self.layer3(self.layer2(self.layer1(h_BCHW))))
-        y_BK: Tensor = self.fc[0](h_BCHW.mean((2, 3)))
-        return y_BK
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> (B, K) probabilities."""
-        y_BK: Tensor = self.fc[1](self.logits(x_BCHW))
-        return y_BK
-
-
-# ---------------------------------------------------------------- the official checkpoint
-
-
-def is_official(sha256: str) -> bool:
-    """Whether the file with this SHA-256 (hexadecimal) is the evaluator whose scores are published."""
-    return sha256.lower() == OFFICIAL_SHA256
-
-
-def load_checkpoint(path: Path) -> tuple[ResNet18, str]:
-    """Read `{"model": state_dict}` as tensors only: (model in eval mode on the CPU, SHA-256 of the file).
-
-    ValueError, one sentence: not a file, not tensors only, no key "model", not a ResNet-18 of 24 outputs.
-    """
-    path = Path(path)
-    wanted = 'give the evaluator\'s checkpoint.pth, {"model": state dict of a ResNet-18 with 24 outputs}'
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}: {wanted}.")
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes raise whatever the unpickler stumbles over
-        raise ValueError(f"{path} does not hold tensors only (code in it is never run): {wanted}.") from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
-        raise ValueError(f'{path} has no state dict under the key "model": {wanted}.')
-    model, state = ResNet18(), checkpoint["model"]
-    expected = model.state_dict()
-    for key in [*expected, *(key for key in state if key not in expected)]:
-        given = tuple(state[key].shape) if isinstance(state.get(key), Tensor) else "missing"
-        right = tuple(expected[key].shape) if key in expected else "absent"
-        if given != right:
-            raise ValueError(f"{path} is no ResNet-18 of 24 outputs, {key} is {given} instead of {right}: {wanted}.")
-    model.load_state_dict(state)
-    return model.eval(), sha256
-
-
-# ---------------------------------------------------------------- judging
-
-
-def as_inputs(images_NHWC: Images, device: str | torch.device = "cpu") -> Tensor:
-    """uint8 (N, H, W, 3) -> float (N, 3, H, W) in [-1, 1], the official Normalize(.5, .5); channels last in memory."""
-    return _scaled(torch.from_numpy(np.array(images_NHWC)).to(device))  # a copy: a memory map is often read-only
-
-
-def _scaled(images_BHWC: Tensor) -> Tensor:
-    return images_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-@torch.no_grad()
-def probabilities(
-    model: ResNet18, images_NHWC: Images, device: str | torch.device = "cpu", batch_size: int = 256
-) -> npt.NDArray[np.float32]:
-    """(N, 24): the evaluator's outputs. Moves `model` to `device` and into eval mode, and leaves it there."""
-    model.to(device).eval()
-    parts = [
-        model(as_inputs(images_NHWC[start : start + batch_size], device)).float().cpu().numpy()
-        for start in range(0, len(images_NHWC), batch_size)
-    ]
-    return np.concatenate(parts) if parts else np.empty((0, LABELS), np.float32)
-
-
-def top(probability_NK: npt.NDArray[np.float32], labels: Labels) -> Labels:
-    """(N, 24): per image the k largest outputs, where k is the number of labels asked (ties: the lower index)."""
-    if len(probability_NK) != len(labels):
-        raise ValueError(f"{len(probability_NK)} images but {len(labels)} rows of labels: give one row per image.")
-    rank_NK = np.argsort(np.argsort(-probability_NK, axis=1, kind="stable"), axis=1)
-    chosen: Labels = rank_NK < labels.sum(1, keepdims=True)
-    return chosen
-
-
-def predict(
-    model: ResNet18, images_NHWC: Images, labels: Labels, device: str | torch.device = "cpu", batch_size: int = 256
-) -> Labels:
-    """(N, 24): the labels that the evaluator names in each image, as many as were asked (the official rule)."""
-    return top(probabilities(model, images_NHWC, device, batch_size), labels)
-
-
-def hits(predicted: Labels, labels: Labels) -> Counts:
-    """(N,): how many of the labels asked are among those predicted."""
-    count: Counts = (predicted & labels).sum(1).astype(np.int64)
-    return count
-
-
-def accuracy(predicted: Labels, labels: Labels) -> float:
-    """Hits / objects over the whole list (micro): an image of three objects weighs three times one of a single."""
-    return float(hits(predicted, labels).sum() / labels.sum())
-
-
-# ---------------------------------------------------------------- the stand-in
+# Of this file: to be raised by whoever changes what it trains, so that records train a new one.
+VERSION = 1
 
 
 @dataclass(frozen=True)
-class StandInRecipe:
-    """How a stand-in is trained. A classifier shown only clean images misjudges samples, hence the distortions."""
+class Recipe:
+    """How a surrogate is trained. A classifier shown only clean images misjudges samples, hence the distortions."""
 
     width: int  # channels of the first stage
     stem: str  # see ResNet18
@@ -204,15 +49,15 @@ class StandInRecipe:
 
 # Small pictures take milder distortions: at 16 pixels a face of a cube is two pixels wide. Images shown matter more
 # than channels, so the nets are narrow; at 64 an image costs width 32 a quarter of the official width 64.
-RECIPES: dict[int, StandInRecipe] = {
-    16: StandInRecipe(10, "small", 105_000, 32, 6e-3, noise=0.03, blur=0.25, zoom=0, brightness=0.05, tint=0.01),
-    32: StandInRecipe(12, "half", 120_000, 32, 6e-3, noise=0.05, blur=0.25, zoom=0, brightness=0.05, tint=0.01),
-    64: StandInRecipe(32, "imagenet", 260_000),
+RECIPES: dict[int, Recipe] = {
+    16: Recipe(10, "small", 105_000, 32, 6e-3, noise=0.03, blur=0.25, zoom=0, brightness=0.05, tint=0.01),
+    32: Recipe(12, "half", 120_000, 32, 6e-3, noise=0.05, blur=0.25, zoom=0, brightness=0.05, tint=0.01),
+    64: Recipe(32, "imagenet", 260_000),
 }
-SMOKE = StandInRecipe(width=8, stem="half", total_images=512)  # exercises the path, proves nothing
+SMOKE = Recipe(width=8, stem="half", total_images=512)  # exercises the path, proves nothing
 
 
-def recipe_for(image_size: int) -> StandInRecipe:
+def recipe_for(image_size: int) -> Recipe:
     """The recipe of the nearest size, on a scale of ratios; ValueError below 8 pixels."""
     if image_size < 8:
         raise ValueError(f"image_size={image_size} shows no shapes: use 16, 32 or 64.")
@@ -220,7 +65,7 @@ def recipe_for(image_size: int) -> StandInRecipe:
 
 
 @dataclass(frozen=True)
-class StandInProgress:
+class Report:
     """One report of a training; the last one carries the trained model and its held-out accuracies."""
 
     images_seen: int
@@ -228,10 +73,10 @@ class StandInProgress:
     loss: float  # binary cross-entropy, mean over the 24 labels and the images since the last report
     images_per_second: float  # since the start
     model: ResNet18 | None = None  # in eval mode on the CPU
-    held_out: dict[str, float] | None = None  # see `judge_held_out`
+    held_out: dict[str, float] | None = None  # see `held_out_scores`
 
 
-def distort(x_BCHW: Tensor, recipe: StandInRecipe, generator: torch.Generator) -> Tensor:
+def distort(x_BCHW: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Random flip, zoom, shift, blur, light and noise per image, in [-1, 1]; the labels stay what they were."""
 
     def uniform(low: float, high: float, channels: int = 1) -> Tensor:
@@ -257,14 +102,14 @@ def distort(x_BCHW: Tensor, recipe: StandInRecipe, generator: torch.Generator) -
     return x_BCHW.clamp(-1, 1).contiguous(memory_format=torch.channels_last)
 
 
-def train_stand_in(
+def train(
     images_NHWC: Images,
     labels: Labels,
     train_indices: npt.NDArray[np.int64],
     held_out_indices: npt.NDArray[np.int64],
-    recipe: StandInRecipe,
+    recipe: Recipe,
     device: str | torch.device = "cpu",
-) -> Iterator[StandInProgress]:
+) -> Iterator[Report]:
     """Train on `train_indices` and yield progress about a hundred times; the last report carries the result.
 
     The frames of a scene are nested: the caller splits by scene, or the held-out accuracy flatters.
@@ -287,9 +132,9 @@ def train_stand_in(
     report_every, queue = max(1, steps // 100), torch.empty(0, dtype=torch.int64)
     start, loss_sum, loss_steps = time.perf_counter(), torch.zeros((), device=device), 0
 
-    def report(step: int) -> StandInProgress:
+    def report(step: int) -> Report:
         seen, seconds = step * recipe.batch_size, time.perf_counter() - start
-        return StandInProgress(seen, steps * recipe.batch_size, float(loss_sum) / loss_steps, seen / seconds)
+        return Report(seen, steps * recipe.batch_size, float(loss_sum) / loss_steps, seen / seconds)
 
     model.train()
     for step in range(1, steps + 1):
@@ -299,7 +144,7 @@ def train_stand_in(
         if resident is None:
             x_BCHW = as_inputs(images_NHWC[train_indices[rows_B.numpy()]])
         else:
-            x_BCHW = _scaled(resident[rows_B.to(device)])
+            x_BCHW = scaled(resident[rows_B.to(device)])
         x_BCHW = distort(x_BCHW, recipe, draws)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits_BK = model.logits(x_BCHW)
@@ -314,12 +159,12 @@ def train_stand_in(
             loss_sum, loss_steps = torch.zeros((), device=device), 0
 
     last = report(steps)  # before the judging, whose seconds are not the training's
-    held_out = judge_held_out(model, images_NHWC[held_out_indices], labels[held_out_indices], recipe, device)
+    held_out = held_out_scores(model, images_NHWC[held_out_indices], labels[held_out_indices], recipe, device)
     yield dataclasses.replace(last, model=model.cpu().eval(), held_out=held_out)
 
 
-def judge_held_out(
-    model: ResNet18, images_NHWC: Images, labels: Labels, recipe: StandInRecipe, device: str | torch.device = "cpu"
+def held_out_scores(
+    model: ResNet18, images_NHWC: Images, labels: Labels, recipe: Recipe, device: str | torch.device = "cpu"
 ) -> dict[str, float]:
     """Accuracies on images not trained on: all, by number of objects asked, and all under the recipe's distortions."""
     predicted = predict(model, images_NHWC, labels, device)
@@ -333,7 +178,7 @@ def judge_held_out(
     return result
 
 
-def save_stand_in(path: Path, model: ResNet18, recipe: StandInRecipe, held_out: dict[str, float]) -> None:
+def save(path: Path, model: ResNet18, recipe: Recipe, held_out: dict[str, float]) -> None:
     """Write weights with recipe and accuracies in the header (safetensors), under a temporary name, then renamed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -343,16 +188,16 @@ def save_stand_in(path: Path, model: ResNet18, recipe: StandInRecipe, held_out: 
     os.replace(temporary, path)
 
 
-def load_stand_in(path: Path) -> tuple[ResNet18, StandInRecipe, dict[str, float]]:
+def load(path: Path) -> tuple[ResNet18, Recipe, dict[str, float]]:
     """(model in eval mode on the CPU, its recipe, its held-out accuracies); ValueError for any other file."""
     try:
         with safe_open(str(path), "pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
         state = load_file(path)
-        recipe = StandInRecipe(**json.loads(metadata["recipe"]))
+        recipe = Recipe(**json.loads(metadata["recipe"]))
         held_out: dict[str, float] = json.loads(metadata["held_out"])
         model = ResNet18(recipe.width, recipe.stem, len(state["fc.0.bias"]))
         model.load_state_dict(state)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is no stand-in evaluator: delete it and train a new one.") from error
+        raise ValueError(f"{path} is no surrogate evaluator: delete it and run the command again.") from error
     return model.eval(), recipe, held_out

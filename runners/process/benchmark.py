@@ -4,8 +4,8 @@
 
 is one of several workers that a launch tries on one device. It trains on noise: once its first steps are done it says
 {"execution", "memory_mb", "capacity_mb"} on standard output, then it answers each number of seconds on a line of
-standard input with {"images", "seconds"} of so much training. The end of its input is its own. EXECUTION is "auto" (what
-a trial would choose on this device) or what another such worker said that it chose.
+standard input with {"images", "seconds"} of so much training. The end of its input is its own. EXECUTION is "auto"
+(what a trial would choose on this device) or what another such worker said that it chose.
 """
 
 from __future__ import annotations

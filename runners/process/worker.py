@@ -1,14 +1,13 @@
-"""A worker process: takes jobs as JSON lines on standard input, gives events as JSON lines on standard output.
+"""A worker process: takes jobs on standard input and answers on standard output, in the words of `protocol`.
 
-Between a job and its last event (`done`, `failed` or `stopped`) it says `beat` every BEAT_SECONDS if it got anything
-done: one that is silent hangs. On SIGTERM, and when its input ends (a coordinator that dies leaves no orphan), it saves
-the training that it is at, says `stopped` and ends.
+Between a job and its last message it sends a heartbeat every HEARTBEAT_SECONDS if it got anything done: one that is
+silent hangs. On SIGTERM, and when its input ends (a scheduler that dies leaves no orphan), it saves the training that
+it is at, says so and ends.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -16,21 +15,22 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from runners import experiment
+from runners.experiment import Event
 from runners.process import heartbeat
+from runners.process.protocol import LAST, Done, Failed, Heartbeat, Job, Message, Status, Stop, Stopped, decode, encode
 
-BEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 10.0
 ORPHAN_SECONDS = 10.0  # that an orphan has to save its training
 TERMINATED = 128 + signal.SIGTERM  # the exit code that shells give a process ended by SIGTERM
-ENDS = ("done", "failed", "stopped")  # the last event of a job
-Event = dict[str, Any]
-Tell = Callable[[Event], None]
+Send = Callable[[Message], None]
 
 
 def main() -> None:
-    jobs: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()  # the one queue that a signal handler may use
+    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # the one queue that a signal handler may use
     stopped: set[int] = set()  # numbers of jobs that are to end at their next event
 
     def end(*_: Any) -> None:
@@ -43,47 +43,46 @@ def main() -> None:
     os.dup2(2, 1)
     writing, working = threading.Lock(), threading.Event()
 
-    def tell(event: Event) -> None:
+    def send(message: Message) -> None:
         with writing, contextlib.suppress(BrokenPipeError):  # nobody listens: the input has ended too
-            if event["event"] != "beat" or working.is_set():
-                out.write(json.dumps(event) + "\n")
+            if not isinstance(message, Heartbeat) or working.is_set():
+                out.write(encode(message) + "\n")
                 out.flush()
-            if event["event"] in ENDS:
+            if isinstance(message, LAST):
                 working.clear()
 
     threading.Thread(target=_read, args=(jobs, stopped, end), daemon=True).start()
-    threading.Thread(target=beat, args=(tell, BEAT_SECONDS), daemon=True).start()
+    threading.Thread(target=send_heartbeats, args=(send, HEARTBEAT_SECONDS), daemon=True).start()
 
     import torch
 
-    from runners.ddpm import trial  # noqa: F401  seconds: paid once a worker, not once a trial
-
     while (job := jobs.get()) is not None:
-        torch.set_num_threads(job["place"]["threads"])
+        torch.set_num_threads(job.context.threads)
         working.set()
         try:
-            _work(job, stopped, tell)
+            _work(job, stopped, send)
         except heartbeat.Stopped:
-            tell({"event": "stopped", "reason": "SIGTERM"})
+            send(Stopped(asked=False))
             os._exit(TERMINATED)
         except Exception as error:
             status, text = explain(error)
-            tell({"event": "failed", "status": status, "error": text, "traceback": traceback.format_exc()})
+            send(Failed(status, text, traceback.format_exc()))
     os._exit(0)
 
 
-def _work(job: dict[str, Any], stopped: set[int], tell: Tell) -> None:
-    with contextlib.closing(_events(job)) as events:
+def _work(job: Job, stopped: set[int], send: Send) -> None:
+    with contextlib.closing(_events(job)) as events:  # type: ignore[type-var]  # generators, which can be closed
         for event in events:
-            tell(event)
-            if job["number"] in stopped and event["event"] != "done":
+            send(event)
+            if job.number in stopped:
                 break
         else:
+            send(Done())
             return
-    tell({"event": "stopped", "reason": "asked"})  # when everything is saved
+    send(Stopped(asked=True))  # when everything is saved
 
 
-def explain(error: Exception) -> tuple[str, str]:
+def explain(error: Exception) -> tuple[Status, str]:
     """The status of a job that failed, and its error in words."""
     from runners.process import files, memory
 
@@ -96,31 +95,29 @@ def explain(error: Exception) -> tuple[str, str]:
     return "failed", str(error)
 
 
-def beat(tell: Tell, seconds: float) -> None:
+def send_heartbeats(send: Send, seconds: float) -> None:
     """Every `seconds` say that this process lives, if it did any work since the last time."""
     seen = heartbeat.ticks()
     while True:
         time.sleep(seconds)
         if (now := heartbeat.ticks()) != seen:
             seen = now
-            tell({"event": "beat"})
+            send(Heartbeat())
 
 
-def _events(job: dict[str, Any]) -> Generator[Event, None, None]:
-    from runners.ddpm import trial
-    from runners.ddpm.config import TrialConfig
-
-    config, place = TrialConfig.from_dict(job["config"]), trial.Place(**job["place"])
-    return trial.make_stand_in(config, place) if job["kind"] == "evaluator" else trial.run(config, place)
+def _events(job: Job) -> Iterator[Event]:
+    found = experiment.find(job.experiment)
+    config = found.Config.from_dict(job.config)
+    return found.prepare(config, job.context) if job.kind == "prepare" else found.run(config, job.context)
 
 
-def _read(jobs: queue.SimpleQueue[dict[str, Any] | None], stopped: set[int], end: Callable[[], None]) -> None:
+def _read(jobs: queue.SimpleQueue[Job | None], stopped: set[int], end: Callable[[], None]) -> None:
     for line in sys.stdin:
-        job = json.loads(line)
-        if job["kind"] == "stop":
-            stopped.add(job["number"])
+        message = decode(line)
+        if isinstance(message, Stop):
+            stopped.add(message.number)
         else:
-            jobs.put(job)
+            jobs.put(message)
     end()
     time.sleep(ORPHAN_SECONDS)
     os._exit(1)

@@ -10,8 +10,8 @@ from study.cli.progress import watched
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from runners.tasks.iclevr.folder import Folder
 
+    from runners.tasks.iclevr.folder import Folder
     from study.design.plan import Plan
 
 CHANNELS = 3
@@ -29,21 +29,21 @@ class Images:
     @property
     def bytes(self) -> int:
         """What they take on the disk, decoded."""
-        from runners.tasks.iclevr.scenes import FRAMES, rendered_arguments
+        from runners.tasks.iclevr.images import FRAMES, rendered_arguments
 
         count = len(self.folder.labels) if self.folder else FRAMES * int(rendered_arguments(self.source)["scenes"])
         return count * self.size**2 * CHANNELS
 
     def decode(self) -> None:
         """Decode a folder that is new to the record. Raises ValueError for the first corrupt image."""
-        from runners import prepared
+        from runners.tasks.iclevr import images
 
-        if self.folder is not None and not prepared.find(self.source, self.size, self.cache).exists():
-            self.pixels_NHWC = watched(prepared.decode(self.folder, self.size))
+        if self.folder is not None and not images.place(self.source, self.size, self.cache).exists():
+            self.pixels_NHWC = watched(images.decode(self.folder, self.size))
 
     def write(self) -> None:
         """Write what was decoded into the record, so that no worker decodes it again."""
-        from runners import prepared
+        from runners.tasks.iclevr import images
 
         if self.folder is not None:
-            watched(prepared.prepare(self.source, self.folder, self.size, self.cache, self.pixels_NHWC))
+            watched(images.prepare(self.source, self.folder, self.size, self.cache, self.pixels_NHWC))

@@ -70,7 +70,7 @@ def run(request: Request, command: str) -> int:
     images = Images(request.folder, request.plans[0], record)
     images.decode()
     if request.auto and any(job.estimate.missing_trials for job in jobs):
-        slots = devices.packed(request.plans, slots)
+        slots = devices.benchmarked(request.plans, slots)
         jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
     probe(record, images.bytes + max(job.estimate.disk_bytes for job in jobs))
     executor = LocalExecutor(slots, layout.logs_folder(record), request.worker_timeout)

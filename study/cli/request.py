@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from study.record.layout import DEFAULT_RECORD
 
 if TYPE_CHECKING:
-    from runners.tasks.iclevr.folder import Folder
-
     from runners.config import Scalar
+    from runners.tasks.iclevr.folder import Folder
     from study.design.cost import Estimate
     from study.design.plan import Plan
     from study.design.plan import Request as Asked
@@ -220,7 +219,7 @@ def _read_evaluator(path: Path | None, changes: dict[str, Scalar]) -> Path | Non
     if path is None:
         return None
     from runners.config import Call
-    from runners.evaluation.surrogate import is_official, load_checkpoint
+    from runners.evaluation.official import is_official, load_checkpoint
 
     _, sha256 = load_checkpoint(path)
     verdict = "is the official evaluator" if is_official(sha256) else "is NOT the official evaluator"

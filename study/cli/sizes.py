@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from runners import models
 from runners.ddpm.config import TrialConfig
 from runners.process.files import write_json
-from runners.tasks.iclevr.scenes import LABELS
+from runners.tasks.iclevr.labels import LABELS
 from study.design import plan, registry
 from study.design.scales import SCALES
 

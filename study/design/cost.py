@@ -126,7 +126,8 @@ def throughput(plan: Plan, scale: Scale, record: Path) -> Throughput:
     """Medians of the record's finished trials of this picture size, batch and precision, else the scale's own."""
     names = ("image_size", "batch_size", "precision")
     baseline, defaults = plan.baseline.to_dict(), plan.experiment.Config.defaults()
-    train, sampling = [], []
+    train: list[float] = []
+    sampling: list[float] = []
     for path in layout.trials_folder(record).glob("*/result.json"):
         if len(train) == ENOUGH:
             break

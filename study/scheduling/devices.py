@@ -1,4 +1,4 @@
-"""The devices of a study and how many workers each gets: one, a number, or as many as a pilot shows to pay."""
+"""The devices of a study and how many workers each gets: one, a number, or as many as pay by a benchmark."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from study.executors.local import slots
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 AUTO = "auto"
-MOST = 4  # workers of a pilot on one GPU
-SECONDS = 3.0  # of training of each pilot
-GAIN = 1.1  # that another worker must bring: a pilot of seconds does not measure less
+MOST = 4  # workers that are tried on one GPU
+SECONDS = 3.0  # of training with each number of workers
+GAIN = 1.1  # that another worker must bring: a benchmark of seconds does not measure less
 FULL = 0.8  # of the memory that the workers of a device may fill
 
 
@@ -67,23 +67,25 @@ def describe(slots: Sequence[Slot]) -> str:
     return ", ".join(f"{devices.count(device)} x {device}" for device in dict.fromkeys(devices))
 
 
-def packed(plans: Sequence[Plan], given: Sequence[Slot]) -> list[Slot]:
-    """On the devices of `given` as many workers as a pilot of the largest network of the plans shows to pay.
+def benchmarked(plans: Sequence[Plan], given: Sequence[Slot]) -> list[Slot]:
+    """On the devices of `given` as many workers as pay, by a benchmark of the largest network of the plans.
 
-    Prints what it saw. ValueError where the pilot cannot train at all.
+    Prints what it saw. ValueError where it cannot train at all.
     """
-    print("pilot: training for seconds with one, two and more workers", file=sys.stderr, flush=True)
-    configs = {trial.config.replace(seed=0): None for plan in plans for trial in plan.trials}
-    heaviest = max(configs, key=lambda config: plans[0].experiment.cost(config).step_flop)
+    print("benchmark: training for seconds with one, two and more workers", file=sys.stderr, flush=True)
+    sizes = {
+        (plan.spec.experiment, trial.config.replace(seed=0)): plan.experiment for plan in plans for trial in plan.trials
+    }
+    name, heaviest = max(sizes, key=lambda size: sizes[size].cost(size[1]).step_flop)
     devices = list(dict.fromkeys(slot.device for slot in given))
-    seen = pilot(heaviest, devices[0], deterministic=given[0].deterministic)
+    seen = benchmark(name, heaviest, devices[0], deterministic=given[0].deterministic)
     print(seen, flush=True)
     return slots(devices, seen.chosen, given[0].deterministic, given[0].compile)
 
 
 @dataclass(frozen=True)
-class Pilot:
-    """What a pilot saw: workers at once -> images a second of all of them; memory of one and of the device."""
+class Benchmark:
+    """Workers at once -> images a second of all of them; memory of one and of the device."""
 
     rates: Mapping[int, float]
     memory_mb: float
@@ -101,27 +103,38 @@ class Pilot:
     def __str__(self) -> str:
         each = ", ".join(f"{workers}: {rate:,.0f}" for workers, rate in sorted(self.rates.items()))
         return (
-            f"pilot: images/s of training by workers on the device ({each}), {self.memory_mb:,.0f} MB each of "
-            f"{self.capacity_mb:,.0f}: {self.chosen} a device"
+            f"benchmark: images/s of training by workers on the device ({each}), {self.memory_mb:,.0f} MB each of "
+            f"{self.capacity_mb:,.0f}: {self.chosen} per device"
         )
 
 
-def pilot(config: StagedConfig, device: str, seconds: float = SECONDS, deterministic: bool = False) -> Pilot:
-    """Train the config on noise in one, two and more processes at once. ValueError where not even one can."""
+def benchmark(
+    experiment: str, config: StagedConfig, device: str, seconds: float = SECONDS, deterministic: bool = False
+) -> Benchmark:
+    """Train the config on noise in one, two and more processes at once. ValueError where not even one can.
+
+    The first worker chooses how steps are executed, as a trial would; the others do the same.
+    """
     most = min(usable(), MOST) if device != "cpu" else usable()
     threads = 1 if device == "cpu" else max(1, usable() // most)
-    program = [sys.executable, "-m", "runners.process.benchmark", json.dumps(config.to_dict()), device, str(threads)]
-    program.append("plain" if deterministic or device == "cpu" else "graphed")
+    program = [sys.executable, "-m", "runners.process.benchmark", experiment, json.dumps(config.to_dict()), device]
     rates: dict[int, float] = {}
     with ExitStack() as stack:
-        started = [
-            stack.enter_context(subprocess.Popen(program, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, cwd=ROOT))
-            for _ in range(most)
-        ]
+        started: list[subprocess.Popen[str]] = []
+
+        def start(execution: str) -> subprocess.Popen[str]:
+            line = [*program, str(threads), execution]
+            worker = subprocess.Popen(line, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, cwd=ROOT)
+            started.append(stack.enter_context(worker))
+            return worker
+
         try:
-            ready = [(worker, words) for worker in started if (words := _answer(worker))]
+            first = start("plain" if deterministic else "auto")
+            ready = {first: words} if (words := _answer(first)) else {}
+            others = [start(words["execution"]) for _ in range(most - 1)] if ready else []
+            ready |= {worker: words for worker in others if (words := _answer(worker))}
             for count in range(1, len(ready) + 1):
-                together = [worker for worker, _ in ready[:count]]
+                together = list(ready)[:count]
                 for worker in together:
                     _tell(worker, f"{seconds}\n")
                 answers = [_answer(worker) for worker in together]
@@ -134,10 +147,10 @@ def pilot(config: StagedConfig, device: str, seconds: float = SECONDS, determini
         if not rates:
             reason = (started[0].stderr.read() if started[0].stderr else "").strip().split("\n")[-1]
             raise ValueError(
-                f"--per-device auto: the pilot of {config.model} on {device} ended with {reason!r}: write "
-                "--per-device 1."
+                f"--per-device auto: the benchmark of {config.to_dict().get('model', 'the network')} on {device} ended "
+                f"with {reason!r}: write --per-device 1."
             )
-    return Pilot(rates, max(words["memory_mb"] for _, words in ready), ready[0][1]["capacity_mb"])
+    return Benchmark(rates, max(words["memory_mb"] for words in ready.values()), ready[first]["capacity_mb"])
 
 
 def _tell(worker: subprocess.Popen[str], line: str) -> None:

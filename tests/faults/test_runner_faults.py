@@ -26,19 +26,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from runners.tasks.iclevr.data import SceneData
 from test_evaluator import CreatesFile
 from test_train import TINY, images_and_labels
 from torch import nn
 
 from runners.ddpm import checkpoints, sample, trainings, trial
 from runners.ddpm.config import TrialConfig
-from runners.ddpm.train import Training, TrainProgress, train
+from runners.ddpm.steps import TrainProgress
+from runners.ddpm.train import Training, train
 from runners.evaluation import surrogate as evaluator
 from runners.evaluation.surrogate import ResNet18
-from runners.process import files, memory, worker
-from runners.process import heartbeat
+from runners.process import files, heartbeat, memory, worker
 from runners.tasks.iclevr import data
-from runners.tasks.iclevr.data import SceneData
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CPU = torch.device("cpu")

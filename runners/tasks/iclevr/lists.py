@@ -1,4 +1,4 @@
-"""What i-CLEVR trials are scored on: four lists of label sets, and the share of the objects asked for that are found."""
+"""What trials of i-CLEVR are scored on: four lists of label sets, and the share of their objects that is found."""
 
 from __future__ import annotations
 

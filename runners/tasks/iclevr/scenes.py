@@ -1,6 +1,6 @@
-"""Which scenes there are: labels, positions, lists; what `runners/render.py` then draws.
+"""Which scenes there are: labels, positions, lists; what `render.py` then draws.
 
-i-CLEVR (El-Nouby et al. 2019, arXiv:1811.09845) adds one object a frame to a CLEVR scene (Johnson et al. 2017,
+i-CLEVR (El-Nouby et al. 2019, arXiv:1811.09845) adds one object per frame to a CLEVR scene (Johnson et al. 2017,
 arXiv:1612.06890), the first at the centre. Lengths in Blender units, z points up, the ground is z = 0.
 """
 
@@ -15,6 +15,8 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from runners.tasks.iclevr.labels import LABELS
 
 Array = NDArray[np.float32]
 Triple = tuple[float, float, float]
@@ -32,7 +34,6 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 RADIUS = {"cube": 0.585, "sphere": 0.61, "cylinder": 0.61}  # half a cube's edge; a cylinder is as high as wide
 REACH = {"cube": 0.585 * math.sqrt(2), "sphere": 0.61, "cylinder": 0.61}  # radius of the footprint on the ground
-LABELS: tuple[str, ...] = tuple(f"{colour} {shape}" for shape in RADIUS for colour in COLOURS)
 HELD_OUT = 136  # of the 2,024 label triples: as many as i-CLEVR's 6,003 scenes never show
 GAP = 0.1  # between two footprints, so that contact shadows stay apart
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import synthetic_record
 import pandas as pd
 import pytest
+import synthetic_record
 
 from analysis.tables import classes as class_scores
 from study.record import reader

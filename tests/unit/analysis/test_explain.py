@@ -6,9 +6,9 @@ import re
 import subprocess
 import sys
 
-import synthetic_record
 import numpy as np
 import pytest
+import synthetic_record
 from launch import ROOT
 
 from analysis.narrative import explain

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import synthetic_record
 import numpy as np
 import pytest
+import synthetic_record
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import synthetic_record
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic_record
 
 from analysis import figures
 from analysis.figures import (

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import synthetic_record
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic_record
 
 from analysis.narrative import answer as answers
 from analysis.tables import comparison as tables

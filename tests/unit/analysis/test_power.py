@@ -6,9 +6,9 @@ import json
 import subprocess
 import sys
 
-import synthetic_record
 import numpy as np
 import pytest
+import synthetic_record
 from launch import ROOT
 from scipy import stats
 

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import synthetic_record
 import pandas as pd
 import pytest
+import synthetic_record
 
 from analysis import figures, report
 from study.record import reader

@@ -19,7 +19,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from runners.ddpm import execution, graphs, noise, sample, train
 from runners.ddpm.config import TrialConfig
-from runners.ddpm.train import Execution, Training
+from runners.ddpm.steps import Execution
+from runners.ddpm.train import Training
 from runners.ddpm.trial import build_model
 from runners.process import png
 from study.design import plan, spec

@@ -7,8 +7,7 @@ import pytest
 import torch
 from test_train import TINY, images_and_labels
 
-from runners.ddpm import manipulation_check
-from runners.ddpm import schedules
+from runners.ddpm import manipulation_check, schedules
 from runners.ddpm.train import Training, train
 from runners.ddpm.trial import build_model
 

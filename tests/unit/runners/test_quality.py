@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from runners.tasks.iclevr.data import SceneData
 from test_train import TINY, images_and_labels
 
 from runners.ddpm import schedules
 from runners.ddpm.noise import noise_digest
 from runners.evaluation import quality
-from runners.tasks.iclevr.data import SceneData
 
 CPU = torch.device("cpu")
 

@@ -7,15 +7,16 @@ import copy
 import numpy as np
 import pytest
 import torch
+from runners.tasks.iclevr.data import SceneData, multi_hot
 
 from runners.ddpm import diffusion, sample, schedules, trainings
 from runners.ddpm.config import TrialConfig
-from runners.ddpm.train import Training, learning_rate, train
+from runners.ddpm.steps import learning_rate
+from runners.ddpm.train import Training, train
 from runners.ddpm.trial import build_model
 from runners.evaluation.score_sheet import score_sheet
 from runners.evaluation.surrogate import ResNet18
 from runners.process.files import read_lines
-from runners.tasks.iclevr.data import SceneData, multi_hot
 
 TINY = TrialConfig(
     image_size=16,

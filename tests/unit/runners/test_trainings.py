@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from runners.tasks.iclevr.data import SceneData
 from safetensors.torch import load_file, save_file
 from test_train import TINY, images_and_labels
 
 from runners.ddpm import execution, trainings
-from runners.ddpm.train import Execution
+from runners.ddpm.steps import Execution
 from runners.ddpm.trial import build_model
 from runners.evaluation.surrogate import ResNet18
 from runners.process.files import read_lines
-from runners.tasks.iclevr.data import SceneData
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -1,0 +1,158 @@
+"""The scorers of a trial, one after the other: each is given the samples, leaves files in the trial's folder, and adds
+its scores to the result.
+
+Shapes: K sampling seeds, N conditions, L = 24 labels; images uint8 (N, H, W, 3). A `network` is what
+`precision.working` made.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from runners.ddpm import artifacts, denoising, sample, schedules
+from runners.ddpm.config import TrialConfig
+from runners.ddpm.noise import noise_digest
+from runners.evaluation import evaluator as evaluators
+from runners.evaluation import quality, recognition, score_sheet
+from runners.evaluation.evaluator import Evaluator
+from runners.process import heartbeat, png
+from runners.tasks.iclevr import images as prepared
+from runners.tasks.iclevr.images import Images, Pixels
+from runners.tasks.iclevr.labels import multi_hot
+
+REAL_FEATURES = 200  # real images whose features are kept: as many as a map of dots can take
+DIVERSE_CONDITIONS, DRAWS = 8, 4  # of the diversity of samples of one condition
+Scores = dict[str, Any]  # numbers, and digests as text
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a scorer is given. `samples`: list -> uint8 (K, N, H, W, 3); `later` does work until the trial ends."""
+
+    config: TrialConfig
+    device: torch.device
+    images: Images
+    evaluator: Evaluator
+    network: nn.Module
+    samples: Mapping[str, Pixels]
+    folder: Path
+    later: png.Later
+
+    @property
+    def first_pass(self) -> dict[str, Pixels]:
+        return {name: images_KNHWC[0] for name, images_KNHWC in self.samples.items()}
+
+
+@dataclass(frozen=True)
+class Real:
+    """What the evaluator sees in held-out real images: `named_NL` bool (N, 24) in all of them; of some, one frame per
+    scene, `features_ND` float16 and their labels, bool."""
+
+    named_NL: NDArray[np.bool_]
+    features_ND: NDArray[np.float16]
+    labels_NL: NDArray[np.bool_]
+
+
+def score(subject: Subject, evaluator_path: str, data_path: str) -> Scores:
+    """What all scorers find; the paths are where the evaluator and the images come from."""
+    real = _real(evaluator_path, data_path, str(subject.device))
+    found: Scores = {}
+    for scorer in (lists, pictures, features, memorisation, diversity, denoising_errors):
+        found |= scorer(subject, real)
+    return found
+
+
+@functools.lru_cache(4)
+def _real(evaluator_path: str, data_path: str, device: str) -> Real:
+    """Once per process.
+
+    Scenes have three frames, of one, two and three objects and one after the other: every fourth image is of another
+    scene than the last and has another number of objects.
+    """
+    images, model = prepared.open_images(Path(data_path)), evaluators.load(evaluator_path).model
+    rows = images.held_out_indices
+    named_NL = recognition.predict(model, images.images_NHWC[rows], images.labels_NK[rows], device)
+    some = rows[::4][:REAL_FEATURES]
+    features_ND = evaluators.features(model, images.images_NHWC[some], torch.device(device))
+    return Real(named_NL, features_ND, images.labels_NK[some])
+
+
+def lists(subject: Subject, real: Real) -> Scores:
+    """The score sheet of every list, with the evaluator's own ceiling; outcomes.npz, classes.csv and the pictures."""
+    found: Scores = {}
+    outcomes: dict[str, NDArray[Any]] = {}
+    classes: list[dict[str, Any]] = []
+    config, model = subject.config, subject.evaluator.model
+    shape = (3, config.image_size, config.image_size)
+    real_asked_NL = subject.images.labels_NK[subject.images.held_out_indices]
+    for name, images_KNHWC in subject.samples.items():
+        conditions = subject.images.lists[name]
+        artifacts.save_pictures(images_KNHWC[0], name, subject.folder, subject.later)
+        heartbeat.tick()
+        asked_NL = multi_hot(conditions)
+        probability_KNL = np.stack([recognition.probabilities(model, one, subject.device) for one in images_KNHWC])
+        predicted_KNL = np.stack([recognition.top(probability_NL, asked_NL) for probability_NL in probability_KNL])
+        outcomes |= {name: predicted_KNL, f"{name}_probability": probability_KNL}
+        found |= score_sheet.score_sheet(name, predicted_KNL, asked_NL, probability_KNL)
+        found[f"ceiling/{name}"] = score_sheet.ceiling(asked_NL, real.named_NL, real_asked_NL)
+        found[f"noise_digest/{name}"] = noise_digest(name, conditions, config.sampling_seeds, shape)
+        classes += score_sheet.by_class(name, predicted_KNL, asked_NL)
+    np.savez_compressed(subject.folder / "outcomes.npz", **outcomes)  # type: ignore[arg-type]
+    artifacts.save_classes(classes, subject.folder / "classes.csv")
+    return found
+
+
+def pictures(subject: Subject, real: Real) -> Scores:
+    """denoising.png, noised.png, interpolation.png, schedule.csv."""
+    config = subject.config
+    artifacts.save_strips(config, subject.network, subject.images, subject.folder)
+    artifacts.save_interpolation(config, subject.network, subject.folder / "interpolation.png")
+    artifacts.save_schedule(schedules.alpha_bars(config.schedule, config.timesteps), subject.folder / "schedule.csv")
+    return {}
+
+
+def features(subject: Subject, real: Real) -> Scores:
+    """features.npz: what the evaluator's last layer saw in the first pass and in real images."""
+    samples = subject.first_pass
+    features_ND = evaluators.features(subject.evaluator.model, np.concatenate(list(samples.values())), subject.device)
+    labels = [*(multi_hot(subject.images.lists[name]) for name in samples), real.labels_NL]
+    source = np.repeat([*samples, "real"], [*map(len, samples.values()), len(real.features_ND)])
+    np.savez_compressed(
+        subject.folder / "features.npz",
+        features=np.concatenate([features_ND, real.features_ND]),
+        labels=np.concatenate(labels),
+        source=source,
+    )
+    return {}
+
+
+def memorisation(subject: Subject, real: Real) -> Scores:
+    return {**quality.memorisation(np.concatenate(list(subject.first_pass.values())), subject.images, subject.device)}
+
+
+def diversity(subject: Subject, real: Real) -> Scores:
+    """Of 4 noises for each of the first 8 conditions of the list that choices are made on; diversity.png."""
+    draws_SNHWC = draws(subject.config, subject.network, subject.images, subject.device)
+    png.save(subject.folder / "diversity.png", png.grid(np.concatenate(draws_SNHWC.swapaxes(0, 1)), DRAWS))
+    return {"diversity": quality.diversity(draws_SNHWC)}
+
+
+def draws(config: TrialConfig, network: nn.Module, images: Images, device: torch.device) -> Pixels:
+    """uint8 (4 noises, 8 conditions, H, W, 3)."""
+    conditions = images.lists["validation"][:DIVERSE_CONDITIONS]
+    c_NK = torch.from_numpy(multi_hot(conditions)).to(device, torch.float32)
+    return sample.sample_list(config, network, "diversity", conditions, c_NK, DRAWS)
+
+
+def denoising_errors(subject: Subject, real: Real) -> Scores:
+    alpha_bar_T = schedules.alpha_bars(subject.config.schedule, subject.config.timesteps)
+    return {**denoising.errors(subject.config, subject.network, subject.images, alpha_bar_T, subject.device)}

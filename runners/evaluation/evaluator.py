@@ -1,0 +1,159 @@
+"""The evaluator of a trial: where its file lies, how it is loaded, and what stands under every score it gives.
+
+It is the user's checkpoint (`--evaluator FILE`), or a surrogate that the record trains once, before its first trial.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from runners.config import Call
+from runners.evaluation import official, surrogate
+from runners.evaluation.networks import ResNet18
+from runners.experiment import ExecutionContext, Progress
+from runners.process import files, heartbeat
+from runners.process.locks import lock
+from runners.tasks.iclevr.images import Images
+
+KIND = "stand-in"  # what results say of a surrogate: a word of the record, older than the field's
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """A model in eval mode, and the facts that stand under every score it gives. Equal to itself alone."""
+
+    model: ResNet18 = field(compare=False)
+    facts: Mapping[str, Any] = field(compare=False)
+
+
+def recipe(evaluator: str, image_size: int) -> surrogate.Recipe:
+    """The recipe of "stand_in" for the image size, or of "stand_in(size='smoke')"; ValueError for anything else."""
+
+    def stand_in(size: str = "full") -> surrogate.Recipe:
+        if size not in ("full", "smoke"):
+            raise ValueError(f"size={size!r} is unknown: write size='smoke', or 'stand_in' for the full one.")
+        return surrogate.SMOKE if size == "smoke" else surrogate.recipe_for(image_size)
+
+    call = Call.parse(evaluator)
+    if call.name != "stand_in":
+        raise ValueError(f"evaluator={evaluator!r} is unknown: write 'stand_in' or give --evaluator FILE.")
+    return stand_in(**call.bind(stand_in))
+
+
+def place(data: str, image_size: int, evaluator: str, context: ExecutionContext) -> Path:
+    """The user's file, or where the record's surrogate for these config fields lies, or will lie."""
+    if given := context.inputs.get("evaluator"):
+        return Path(given)
+    text = f"{data}|{image_size}|{evaluator}|surrogate {surrogate.VERSION}"
+    return context.cache / f"evaluator-{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"
+
+
+# --- loading -------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(4)
+def load(path: str, wanted: str = "") -> Evaluator:
+    """The evaluator of a path, once per process.
+
+    Raises ValueError when the file is damaged, or is not the `wanted` "checkpoint(sha256=...)" of a config.
+    """
+    if not path.endswith(".safetensors"):
+        model, sha256 = official.load_checkpoint(Path(path))
+        if wanted.startswith("checkpoint(") and dict(Call.parse(wanted).arguments).get("sha256") != sha256:
+            raise ValueError(f"{path} has changed since the study was started (now sha256 {sha256}): put it back.")
+        kind = "official" if official.is_official(sha256) else "other checkpoint"
+        return Evaluator(model, {"evaluator_kind": kind, "evaluator_sha256": sha256})
+    beside = digest_file(Path(path))
+    if beside.exists() and beside.read_text() != json.dumps({"sha256": files.sha256(Path(path))}, indent=1):
+        raise ValueError(f"{path} is damaged: delete it, and run the same command again to train it again.")
+    model, _, held_out = surrogate.load(Path(path))
+    return Evaluator(model, {"evaluator_kind": KIND, "evaluator_held_out_accuracy": held_out["accuracy"]})
+
+
+def digest_file(path: Path) -> Path:
+    """Beside a surrogate; those of older records have none."""
+    return path.with_name(f"{path.name}.sha256.json")
+
+
+# --- making --------------------------------------------------------------------------------------------
+
+
+def prepare(path: Path, images: Images, fields: Mapping[str, Any], context: ExecutionContext) -> Iterator[Progress]:
+    """Make sure that the surrogate at `path` is there; yields progress while it is trained.
+
+    `fields` are the config's. One process at a time trains; the others wait for it. A surrogate with which an older
+    version has scored trials of this record is taken over, so that new trials are scored by the same one.
+    """
+    with lock(Path(f"{path}.lock"), wait=True):
+        if path.is_file() or adopt(path, fields, context):
+            return
+        wanted = recipe(str(fields["evaluator"]), int(fields["image_size"]))
+        reports = surrogate.train(
+            images.images_NHWC, images.labels_NK, images.train_indices, images.held_out_indices, wanted, context.device
+        )
+        for report in reports:
+            heartbeat.tick()
+            rate = report.images_per_second
+            yield Progress("training the surrogate evaluator", report.images_seen, report.total_images, rate)
+            if report.model is not None and report.held_out is not None:
+                save(path, report.model, wanted, report.held_out)
+
+
+def save(path: Path, model: ResNet18, made_by: surrogate.Recipe, held_out: dict[str, float]) -> None:
+    """The surrogate's file, and first a file with its digest beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        surrogate.save(written, model, made_by, held_out)
+        files.write_json(digest_file(path), {"sha256": files.sha256(written)})
+        files.write_aside(path, written.replace)
+
+
+def adopt(path: Path, fields: Mapping[str, Any], context: ExecutionContext) -> bool:
+    """Copy the surrogate that scored this record's complete trials of the same data and evaluator to `path`.
+
+    Older versions named the file after the program's text. It is known by its held-out accuracy, which every trial
+    that it scored repeats to the last digit.
+    """
+    accuracies = set()
+    for result in (Path(context.record) / "trials").glob("*/result.json"):
+        config = files.read_json(result.with_name("config.json"))
+        if all(config.get(name) == fields[name] for name in ("data", "image_size", "evaluator")):
+            accuracies.add(files.read_json(result).get("evaluator_held_out_accuracy"))
+            break  # one record has one surrogate for them
+    for file in sorted(context.cache.glob("evaluator-*.safetensors")) if accuracies else ():
+        if surrogate.load(file)[2]["accuracy"] in accuracies:
+            files.write_json(digest_file(path), {"sha256": files.sha256(file)})
+            files.write_aside(path, functools.partial(shutil.copy, file))
+            return True
+    return False
+
+
+# --- what it sees in real images -------------------------------------------------------------------------
+
+
+def features(model: ResNet18, images_NHWC: NDArray[np.uint8], device: torch.device) -> NDArray[np.float16]:
+    """What the evaluator's head is given, after its last block: float16 (N, 8 x width), N > 0."""
+    from runners.evaluation.recognition import probabilities
+
+    given: list[NDArray[np.float16]] = []
+
+    def keep(head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        given.append(inputs[0].half().cpu().numpy())
+
+    hook = model.fc[0].register_forward_pre_hook(keep)
+    probabilities(model, images_NHWC, device)
+    hook.remove()
+    return np.concatenate(given)

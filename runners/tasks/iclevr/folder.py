@@ -1,0 +1,96 @@
+"""The user's i-CLEVR folder, read and checked: a `Folder` is one that can be used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runners.config import Call, nearest
+from runners.tasks.iclevr.labels import LABELS, Condition
+
+MIN_IMAGES = 100
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A checked i-CLEVR folder: sorted file names, their labels, and the digest of everything in it."""
+
+    root: Path
+    images: Path
+    labels: dict[str, Condition]
+    lists: dict[str, list[Condition]]
+    digest: str
+
+    @property
+    def config(self) -> str:
+        return str(Call("folder", (("digest", self.digest),)))
+
+
+def read_folder(root: Path) -> Folder:
+    """Read and check an i-CLEVR folder; images lie beside train.json, or in `images/` or `iclevr/`.
+
+    Raises ValueError, one sentence, for: no folder, a missing or unreadable JSON file, an unknown label, a
+    file name that leaves the folder, a missing image, fewer than 100 images.
+    """
+    if not root.is_dir():
+        raise ValueError(f"--data {root} is no folder: give the i-CLEVR folder that holds train.json.")
+    train = _read_json(root, "train.json")
+    if not isinstance(train, dict):
+        raise ValueError(f"{root / 'train.json'} must map file names to lists of labels.")
+    objects = _read_json(root, "objects.json")
+    if not isinstance(objects, dict) or {label: i for i, label in enumerate(LABELS)} != objects:
+        raise ValueError(f"{root / 'objects.json'} must be i-CLEVR's: 24 names from 'gray cube': 0 to 23.")
+    for name in train:
+        if not name or Path(name).name != name or name in (".", "..") or "\\" in name or "\0" in name:
+            raise ValueError(f"train.json names the file {name!r}, which leaves the folder: use plain file names.")
+    labels = {name: _condition(train[name], f"train.json, {name}") for name in sorted(train)}
+    lists = {name: _conditions(root, f"{name}.json") for name in ("test", "new_test")}
+    if len(labels) < MIN_IMAGES:
+        raise ValueError(f"{root} has {len(labels)} images: a study needs at least {MIN_IMAGES}.")
+    places = [root, root / "images", root / "iclevr"]
+    first = next(iter(labels))
+    images = next((place for place in places if (place / first).is_file()), root)
+    for name in labels:
+        if not (images / name).is_file():
+            raise ValueError(f"The image {name} of train.json is missing in {images}: complete the folder.")
+    return Folder(root, images, labels, lists, _digest(images, labels, lists))
+
+
+def _read_json(root: Path, name: str) -> Any:
+    try:
+        return json.loads((root / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{root} has no {name}: give the i-CLEVR folder that holds it.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{root / name} is not readable as JSON: restore it from its source.") from error
+
+
+def _condition(value: Any, where: str) -> Condition:
+    if not isinstance(value, list) or not value or not all(isinstance(label, str) for label in value):
+        raise ValueError(f"{where} must be a list of labels such as ['red cube'].")
+    for label in value:
+        if label not in LABELS:
+            raise ValueError(f"{where} has the unknown label {label!r}{nearest(label, LABELS)}")
+    if len(set(value)) != len(value):
+        raise ValueError(f"{where} names one label twice: a scene holds each object once.")
+    return tuple(value)
+
+
+def _conditions(root: Path, name: str) -> list[Condition]:
+    values = _read_json(root, name)
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"{root / name} must be a list of lists of labels.")
+    return [_condition(value, f"{name}, entry {position}") for position, value in enumerate(values)]
+
+
+def _digest(images: Path, labels: dict[str, Condition], lists: dict[str, list[Condition]]) -> str:
+    """12 hex digits of the labels, the lists and the bytes of every image."""
+    digest = hashlib.sha256(json.dumps([labels, lists], sort_keys=True).encode())
+    with ThreadPoolExecutor(4) as pool:
+        for one in pool.map(lambda name: hashlib.sha256((images / name).read_bytes()).digest(), labels):
+            digest.update(one)
+    return digest.hexdigest()[:12]
