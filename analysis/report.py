@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from study.record import layout, reader  # noqa: E402
+from study.record import layout, reader
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,7 @@ from runners.ddpm.config import TrialConfig
 from runners.ddpm.execution import PLAIN, Execution, Pilot, use
 from runners.ddpm.train import TRAINING_FORWARDS
 from runners.ddpm.trial import be_deterministic, build_model, peak_memory_mb, reset_peak_memory
-from runners.tasks.iclevr.data import LABELS
+from runners.tasks.iclevr.labels import LABELS
 
 BATCHES = (32, 128, 256)
 COMPILED_AT = (128,)  # a batch size is a compilation, minutes of a large network

@@ -29,7 +29,7 @@ from runners.ddpm import sample
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.train import Training, train
 from runners.ddpm.trial import build_model
-from runners.tasks.iclevr.data import LABELS
+from runners.tasks.iclevr.labels import LABELS
 
 STEPS = 12  # of a round of training
 IMAGES = 2000  # of the data set that both loops draw from

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from runners.tasks.iclevr.data import multi_hot
 
 from runners.config import Call
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.schedules import alpha_bars, betas, log_snr
 from runners.evaluation.score_sheet import by_class
-from runners.tasks.iclevr.scenes import LABELS
+from runners.tasks.iclevr.labels import LABELS, multi_hot
 
 SIDE = 32
 SCHEDULES = ("linear", "cosine", "squaredcos_cap_v2")

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.plotting import images as pictures
-from runners.tasks.iclevr.data import STRIP_CONDITION
+from runners.tasks.iclevr.labels import STRIP_CONDITION
 
 PLACE = "pictures"
 

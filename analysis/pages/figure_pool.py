@@ -22,7 +22,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any, NamedTuple
 
-from study.record import reader  # noqa: E402
+from study.record import reader
 
 FEW = 4  # figures that take no longer than the start of a process
 MOST = 3  # helpers; the record is read in each

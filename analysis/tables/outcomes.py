@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 
 from analysis.results import Results
 from analysis.stats import proportions
-from runners.evaluation.score_sheet import COLOUR_L, SAME_COLOUR_LL, SAME_SHAPE_LL, SHAPE_L
 from runners.process.files import read_json
-from runners.tasks.iclevr.data import multi_hot
-from runners.tasks.iclevr.scenes import LABELS
+from runners.tasks.iclevr.labels import COLOUR_L, LABELS, SAME_COLOUR_LL, SAME_SHAPE_LL, SHAPE_L, multi_hot
 
 COLUMNS = ("objects low", "objects high", "p McNemar")
 PLACE = {label: position for position, label in enumerate(LABELS)}

@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runners.tasks.iclevr.data import SceneData
 from test_evaluator import CreatesFile
 from test_train import TINY, images_and_labels
 from torch import nn
@@ -35,10 +34,15 @@ from runners.ddpm import checkpoints, sample, trainings, trial
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.steps import TrainProgress
 from runners.ddpm.train import Training, train
-from runners.evaluation import surrogate as evaluator
-from runners.evaluation.surrogate import ResNet18
-from runners.process import files, heartbeat, memory, worker
-from runners.tasks.iclevr import data
+from runners.evaluation import evaluator, surrogate
+from runners.evaluation.evaluator import Evaluator
+from runners.evaluation.networks import ResNet18
+from runners.experiment import ExecutionContext, Note
+from runners.process import files, heartbeat, memory, protocol, worker
+from runners.tasks.iclevr import folder as folders
+from runners.tasks.iclevr import images as scene_images
+from runners.tasks.iclevr.images import Images
+from runners.tasks.iclevr.labels import LABELS, multi_hot
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CPU = torch.device("cpu")
@@ -60,30 +64,29 @@ class Small(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def _one_thread_and_a_calm_pulse(monkeypatch):
+def _one_thread_and_no_wish_to_end(monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(heartbeat._State, "ending", False)
 
 
-def scenes() -> SceneData:
+def scenes() -> Images:
     images, labels = images_and_labels(24)
-    return SceneData(images, labels, np.arange(24), np.arange(24), {"validation": [("red cube",)]}, "digest")
+    return Images(images, labels, np.arange(24), np.arange(24), {"validation": [("red cube",)]}, "digest")
 
 
 @functools.cache
-def judge() -> ResNet18:
+def tiny_evaluator() -> Evaluator:
     torch.manual_seed(0)
-    return ResNet18(width=4, stem="half").eval()
+    return Evaluator(ResNet18(width=4, stem="half").eval(), {})
 
 
-def turn(folder: Path, config: TrialConfig = STEPS, model: nn.Module | None = None, judged: bool = True):
+def turn(folder: Path, config: TrialConfig = STEPS, model: nn.Module | None = None):
     """One process's turn at the training in `folder`."""
-    judging = judge if judged else lambda: None
-    return trainings.run(config, folder, model or Small(), CPU, scenes(), judging, 2)
+    return trainings.run(config, folder, model or Small(), CPU, scenes(), tiny_evaluator(), 2)
 
 
 def notes_of(folder: Path, **arguments) -> list[str]:
-    return [event for event in turn(folder, **arguments) if isinstance(event, str)]
+    return [event.text for event in turn(folder, **arguments) if isinstance(event, Note)]
 
 
 def outcome(folder: Path) -> dict[str, object]:
@@ -93,18 +96,8 @@ def outcome(folder: Path) -> dict[str, object]:
         {name: value for name, value in line.items() if name not in ("seconds", "images_per_second")}
         for line in files.read_lines(folder / trainings.CURVE)
     ]
-    found["waiting"] = {path.name.split("-")[1]: np.load(path).tobytes() for path in folder.glob("waiting-*")}
     found["treatment"] = trainings.facts(folder)["treatment"]
     return found
-
-
-@pytest.fixture(scope="module", params=[True, False], ids=["judged at once", "judged later"])
-def whole(request, tmp_path_factory) -> tuple[bool, dict[str, object]]:
-    """The undisturbed training, with an evaluator that is there or still being trained."""
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("whole") / STEPS.train_key
-    list(turn(folder, judged=request.param))
-    return request.param, outcome(folder)
 
 
 @pytest.fixture(scope="module")
@@ -129,33 +122,31 @@ def raise_after(monkeypatch, beats: int, error: type[BaseException]) -> None:
         if next(left, None) is None:
             raise error
 
-    monkeypatch.setattr(heartbeat, "tick", tick)
+    monkeypatch.setattr(heartbeat, "tick", beat)
 
 
-def in_turns(folder: Path, judged: bool, interrupt: Callable[[], None]) -> int:
+def in_turns(folder: Path, interrupt: Callable[[], None]) -> int:
     """Start again and again, `interrupt` being called before each start; how many turns it took."""
     for turns in range(1, 500):
         interrupt()
         with contextlib.suppress(Crash, heartbeat.Stopped):
-            list(turn(folder, judged=judged))
+            list(turn(folder))
             return turns
     raise AssertionError("it gets nowhere")
 
 
-def test_stopped_after_any_step_it_ends_as_the_uninterrupted_one(whole, tmp_path, monkeypatch):
+def test_stopped_after_any_step_it_ends_as_the_uninterrupted_one(undisturbed, tmp_path, monkeypatch):
     """Every step, also one in the middle of a report, and every sampling step of a point of the curve."""
-    judged, wanted = whole
     beats = iter([*range(1, 100, 3)])
     folder = tmp_path / STEPS.train_key
-    turns = in_turns(folder, judged, lambda: raise_after(monkeypatch, int(next(beats)), heartbeat.Stopped))
+    turns = in_turns(folder, lambda: raise_after(monkeypatch, int(next(beats)), heartbeat.Stopped))
     assert turns > 8
-    assert outcome(folder) == wanted
+    assert outcome(folder) == undisturbed
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_crashed_at_any_moment_it_ends_as_the_uninterrupted_one(whole, tmp_path, monkeypatch, seed):
+def test_crashed_at_any_moment_it_ends_as_the_uninterrupted_one(undisturbed, tmp_path, monkeypatch, seed):
     """Nothing is saved on the way out; the last checkpoint is from any time before, or there is none."""
-    judged, wanted = whole
     rng = np.random.default_rng(seed)
 
     def interrupt() -> None:
@@ -163,21 +154,20 @@ def test_crashed_at_any_moment_it_ends_as_the_uninterrupted_one(whole, tmp_path,
         raise_after(monkeypatch, int(rng.integers(1, 25)), Crash)
 
     folder = tmp_path / STEPS.train_key
-    assert in_turns(folder, judged, interrupt) > 3
-    assert outcome(folder) == wanted
+    assert in_turns(folder, interrupt) > 3
+    assert outcome(folder) == undisturbed
 
 
-def test_closed_after_any_event_it_ends_as_the_uninterrupted_one(whole, tmp_path):
-    judged, wanted = whole
+def test_closed_after_any_event_it_ends_as_the_uninterrupted_one(undisturbed, tmp_path):
     folder = tmp_path / STEPS.train_key
     turns = 0
     while not trainings.finished(folder):
         turns += 1
-        with contextlib.closing(turn(folder, judged=judged)) as events:
+        with contextlib.closing(turn(folder)) as events:
             for _ in range(2):  # the lines of the turns before, and one event more
                 next(events, None)
     assert turns > 15
-    assert outcome(folder) == wanted
+    assert outcome(folder) == undisturbed
 
 
 def test_a_lost_curve_comes_back_from_the_checkpoint(undisturbed, tmp_path, monkeypatch):
@@ -192,27 +182,46 @@ def test_a_lost_curve_comes_back_from_the_checkpoint(undisturbed, tmp_path, monk
 
 
 def test_a_score_is_not_written_twice(undisturbed, tmp_path, monkeypatch):
-    """The pictures of a point wait for the evaluator; killed between the line of their score and their deletion."""
+    """Stopped while a point is drawn, so that the checkpoint is older than the point; then killed right after the line
+    of its score."""
     folder = tmp_path / STEPS.train_key
     with monkeypatch.context() as patch:
-        raise_after(patch, 52, heartbeat.Stopped)  # 40 steps, 10 of sampling, and two more
+        raise_after(patch, 45, heartbeat.Stopped)  # 40 steps, and half of the sampling
         with pytest.raises(heartbeat.Stopped):
-            list(turn(folder, judged=False))
-    (waiting,) = folder.glob("waiting-*")
-
-    def crash(path: Path, missing_ok: bool = False) -> None:
-        raise Crash
-
+            list(turn(folder))
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", crash)
+        patch.setattr(trainings, "CHECKPOINT_SECONDS", NEVER)
+        raise_after(patch, 10, Crash)  # in the step after the sampling
         with pytest.raises(Crash):
             list(turn(folder))
     assert trainings.SCORE in files.read_lines(folder / trainings.CURVE)[-1]
-    assert waiting.exists()
     list(turn(folder))
     scores = [line["images"] for line in files.read_lines(folder / trainings.CURVE) if trainings.SCORE in line]
     assert scores == [40, 80]
-    assert outcome(folder)["ema"] == undisturbed["ema"]
+    assert outcome(folder) == undisturbed
+
+
+def test_pictures_that_an_older_version_left_waiting_are_scored(undisturbed, tmp_path, monkeypatch):
+    """That version drew a point of the curve before its evaluator was there, and kept the pictures as a file."""
+    folder = tmp_path / STEPS.train_key
+    drawn: list[np.ndarray] = []
+    own = trainings._validation_images
+    with monkeypatch.context() as patch:
+        patch.setattr(trainings, "_validation_images", lambda *given: drawn.append(own(*given)) or drawn[-1])
+        raise_after(patch, 60, heartbeat.Stopped)
+        with pytest.raises(heartbeat.Stopped):
+            list(turn(folder))
+    state, _ = checkpoints.load(folder, CPU)
+    lines = [line for line in state["lines"] if trainings.SCORE not in line]
+    checkpoints.save(folder, state | {"lines": lines})
+    files.write_lines(folder / trainings.CURVE, lines)
+    np.save(folder / "waiting-40-1.250.npy", drawn[0])
+    np.save(folder / "waiting-80-2.500.npy", drawn[0])  # after the checkpoint: it is drawn again
+    list(turn(folder))
+    assert not list(folder.glob("waiting-*"))
+    found = outcome(folder)
+    assert sorted(found["curve"], key=str) == sorted(undisturbed["curve"], key=str)
+    assert found["ema"] == undisturbed["ema"]
 
 
 # --- checkpoints --------------------------------------------------------------------------------------
@@ -372,9 +381,9 @@ def test_the_checkpoint_of_another_training_is_not_used(undisturbed, half, tmp_p
 # --- signs of life ------------------------------------------------------------------------------------
 
 
-def test_a_worker_beats_while_it_gets_things_done_and_only_then(monkeypatch):
-    told = []
-    waits = iter([3, 0, 2, 0, 0])  # beats between two looks
+def test_a_worker_sends_heartbeats_while_it_gets_things_done_and_only_then(monkeypatch):
+    told: list[object] = []
+    waits = iter([3, 0, 2, 0, 0])  # pieces of work between two looks
 
     def sleep(seconds: float) -> None:
         assert seconds == 10
@@ -383,11 +392,11 @@ def test_a_worker_beats_while_it_gets_things_done_and_only_then(monkeypatch):
 
     monkeypatch.setattr(worker.time, "sleep", sleep)
     with pytest.raises(StopIteration):
-        worker.beat(told.append, 10)
-    assert told == [{"event": "beat"}] * 2
+        worker.send_heartbeats(told.append, 10)
+    assert told == [protocol.Heartbeat()] * 2
 
 
-def count_beats(work: Callable[[], object]) -> int:
+def count_ticks(work: Callable[[], object]) -> int:
     before = heartbeat.ticks()
     work()
     return heartbeat.ticks() - before
@@ -397,18 +406,18 @@ def test_training_and_sampling_count_as_life(tmp_path):
     c_NK = torch.zeros(1, 24)
     short = STEPS.replace(sampler="ddim(steps=5)")
     beats = {
-        "a training": count_beats(lambda: list(turn(tmp_path / STEPS.train_key))),
-        "sampling": count_beats(lambda: sample.sample_list(short, Small(), "test", [("red cube",)], c_NK, 1)),
+        "a training": count_ticks(lambda: list(turn(tmp_path / STEPS.train_key))),
+        "sampling": count_ticks(lambda: sample.sample_list(short, Small(), "test", [("red cube",)], c_NK, 1)),
     }
     assert beats == {"a training": 80 + 2 * 10, "sampling": 5}
 
 
 def test_an_evaluators_training_counts_as_life(record):
     config = TRIAL.replace(evaluator="stand_in(size='smoke')")
-    other = dataclasses.replace(place(record), evaluator=str(record / "cache" / "other.safetensors"))
-    events: list[dict[str, object]] = []
-    assert count_beats(lambda: events.extend(trial.make_stand_in(config, other))) == len(events) - 1 > 4
-    assert trial.load_judge(other.evaluator)[1]["evaluator_kind"] == "stand-in"
+    other = dataclasses.replace(context(record), inputs={})
+    events: list[object] = []
+    assert count_ticks(lambda: events.extend(trial.prepare(config, other))) == len(events) > 4
+    assert evaluator.load(str(trial.evaluator_place(config, other))).facts["evaluator_kind"] == "stand-in"
 
 
 def test_who_waits_for_a_lock_lives_and_can_be_stopped(tmp_path, monkeypatch):
@@ -531,7 +540,7 @@ def test_what_a_failed_try_left_is_forgotten():
 def test_it_says_so_and_a_resumed_training_keeps_the_parts(tmp_path, monkeypatch):
     folder = tmp_path / MEMORY.train_key
     first = turn(folder, MEMORY, Cramped(3, LACKS["GPU"]))
-    notes = [event for event in (next(first), next(first)) if isinstance(event, str)]
+    notes = [event.text for event in (next(first), next(first)) if isinstance(event, Note)]
     assert notes == ["out of memory: a batch goes through the network in parts of 2"]
     first.close()
     list(turn(folder, MEMORY, Small()))  # with more memory: still in parts, and so to the bit the same
@@ -558,7 +567,7 @@ def test_other_errors_are_not_lack_of_memory():
 
 def test_images_that_do_not_fit_are_sampled_in_smaller_chunks():
     conditions = [("red cube",), ("blue sphere",)] * 20
-    c_NK = torch.from_numpy(data.multi_hot(conditions)).float()
+    c_NK = torch.from_numpy(multi_hot(conditions)).float()
     config = STEPS.replace(sampler="ddim(steps=3)")
     images = [
         sample.sample_list(config, model, "test", conditions, c_NK, 2).astype(int)
@@ -607,14 +616,17 @@ TRIAL = TINY.replace(data=RENDERED, model="concat_unet(attention=(), channels=(8
 )
 
 
+NAME = "tiny.safetensors"
+RECIPE = surrogate.Recipe(width=4, stem="half", total_images=1)
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> Path:
     """A record with prepared data and an evaluator, without a trial."""
     record = tmp_path_factory.mktemp("prepared")
-    for _ in data.prepare(RENDERED, None, 16, record / "cache", 1):
+    for _ in scene_images.prepare(RENDERED, None, 16, record / "cache"):
         pass
-    recipe = evaluator.StandInRecipe(width=4, stem="half", total_images=1)
-    trial.save_stand_in(record / "cache" / "judge.safetensors", judge(), recipe, {"accuracy": 0.5})
+    evaluator.save(record / "cache" / NAME, tiny_evaluator().model, RECIPE, {"accuracy": 0.5})
     return record
 
 
@@ -623,14 +635,12 @@ def record(prepared, tmp_path) -> Path:
     return Path(shutil.copytree(prepared, tmp_path / "record"))
 
 
-def place(record: Path) -> trial.Place:
-    folder = data.prepared(RENDERED, 16, record / "cache")
-    judging = record / "cache" / "judge.safetensors"
-    return trial.Place(str(record), str(folder), str(judging), "cpu", curve_points=1)
+def context(record: Path) -> ExecutionContext:
+    return ExecutionContext(str(record), "cpu", curve_points=1, inputs={"evaluator": str(record / "cache" / NAME)})
 
 
 def data_folder(record: Path) -> Path:
-    return data.prepared(RENDERED, 16, record / "cache")
+    return scene_images.place(RENDERED, 16, record / "cache")
 
 
 def change_label(folder: Path) -> None:
@@ -653,15 +663,15 @@ DATA_HARM: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("harm", DATA_HARM)
 def test_damaged_data_are_never_used_and_made_again(record, harm):
     folder = data_folder(record)
-    wanted = data.open_prepared(folder)
+    wanted = scene_images.open_images(folder)
     pixels = wanted.images_NHWC.tobytes()
     DATA_HARM[harm](folder)
     with pytest.raises(ValueError, match=r"damaged \(.*\): run the same command again\.") as error:
-        data.open_prepared(folder)
+        scene_images.open_images(folder)
     assert "\n" not in str(error.value)
-    assert list(data.prepare(RENDERED, None, 16, record / "cache", 1))
+    assert list(scene_images.prepare(RENDERED, None, 16, record / "cache"))
     assert not (folder / "planted").exists()
-    again = data.open_prepared(folder)
+    again = scene_images.open_images(folder)
     assert again.images_NHWC.tobytes() == pixels
     assert again.lists == wanted.lists
     assert np.array_equal(again.labels_NK, wanted.labels_NK)
@@ -669,30 +679,32 @@ def test_damaged_data_are_never_used_and_made_again(record, harm):
 
 def test_a_damaged_evaluator_is_never_used(prepared, tmp_path):
     """Any byte of its header and of its weights, or of the digest beside it."""
-    whole = (prepared / "cache" / "judge.safetensors").read_bytes()
-    path = tmp_path / "judge.safetensors"
-    beside = trial.digest_file(path)
-    shutil.copy(trial.digest_file(prepared / "cache" / "judge.safetensors"), beside)
+    whole = (prepared / "cache" / NAME).read_bytes()
+    path = tmp_path / NAME
+    beside = evaluator.digest_file(path)
+    shutil.copy(evaluator.digest_file(prepared / "cache" / NAME), beside)
     damaged = [whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :] for position in range(0, 900, 7)]
     for content in (*damaged, whole[:-1] + b"?", whole[: len(whole) // 2], b""):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="is damaged: delete it"):
-            trial.load_judge(str(path))
+            evaluator.load(str(path))
     path.write_bytes(whole)
-    assert trial.load_judge(str(path))[1]["evaluator_held_out_accuracy"] == 0.5
+    assert evaluator.load(str(path)).facts["evaluator_held_out_accuracy"] == 0.5
     shorten(beside)
+    evaluator.load.cache_clear()  # another process
     with pytest.raises(ValueError, match="is damaged: delete it"):
-        trial.load_judge(str(path))
+        evaluator.load(str(path))
 
 
 def test_another_evaluator_under_the_same_name_is_refused(tmp_path):
     path = tmp_path / "checkpoint.pth"
     torch.save({"model": ResNet18().state_dict()}, path)
     digest = files.sha256(path)
-    assert trial.load_judge(str(path), f"checkpoint(sha256={digest!r})")[1]["evaluator_sha256"] == digest
+    assert evaluator.load(str(path), f"checkpoint(sha256={digest!r})").facts["evaluator_sha256"] == digest
+    evaluator.load.cache_clear()  # another process
     torch.save({"model": ResNet18().state_dict()}, path)
     with pytest.raises(ValueError, match="has changed since the study was started"):
-        trial.load_judge(str(path), f"checkpoint(sha256={digest!r})")
+        evaluator.load(str(path), f"checkpoint(sha256={digest!r})")
 
 
 @pytest.fixture(scope="module")
@@ -700,8 +712,7 @@ def done(prepared, tmp_path_factory) -> Path:
     """A record with a complete trial."""
     torch.set_num_threads(1)
     record = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("done") / "record"))
-    *_, last = trial.run(TRIAL, place(record))
-    assert last["event"] == "done"
+    assert list(trial.run(TRIAL, context(record)))
     return record
 
 
@@ -755,10 +766,9 @@ def test_a_trial_out_of_memory_counts_only_the_passes_that_gave_images(record, d
         return forward(self, x)
 
     monkeypatch.setattr(nn.Conv2d, "forward", cramped)
-    events = list(trial.run(TRIAL, place(record)))
-    texts = [event["text"] for event in events if event["event"] == "note"]
+    events = list(trial.run(TRIAL, context(record)))
+    texts = [event.text for event in events if isinstance(event, Note)]
     assert texts == ["out of memory: 32 images are sampled at once, not 64"]
-    assert events[-1]["event"] == "done"
     results = [files.read_json(trial_folder(root) / "result.json") for root in (record, done)]
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]
     assert results[0]["network_evaluations"] == results[1]["network_evaluations"] == 4
@@ -767,10 +777,10 @@ def test_a_trial_out_of_memory_counts_only_the_passes_that_gave_images(record, d
 def test_a_trial_that_is_stopped_leaves_its_training_and_no_half_folder(record, done, monkeypatch):
     raise_after(monkeypatch, 8, heartbeat.Stopped)
     with pytest.raises(heartbeat.Stopped):
-        list(trial.run(TRIAL, place(record)))
+        list(trial.run(TRIAL, context(record)))
     assert list((record / "trials").iterdir()) == []
     monkeypatch.undo()
-    list(trial.run(TRIAL, place(record)))
+    list(trial.run(TRIAL, context(record)))
     names = ("accuracy/test", "accuracy/validation", "weights_sha256", "diversity")
     results = [files.read_json(trial_folder(root) / "result.json") for root in (record, done)]
     assert [results[0][name] for name in names] == [results[1][name] for name in names]
@@ -838,12 +848,12 @@ def test_a_full_disk_fails_a_trial_and_leaves_no_half_folder(done, disk, left):
     with filler.open("wb") as file:
         file.write(bytes(shutil.disk_usage(disk).free - left * 1024))
     with pytest.raises(Exception, match="No space left on device") as error:
-        list(trial.run(TRIAL, place(record)))
+        list(trial.run(TRIAL, context(record)))
     assert worker.explain(error.value)[1].startswith("the disk is full (")
     assert list((record / "trials").iterdir()) == []
     whole_or_absent(record / "cache")
     filler.unlink()
-    list(trial.run(TRIAL, place(record)))
+    list(trial.run(TRIAL, context(record)))
     assert files.damaged(trial_folder(record)) == {}
 
 
@@ -862,11 +872,10 @@ def test_a_full_disk_takes_no_half_line(disk):
 def test_a_full_disk_leaves_no_half_data_and_no_half_evaluator(disk):
     (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - 40 * 1024))
     with pytest.raises(OSError, match=r"No space left|requested and") as error:
-        list(data.prepare(RENDERED, None, 16, disk / "cache", 1))
+        list(scene_images.prepare(RENDERED, None, 16, disk / "cache"))
     assert files.disk_full(error.value)
-    recipe = evaluator.StandInRecipe(width=4, stem="half", total_images=1)
     with pytest.raises(Exception, match="No space left") as error:
-        trial.save_stand_in(disk / "cache" / "judge.safetensors", judge(), recipe, {"accuracy": 0.5})
+        evaluator.save(disk / "cache" / NAME, tiny_evaluator().model, RECIPE, {"accuracy": 0.5})
     assert files.disk_full(error.value)
     assert sorted(path.name for path in disk.rglob("*")) == ["cache", "filler"]
 
@@ -894,15 +903,15 @@ BOMBS = {
 }
 
 
-def one_folder(root: Path, content: bytes) -> data.Folder:
+def one_folder(root: Path, content: bytes) -> folders.Folder:
     (root / "a.png").write_bytes(content)
-    return data.Folder(root, root, {"a.png": ("red cube",)}, {}, "0" * 12)
+    return folders.Folder(root, root, {"a.png": ("red cube",)}, {}, "0" * 12)
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_an_image_bomb_is_refused_in_one_sentence(tmp_path, bomb, recwarn):
     with pytest.raises(ValueError, match=r"^The image a\.png in .* is corrupt \(.*\): restore it\.$"):
-        list(data.decode(one_folder(tmp_path, BOMBS[bomb]), 16))
+        list(scene_images.decode(one_folder(tmp_path, BOMBS[bomb]), 16))
     assert not [warning for warning in recwarn if "DecompressionBomb" in str(warning.category)]
 
 
@@ -925,12 +934,12 @@ JSON_HARM = {
 def test_a_hostile_json_file_is_refused_in_one_sentence(tmp_path, harm):
     for name in ("test", "new_test"):
         (tmp_path / f"{name}.json").write_text('[["red cube"]]')
-    (tmp_path / "objects.json").write_text(json.dumps({label: index for index, label in enumerate(data.LABELS)}))
+    (tmp_path / "objects.json").write_text(json.dumps({label: index for index, label in enumerate(LABELS)}))
     (tmp_path / "train.json").write_text(json.dumps({f"{index}.png": ["red cube"] for index in range(100)}))
     name, content = JSON_HARM[harm]
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=r"[:.]") as error:
-        data.read_folder(tmp_path)
+        folders.read_folder(tmp_path)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 500
 
@@ -940,9 +949,9 @@ def test_a_hostile_json_file_is_refused_in_one_sentence(tmp_path, harm):
 
 @pytest.mark.slow
 def test_a_worker_that_is_terminated_saves_its_training_and_says_so(record):
-    """SIGTERM in the middle of a training: a checkpoint, the event `stopped`, exit code 143, and no half folder."""
+    """SIGTERM in the middle of a training: a checkpoint, the message `Stopped`, exit code 143, and no half folder."""
     endless = TRIAL.replace(total_images=10**7, batch_size=8)
-    job = {"kind": "trial", "number": 1, "config": endless.to_dict(), "place": dataclasses.asdict(place(record))}
+    job = protocol.Job("trial", 1, "ddpm", endless.to_dict(), context(record))
     process = subprocess.Popen(
         [sys.executable, "-m", "runners.process.worker"],
         cwd=ROOT,
@@ -952,7 +961,7 @@ def test_a_worker_that_is_terminated_saves_its_training_and_says_so(record):
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(json.dumps(job) + "\n")
+    process.stdin.write(protocol.encode(job) + "\n")
     process.stdin.flush()
     folder = record / "cache" / "trainings" / endless.train_key
     deadline = time.monotonic() + 60
@@ -964,7 +973,7 @@ def test_a_worker_that_is_terminated_saves_its_training_and_says_so(record):
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143
     assert time.monotonic() - told < 30  # a second on an idle machine
-    assert json.loads(output.splitlines()[-1]) == {"event": "stopped", "reason": "SIGTERM"}
+    assert protocol.decode(output.splitlines()[-1]) == protocol.Stopped(asked=False)
     state, complaint = checkpoints.load(folder, CPU)
     assert complaint == ""
     assert state is not None

@@ -160,7 +160,7 @@ def test_bad_input_is_one_sentence_and_starts_nothing(case, tmp_path):
 
 def test_an_unknown_schedule_names_the_nearest(tmp_path):
     """`schedule` is the factor here, so the baseline of a study of another factor would set it; the check is shared."""
-    code = "from runners.ddpm.config import TrialConfig; from runners.ddpm.validation import check; check(TrialConfig(schedule='cosin'))"
+    code = "from runners import ddpm; ddpm.check(ddpm.Config(schedule='cosin'))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "did you mean 'cosine'" in done.stderr
 

@@ -123,7 +123,7 @@ def test_a_trial_folder_holds_all_of_a_trial(finished):
 
 def test_accuracy_is_what_the_stored_outcomes_say(finished):
     record, _ = finished
-    from runners.tasks.iclevr.data import multi_hot
+    from runners.tasks.iclevr.labels import multi_hot
 
     for _, row in reader.load("schedules", record).iterrows():
         folder = Path(row["folder"])
@@ -137,7 +137,7 @@ def test_the_score_sheet_is_what_the_stored_outcomes_say(finished):
     """Spurious and missing objects, hits a label: counted again from outcomes.npz; all arms began from one noise."""
     import csv
 
-    from runners.tasks.iclevr.data import multi_hot
+    from runners.tasks.iclevr.labels import multi_hot
 
     record, _ = finished
     rows = reader.load("schedules", record)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import synthetic_record
 from matplotlib.figure import Figure
-from runners.tasks.iclevr.data import multi_hot
 
 from analysis import figures
 from analysis.figures import accuracy_by_class, confusion, failures, feature_map, grids, noise_grids
 from analysis.tables import outcomes
 from runners.evaluation.score_sheet import score_sheet
+from runners.tasks.iclevr.labels import multi_hot
 from runners.tasks.iclevr.scenes import COLOURS, RADIUS
 from study.record import reader
 

@@ -14,7 +14,7 @@ import synthetic_record
 from analysis.narrative import answer as answers
 from analysis.tables import comparison as tables
 from analysis.tables import outcomes
-from runners.tasks.iclevr.scenes import LABELS
+from runners.tasks.iclevr.labels import LABELS
 from study.record import reader
 
 METRIC = "accuracy/test"

@@ -13,7 +13,10 @@ import pytest
 from launch import refused
 from PIL import Image
 
-from runners.tasks.iclevr import data, scenes
+from runners.process.files import read_json, write_json
+from runners.tasks.iclevr import images, scenes, split
+from runners.tasks.iclevr.folder import read_folder
+from runners.tasks.iclevr.labels import LABELS
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -35,11 +38,11 @@ def folder(rendered_folder, tmp_path):
     return Path(shutil.copytree(rendered_folder, tmp_path / "scenes"))
 
 
-def prepare(folder: Path, size: int, cache: Path) -> data.SceneData:
-    checked = data.read_folder(folder)
-    for _ in data.prepare(checked.config, checked, size, cache, 2):
+def prepare(folder: Path, size: int, cache: Path) -> images.Images:
+    checked = read_folder(folder)
+    for _ in images.prepare(checked.config, checked, size, cache):
         pass
-    return data.open_prepared(data.prepared(checked.config, size, cache))
+    return images.open_images(images.place(checked.config, size, cache))
 
 
 def test_a_folder_becomes_one_array(rendered_folder, tmp_path):
@@ -51,35 +54,35 @@ def test_a_folder_becomes_one_array(rendered_folder, tmp_path):
     with Image.open(rendered_folder / name) as image:
         wanted = np.asarray(image.convert("RGB").resize((16, 16), Image.Resampling.BILINEAR))
     assert np.array_equal(scenes.images_NHWC[7], wanted)
-    assert {data.LABELS[i] for i in np.flatnonzero(scenes.labels_NK[7])} == set(labels[name])
+    assert {LABELS[i] for i in np.flatnonzero(scenes.labels_NK[7])} == set(labels[name])
 
 
 def test_resizing_is_antialiased(tmp_path):
     """A one-pixel checkerboard shrunk by four is gray, not black or white."""
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     Image.fromarray(board).convert("RGB").save(tmp_path / "board.png")
-    small = data._decode(tmp_path / "board.png", 16)
+    small = images.decoded_image(tmp_path / "board.png", 16)
     assert 120 < small.min() <= small.max() < 135
 
 
 def test_the_second_call_finds_what_the_first_made(rendered_folder, tmp_path):
     prepare(rendered_folder, 16, tmp_path)
-    checked = data.read_folder(rendered_folder)
-    assert list(data.prepare(checked.config, checked, 16, tmp_path, 1)) == []
+    checked = read_folder(rendered_folder)
+    assert list(images.prepare(checked.config, checked, 16, tmp_path)) == []
 
 
 def test_the_digest_follows_the_content(folder):
-    before = data.read_folder(folder).digest
+    before = read_folder(folder).digest
     name = sorted(json.loads((folder / "train.json").read_text()))[0]
     Image.new("RGB", (24, 24), "red").save(folder / name)
-    assert data.read_folder(folder).digest != before
+    assert read_folder(folder).digest != before
 
 
 def test_the_split_is_by_scene(rendered_folder, tmp_path):
     scenes = prepare(rendered_folder, 16, tmp_path)
     names = sorted(json.loads((rendered_folder / "train.json").read_text()))
-    train = {data.scene_of(names[i]) for i in scenes.train_indices}
-    held_out = {data.scene_of(names[i]) for i in scenes.held_out_indices}
+    train = {split.scene_of(names[i]) for i in scenes.train_indices}
+    held_out = {split.scene_of(names[i]) for i in scenes.held_out_indices}
     assert train & held_out == set()
     assert len(train) == 38
     assert len(held_out) == 2
@@ -97,7 +100,7 @@ def full_lists():
 @pytest.mark.slow
 def test_validation_list(full_lists):
     conditions, lists = full_lists
-    validation = data._validation(conditions, lists)
+    validation = split.validation(conditions, lists)
     sets = [frozenset(condition) for condition in validation]
     assert len(set(sets)) == len(sets) == 64
     assert set(sets) <= {frozenset(condition) for condition in conditions}
@@ -108,11 +111,11 @@ def test_validation_list(full_lists):
 @pytest.mark.slow
 def test_unseen_list(full_lists):
     conditions, _ = full_lists
-    unseen = data._unseen(conditions)
+    unseen = split.unseen(conditions)
     seen = {frozenset(condition) for condition in conditions}
     assert len(unseen) == 136
     assert not {frozenset(condition) for condition in unseen} & seen
-    assert set(unseen) == {triple for triple in combinations(data.LABELS, 3) if frozenset(triple) not in seen}
+    assert set(unseen) == {triple for triple in combinations(LABELS, 3) if frozenset(triple) not in seen}
 
 
 def change_json(name, change):
@@ -186,4 +189,31 @@ def test_a_damaged_folder_is_refused_before_anything_is_written(folder, tmp_path
 @pytest.mark.parametrize("source", ["rendered(scenes=3)", "rendered(view='far')", "rendred", "rendered(scenes=6003)"])
 def test_bad_sources_are_refused(source):
     with pytest.raises(ValueError, match=r"write|no source"):
-        data.rendered_arguments(source)
+        images.rendered_arguments(source)
+
+
+SOURCE = "rendered(scenes=34, view='near')"
+
+
+def test_scenes_of_an_earlier_version_are_found_by_their_source(tmp_path):
+    """It named rendered data after the program's text, so that a comment rendered everything anew."""
+    assert list(images.prepare(SOURCE, None, 16, tmp_path))
+    own = images.place(SOURCE, 16, tmp_path)
+    earlier = own.rename(tmp_path / "data-0123456789ab-16")
+    assert images.place(SOURCE, 16, tmp_path) == earlier
+    assert list(images.prepare(SOURCE, None, 16, tmp_path)) == []
+    assert images.place("rendered(scenes=35, view='near')", 16, tmp_path) not in (own, earlier)
+    assert images.place(SOURCE, 32, tmp_path) != earlier
+    index = read_json(earlier / "index.json")
+    write_json(earlier / "index.json", {name: value for name, value in index.items() if name != "source"})
+    assert images.place(SOURCE, 16, tmp_path) == own
+
+
+def test_the_scenes_are_those_of_this_version(tmp_path):
+    """A change of what is drawn changes these numbers: then raise images.RENDERER, and put the new ones here."""
+    assert images.RENDERER == 1
+    for _ in images.prepare(SOURCE, None, 16, tmp_path):
+        pass
+    drawn = images.open_images(images.place(SOURCE, 16, tmp_path))
+    assert abs(float(drawn.images_NHWC.mean()) - 117.280) < 0.01
+    assert drawn.images_NHWC[5, 8].tolist()[:2] == [[130, 131, 131], [132, 132, 132]]

@@ -1,4 +1,4 @@
-"""The evaluator: torchvision's layout, refusals of wrong files, hand-computed scores, a stand-in that learns."""
+"""The evaluator: torchvision's layout, refusals of wrong files, hand-computed scores, a surrogate that learns."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from runners.evaluation import surrogate as evaluator
-from runners.evaluation.surrogate import RECIPES, SMOKE, ResNet18, StandInProgress, StandInRecipe
+from runners.evaluation import evaluator, official, recognition, surrogate
+from runners.evaluation.networks import BasicBlock, ResNet18
+from runners.evaluation.surrogate import RECIPES, SMOKE, Recipe, Report
+from runners.experiment import ExecutionContext
+from runners.process.files import write_json
 
-TINY = StandInRecipe(width=8, stem="half", total_images=6_400, batch_size=64, seed=3)
+TINY = Recipe(width=8, stem="half", total_images=6_400, batch_size=64, seed=3)
 
 
 def torchvision_resnet18_shapes() -> dict[str, tuple[int, ...]]:
@@ -59,9 +62,9 @@ def coloured_squares(count: int, size: int = 16) -> tuple[np.ndarray, np.ndarray
     return images, labels
 
 
-def train(recipe: StandInRecipe) -> list[StandInProgress]:
+def train(recipe: Recipe) -> list[Report]:
     images, labels = coloured_squares(600)
-    return list(evaluator.train_stand_in(images, labels, np.arange(500), np.arange(500, 600), recipe))
+    return list(surrogate.train(images, labels, np.arange(500), np.arange(500, 600), recipe))
 
 
 # ---------------------------------------------------------------- architecture
@@ -91,7 +94,7 @@ def test_outputs_are_24_probabilities() -> None:
 
 
 def test_block_adds_its_input() -> None:
-    block = evaluator.BasicBlock(4, 4, 1).eval()
+    block = BasicBlock(4, 4, 1).eval()
     nn.init.zeros_(block.bn2.weight)
     x_BCHW = torch.randn(1, 4, 5, 5)
     assert torch.equal(block(x_BCHW), x_BCHW.relu())
@@ -117,7 +120,7 @@ def test_unknown_stem_is_refused() -> None:
 def test_checkpoint_round_trip(tmp_path: Path) -> None:
     model = ResNet18()
     torch.save({"model": model.state_dict(), "epoch": 3}, tmp_path / "checkpoint.pth")
-    loaded, sha256 = evaluator.load_checkpoint(tmp_path / "checkpoint.pth")
+    loaded, sha256 = official.load_checkpoint(tmp_path / "checkpoint.pth")
     assert sha256 == hashlib.sha256((tmp_path / "checkpoint.pth").read_bytes()).hexdigest()
     assert not loaded.training
     for key, value in model.state_dict().items():
@@ -125,8 +128,8 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
 
 
 def test_only_the_official_hash_is_official() -> None:
-    assert evaluator.is_official(evaluator.OFFICIAL_SHA256)
-    assert not evaluator.is_official(hashlib.sha256(b"another file").hexdigest())
+    assert official.is_official(official.OFFICIAL_SHA256)
+    assert not official.is_official(hashlib.sha256(b"another file").hexdigest())
 
 
 class CreatesFile:
@@ -145,7 +148,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "plain.pth").write_bytes(pickle.dumps({"model": CreatesFile(planted)}))
     for name in ("zip.pth", "plain.pth"):
         with pytest.raises(ValueError, match=r"tensors only.*checkpoint\.pth"):
-            evaluator.load_checkpoint(tmp_path / name)
+            official.load_checkpoint(tmp_path / name)
         assert not planted.exists()
     torch.load(tmp_path / "zip.pth", weights_only=False)
     assert planted.exists(), "the trap itself must work, or this test proves nothing"
@@ -180,7 +183,7 @@ def test_wrong_checkpoints_are_refused_in_one_sentence(tmp_path: Path, content: 
     assert callable(content)
     torch.save(content(), tmp_path / "wrong.pth")
     with pytest.raises(ValueError, match=complaint) as refusal:
-        evaluator.load_checkpoint(tmp_path / "wrong.pth")
+        official.load_checkpoint(tmp_path / "wrong.pth")
     assert str(refusal.value).endswith(".")
     assert "\n" not in str(refusal.value)
     assert "give the evaluator's checkpoint.pth" in str(refusal.value)
@@ -188,15 +191,15 @@ def test_wrong_checkpoints_are_refused_in_one_sentence(tmp_path: Path, content: 
 
 def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="There is no file"):
-        evaluator.load_checkpoint(tmp_path / "absent.pth")
+        official.load_checkpoint(tmp_path / "absent.pth")
     with pytest.raises(ValueError, match="There is no file"):
-        evaluator.load_checkpoint(tmp_path)
+        official.load_checkpoint(tmp_path)
     (tmp_path / "damaged.pth").write_bytes(b"<html>404</html>")
     with pytest.raises(ValueError, match="tensors only"):
-        evaluator.load_checkpoint(tmp_path / "damaged.pth")
+        official.load_checkpoint(tmp_path / "damaged.pth")
 
 
-# ---------------------------------------------------------------- judging
+# ---------------------------------------------------------------- what it recognises
 
 
 class MeanColour(ResNet18):
@@ -213,38 +216,38 @@ def test_predict_takes_the_k_largest() -> None:
     labels = np.zeros((4, 24), dtype=np.bool_)
     labels[0, 5] = labels[1, :2] = labels[2, [0, 1, 23]] = labels[3, 7] = True
     for batch_size in (1, 3, 256):
-        predicted = evaluator.predict(MeanColour(width=1), images, labels, batch_size=batch_size)
+        predicted = recognition.predict(MeanColour(width=1), images, labels, batch_size=batch_size)
         assert [np.flatnonzero(row).tolist() for row in predicted] == [[1], [1, 2], [0, 1, 2], [0]]
         assert predicted.dtype == np.bool_
 
 
 def test_predict_normalizes_as_the_official_evaluator() -> None:
-    x_NCHW = evaluator.as_inputs(np.array([[[[0, 51, 255]]]], dtype=np.uint8))
+    x_NCHW = recognition.as_inputs(np.array([[[[0, 51, 255]]]], dtype=np.uint8))
     torch.testing.assert_close(x_NCHW, torch.tensor([-1.0, 0.2 / 0.5 - 1, 1.0]).view(1, 3, 1, 1))
 
 
 def test_predict_wants_one_row_per_image() -> None:
     with pytest.raises(ValueError, match="2 images but 3 rows"):
-        evaluator.predict(MeanColour(width=1), np.zeros((2, 8, 8, 3), np.uint8), np.zeros((3, 24), np.bool_))
+        recognition.predict(MeanColour(width=1), np.zeros((2, 8, 8, 3), np.uint8), np.zeros((3, 24), np.bool_))
 
 
 def test_accuracy_is_micro() -> None:
     labels, predicted = np.zeros((3, 24), dtype=np.bool_), np.zeros((3, 24), dtype=np.bool_)
     labels[0, 0] = labels[1, [1, 2, 3]] = labels[2, [4, 5]] = True
     predicted[0, 0] = predicted[1, [1, 2, 9]] = predicted[2, [10, 11]] = True
-    assert evaluator.hits(predicted, labels).tolist() == [1, 2, 0]
-    assert evaluator.accuracy(predicted, labels) == pytest.approx(3 / 6)  # the mean over images would be 5/9
+    assert recognition.hits(predicted, labels).tolist() == [1, 2, 0]
+    assert recognition.accuracy(predicted, labels) == pytest.approx(3 / 6)  # the mean over images would be 5/9
 
 
-# ---------------------------------------------------------------- the stand-in
+# ---------------------------------------------------------------- the surrogate
 
 
 @pytest.fixture(scope="module")
-def reports() -> list[StandInProgress]:
+def reports() -> list[Report]:
     return train(TINY)
 
 
-def test_stand_in_learns(reports: list[StandInProgress]) -> None:
+def test_a_surrogate_learns(reports: list[Report]) -> None:
     last = reports[-1]
     assert last.model is not None
     assert not last.model.training
@@ -256,7 +259,7 @@ def test_stand_in_learns(reports: list[StandInProgress]) -> None:
     assert last.held_out["accuracy"] == pytest.approx(total)
 
 
-def test_progress_is_reported(reports: list[StandInProgress]) -> None:
+def test_progress_is_reported(reports: list[Report]) -> None:
     assert 50 <= len(reports) <= 150
     seen = [report.images_seen for report in reports]
     assert seen == sorted(set(seen))
@@ -289,17 +292,17 @@ def test_held_out_images_are_not_trained_on() -> None:
     images, labels = coloured_squares(80)
     recipe = dataclasses.replace(SMOKE, total_images=256)
     train_rows, held_out_rows = np.arange(0, 60), np.arange(60, 80)
-    first = list(evaluator.train_stand_in(images, labels, train_rows, held_out_rows, recipe))[-1].model
+    first = list(surrogate.train(images, labels, train_rows, held_out_rows, recipe))[-1].model
     images[60:] = 0
-    again = list(evaluator.train_stand_in(images, labels, train_rows, held_out_rows, recipe))[-1].model
+    again = list(surrogate.train(images, labels, train_rows, held_out_rows, recipe))[-1].model
     assert first is not None
     assert again is not None
     assert torch.equal(first.fc[0].weight, again.fc[0].weight)  # type: ignore[arg-type]
 
 
 def test_distortions_are_per_image_and_bounded() -> None:
-    x_BCHW = evaluator.as_inputs(np.repeat(coloured_squares(1)[0], 64, axis=0))
-    distorted = evaluator.distort(x_BCHW, RECIPES[16], torch.Generator().manual_seed(0))
+    x_BCHW = recognition.as_inputs(np.repeat(coloured_squares(1)[0], 64, axis=0))
+    distorted = surrogate.distort(x_BCHW, RECIPES[16], torch.Generator().manual_seed(0))
     assert distorted.shape == x_BCHW.shape
     assert distorted.abs().max() <= 1
     assert len({image.numpy().tobytes() for image in distorted}) == 64
@@ -307,9 +310,9 @@ def test_distortions_are_per_image_and_bounded() -> None:
 
 
 def test_without_strength_only_the_flip_is_left() -> None:
-    recipe = StandInRecipe(8, "half", 64, noise=0, blur=0, shift=0, zoom=0, brightness=0, tint=0)
-    x_BCHW = evaluator.as_inputs(coloured_squares(32)[0])
-    distorted = evaluator.distort(x_BCHW, recipe, torch.Generator().manual_seed(0))
+    recipe = Recipe(8, "half", 64, noise=0, blur=0, shift=0, zoom=0, brightness=0, tint=0)
+    x_BCHW = recognition.as_inputs(coloured_squares(32)[0])
+    distorted = surrogate.distort(x_BCHW, recipe, torch.Generator().manual_seed(0))
     same = (distorted - x_BCHW).abs().amax((1, 2, 3)) < 1e-4
     mirrored = (distorted - x_BCHW.flip(3)).abs().amax((1, 2, 3)) < 1e-4
     assert (same ^ mirrored).all()
@@ -318,12 +321,12 @@ def test_without_strength_only_the_flip_is_left() -> None:
 
 @pytest.mark.parametrize(("size", "nearest"), [(8, 16), (16, 16), (24, 32), (32, 32), (64, 64), (128, 64)])
 def test_recipe_of_the_nearest_size(size: int, nearest: int) -> None:
-    assert evaluator.recipe_for(size) == RECIPES[nearest]
+    assert surrogate.recipe_for(size) == RECIPES[nearest]
 
 
 def test_recipe_for_specks_is_refused() -> None:
     with pytest.raises(ValueError, match="16, 32 or 64"):
-        evaluator.recipe_for(4)
+        surrogate.recipe_for(4)
 
 
 @pytest.mark.parametrize("size", RECIPES)
@@ -333,24 +336,78 @@ def test_every_recipe_builds_its_network(size: int) -> None:
     assert model(torch.zeros(1, 3, size, size)).shape == (1, 24)
 
 
-def test_stand_in_round_trip(tmp_path: Path, reports: list[StandInProgress]) -> None:
+def test_surrogate_round_trip(tmp_path: Path, reports: list[Report]) -> None:
     model, held_out = reports[-1].model, reports[-1].held_out
     assert model is not None
     assert held_out is not None
-    path = tmp_path / "cache" / "stand_in.safetensors"
-    evaluator.save_stand_in(path, model, TINY, held_out)
-    loaded, recipe, numbers = evaluator.load_stand_in(path)
+    path = tmp_path / "cache" / "surrogate.safetensors"
+    surrogate.save(path, model, TINY, held_out)
+    loaded, recipe, numbers = surrogate.load(path)
     assert (recipe, numbers) == (TINY, held_out)
-    assert [entry.name for entry in path.parent.iterdir()] == ["stand_in.safetensors"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["surrogate.safetensors"]
     images, labels = coloured_squares(50)
-    x_NCHW = evaluator.as_inputs(images)
+    x_NCHW = recognition.as_inputs(images)
     with torch.no_grad():
         torch.testing.assert_close(loaded(x_NCHW), model(x_NCHW))
-    assert evaluator.accuracy(evaluator.predict(loaded, images, labels), labels) > 0.9
+    assert recognition.accuracy(recognition.predict(loaded, images, labels), labels) > 0.9
 
 
-def test_other_files_are_no_stand_in(tmp_path: Path) -> None:
+def test_other_files_are_no_surrogate(tmp_path: Path) -> None:
     (tmp_path / "other.safetensors").write_bytes(b"nothing of the kind")
     for name in ("other.safetensors", "absent.safetensors"):
-        with pytest.raises(ValueError, match="no stand-in evaluator"):
-            evaluator.load_stand_in(tmp_path / name)
+        with pytest.raises(ValueError, match="no surrogate evaluator"):
+            surrogate.load(tmp_path / name)
+
+
+# ---------------------------------------------------------------- one record, one surrogate
+
+
+FIELDS = {"data": "rendered", "image_size": 16, "evaluator": "stand_in"}
+
+
+def earlier_record(root: Path, reports: list[Report], accuracy: float) -> ExecutionContext:
+    """A record of a version that named the surrogate after the program's text: two surrogates, and a trial that one of
+    them has scored."""
+    model, held_out = reports[-1].model, reports[-1].held_out
+    assert model is not None
+    assert held_out is not None
+    surrogate.save(root / "cache" / "evaluator-0123456789ab.safetensors", model, TINY, held_out)
+    other = held_out | {"accuracy": 0.123}
+    surrogate.save(root / "cache" / "evaluator-000000000000.safetensors", model, TINY, other)
+    write_json(root / "trials" / "a" / "config.json", FIELDS)
+    write_json(root / "trials" / "a" / "result.json", {"evaluator_held_out_accuracy": accuracy})
+    return ExecutionContext(str(root), "cpu")
+
+
+def test_the_surrogate_that_scored_a_record_goes_on_scoring_it(tmp_path: Path, reports: list[Report]) -> None:
+    assert reports[-1].held_out is not None
+    context = earlier_record(tmp_path, reports, reports[-1].held_out["accuracy"])
+    path = evaluator.place("rendered", 16, "stand_in", context)
+    assert evaluator.adopt(path, FIELDS, context)
+    assert path.read_bytes() == (tmp_path / "cache" / "evaluator-0123456789ab.safetensors").read_bytes()
+    assert evaluator.load(str(path)).facts["evaluator_held_out_accuracy"] == reports[-1].held_out["accuracy"]
+
+
+def test_no_surrogate_of_other_trials_is_taken_over(tmp_path: Path, reports: list[Report]) -> None:
+    context = earlier_record(tmp_path, reports, accuracy=0.5)
+    path = evaluator.place("rendered", 16, "stand_in", context)
+    assert not evaluator.adopt(path, FIELDS, context)
+    assert not evaluator.adopt(path, FIELDS | {"image_size": 32}, context)
+    assert not path.exists()
+
+
+def test_a_surrogate_is_named_after_what_makes_it(tmp_path: Path) -> None:
+    context = ExecutionContext(str(tmp_path), "cpu")
+    settings = [("rendered", 16, "stand_in"), ("rendered", 32, "stand_in"), ("rendered", 16, "stand_in(size='smoke')")]
+    places = {evaluator.place(*setting, context) for setting in settings}
+    assert len(places) == 3
+    own = ExecutionContext(str(tmp_path), "cpu", inputs={"evaluator": "checkpoint.pth"})
+    assert evaluator.place("rendered", 64, "checkpoint(sha256='x')", own) == Path("checkpoint.pth")
+
+
+def test_the_surrogate_is_the_one_of_this_version() -> None:
+    """A change of what is trained changes these numbers: then raise surrogate.VERSION, and put the new ones here."""
+    model = train(dataclasses.replace(SMOKE, total_images=64))[-1].model
+    assert surrogate.VERSION == 1
+    assert model is not None
+    np.testing.assert_allclose(float(model.conv1.weight.detach().abs().sum()), 33.021, rtol=1e-3)

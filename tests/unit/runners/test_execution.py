@@ -23,11 +23,11 @@ from runners.ddpm.steps import Execution
 from runners.ddpm.train import Training
 from runners.ddpm.trial import build_model
 from runners.process import png
-from study.design import plan, spec
+from study.design import cost, plan, registry
 from study.design.scales import SCALES
 
 CPU = torch.device("cpu")
-LONG = TINY.replace(total_images=execution.WORTH_A_PILOT * TINY.batch_size)
+LONG = TINY.replace(total_images=execution.WORTH_MEASURING * TINY.batch_size)
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
@@ -111,10 +111,10 @@ def test_a_training_that_is_over_leaves_no_memory() -> None:
         gc.enable()
 
 
-# --- the pilot -----------------------------------------------------------------------------------------
+# --- the choice ----------------------------------------------------------------------------------------
 
 
-def test_a_cpu_and_a_short_training_have_no_pilot() -> None:
+def test_on_a_cpu_and_for_a_short_training_nothing_is_measured() -> None:
     model = build_model(TINY)
     assert execution.choose(LONG, model, CPU) == execution.Choice()
     assert execution.choose(TINY, model, torch.device("cuda")) == execution.Choice()
@@ -122,19 +122,19 @@ def test_a_cpu_and_a_short_training_have_no_pilot() -> None:
 
 def test_what_a_worker_has_ahead_is_what_the_record_lacks(tmp_path: Path) -> None:
     """18 trials of the guidance study are 3 trainings of one network; one of them is there."""
-    made = plan.make("guidance", spec.find("guidance"), "laptop", SCALES["laptop"], {}, None)
+    made = plan.make("guidance", registry.find("guidance"), "laptop", SCALES["laptop"], plan.Request())
     key, images = made.baseline.step_key, made.baseline.total_images
-    assert plan.images_ahead(made, tmp_path) == {key: 3 * images}
+    assert cost.images_ahead(cost.missing(made, tmp_path).trainings) == {key: 3 * images}
     folder = tmp_path / "cache" / "trainings" / made.train_keys[0]
     folder.mkdir(parents=True)
     for name in ("done.json", "ema.safetensors", "raw.safetensors"):
         (folder / name).touch()
-    assert plan.images_ahead(made, tmp_path) == {key: 2 * images}
+    assert cost.images_ahead(cost.missing(made, tmp_path).trainings) == {key: 2 * images}
     assert made.baseline.replace(seed=7, schedule="cosine").step_key == key
     assert made.baseline.replace(batch_size=64).step_key != key
 
 
-class Fake(execution.Pilot):
+class Fake(execution.Benchmark):
     """A GPU on which each execution has a rate; a first step takes 50 s."""
 
     def __init__(self, rates: dict[str, float]) -> None:
@@ -171,7 +171,7 @@ RATES = {
     ],
 )
 def test_what_won_is_kept_and_compiled_where_it_repays(changed, compile, images, chosen, tried) -> None:
-    choice = execution._pilot(Fake(RATES | changed), compile, images)
+    choice = execution._measured(Fake(RATES | changed), compile, images)
     assert str(choice.execution) == chosen
     assert len(choice.rates) == tried
     assert choice.compile_seconds == (50.0 if tried == 4 else 0.0)  # spent, whatever came of it
@@ -179,12 +179,12 @@ def test_what_won_is_kept_and_compiled_where_it_repays(changed, compile, images,
 
 
 def test_without_a_compiler_it_trains_without_and_says_why() -> None:
-    choice = execution._pilot(Fake(RATES | {"channels last, compiled, as a CUDA graph": -1}), "on", 10**9)
+    choice = execution._measured(Fake(RATES | {"channels last, compiled, as a CUDA graph": -1}), "on", 10**9)
     assert str(choice.execution) == "as a CUDA graph"
     assert str(choice).endswith(": it failed: no compiler)")
 
 
-def test_the_pilot_trains_a_copy_and_measures_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_is_trained_and_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda network, **_: network)
     model = build_model(TINY)
     before = copy.deepcopy(model.state_dict())
@@ -368,7 +368,7 @@ def test_a_graph_samples_as_single_kernels_do(monkeypatch, sampler: str) -> None
 
 
 @on_a_gpu
-def test_the_pilot_of_a_gpu_tries_every_execution() -> None:
+def test_on_a_gpu_every_execution_is_tried() -> None:
     choice = execution.choose(LONG, build_model(LONG), torch.device("cuda"))
     assert min(choice.rates.values()) > 0
     assert len(choice.rates) == 3

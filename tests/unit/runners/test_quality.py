@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from runners.tasks.iclevr.data import SceneData
 from test_train import TINY, images_and_labels
 
-from runners.ddpm import schedules
+from runners.ddpm import denoising, schedules
 from runners.ddpm.noise import noise_digest
 from runners.evaluation import quality
+from runners.tasks.iclevr.images import Images
 
 CPU = torch.device("cpu")
 
@@ -19,10 +19,10 @@ def flat(*levels: int) -> np.ndarray:
     return np.stack([np.full((4, 4, 3), level, np.uint8) for level in levels])
 
 
-def scenes(images: np.ndarray, train: int) -> SceneData:
+def scenes(images: np.ndarray, train: int) -> Images:
     labels = images_and_labels(len(images))[1]
     split = np.arange(train), np.arange(train, len(images))
-    return SceneData(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest")
+    return Images(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest")
 
 
 def test_distance_to_the_nearest_training_image():
@@ -75,7 +75,7 @@ def test_denoising_errors_are_in_one_unit():
     config = TINY.replace(prediction="x0")
     for schedule in ("linear", "squaredcos_cap_v2"):
         bars = schedules.alpha_bars(schedule, 1000)
-        errors = quality.denoising_errors(config, Knowing(images[12:], 0.2), data, bars, CPU)
+        errors = denoising.errors(config, Knowing(images[12:], 0.2), data, bars, CPU)
         assert len(errors) == 8
         assert list(errors.values()) == pytest.approx([0.1] * 8, abs=1e-6)
 
@@ -100,14 +100,14 @@ def test_every_target_means_the_same_x0():
             return target(self.prediction, x0, eps, ab)
 
     for prediction in ("eps", "v", "x0"):
-        errors = quality.denoising_errors(TINY.replace(prediction=prediction), Exact(prediction), data, bars, CPU)
+        errors = denoising.errors(TINY.replace(prediction=prediction), Exact(prediction), data, bars, CPU)
         assert max(errors.values()) < 1e-3
 
 
 def test_a_bin_that_a_schedule_jumps_over_is_left_out():
     data = scenes(images_and_labels(24)[0], 12)
     bars = schedules.alpha_bars("linear", 3)  # three noise levels: at most three bins
-    found = quality.denoising_errors(TINY, Knowing(data.images_NHWC[12:], 0.0), data, bars, CPU)
+    found = denoising.errors(TINY, Knowing(data.images_NHWC[12:], 0.0), data, bars, CPU)
     assert 1 <= len(found) <= 3
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runners.render import main
 from runners.tasks.iclevr import render
 from runners.tasks.iclevr import scenes as scenery
 from runners.tasks.iclevr.scenes import LABELS, Scene, Thing
@@ -227,6 +228,6 @@ def test_the_command_writes_a_folder_and_refuses_an_occupied_one(tmp_path: Path)
 def test_the_command_refuses_bad_numbers(
     option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert render.main([str(tmp_path / "new"), option, value]) == 2
+    assert main([str(tmp_path / "new"), option, value]) == 2
     assert f"{option} is {value}; write" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

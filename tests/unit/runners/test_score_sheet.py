@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from runners.tasks.iclevr.data import multi_hot
 
 from runners.evaluation.score_sheet import by_class, ceiling, chance, score_sheet
+from runners.tasks.iclevr.labels import multi_hot
 
 
 def test_micro_and_macro_by_hand():

@@ -7,16 +7,19 @@ import copy
 import numpy as np
 import pytest
 import torch
-from runners.tasks.iclevr.data import SceneData, multi_hot
 
 from runners.ddpm import diffusion, sample, schedules, trainings
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.steps import learning_rate
 from runners.ddpm.train import Training, train
 from runners.ddpm.trial import build_model
+from runners.evaluation.evaluator import Evaluator
+from runners.evaluation.networks import ResNet18
 from runners.evaluation.score_sheet import score_sheet
-from runners.evaluation.surrogate import ResNet18
+from runners.experiment import Curve
 from runners.process.files import read_lines
+from runners.tasks.iclevr.images import Images
+from runners.tasks.iclevr.labels import multi_hot
 
 TINY = TrialConfig(
     image_size=16,
@@ -177,19 +180,20 @@ def test_an_interrupted_folder_continues_and_ends_the_same(tmp_path, monkeypatch
     images, labels = images_and_labels(24)
     indices = np.arange(24)
     lists = {"validation": [("red cube",)]}
-    scenes = SceneData(images, labels, indices, indices, lists, "digest")
-    judge = ResNet18(width=8, stem="small").eval()
+    scenes = Images(images, labels, indices, indices, lists, "digest")
+    network = ResNet18(width=8, stem="small").eval()
     config = TINY.replace(total_images=64)
 
     def start(folder):
-        return trainings.run(config, folder, build_model(config), torch.device("cpu"), scenes, lambda: judge, 2)
+        model, evaluator = build_model(config), Evaluator(network, {})
+        return trainings.run(config, folder, model, torch.device("cpu"), scenes, evaluator, 2)
 
     for _ in start(tmp_path / "whole"):
         pass
     monkeypatch.setattr(trainings, "CHECKPOINT_SECONDS", 0.0)
     stopped = start(tmp_path / "parts")
     for lines in stopped:
-        if lines[-1]["images"] == 40:
+        if isinstance(lines, Curve) and lines.lines[-1]["images"] == 40:
             stopped.close()
             break
     assert not trainings.finished(tmp_path / "parts")

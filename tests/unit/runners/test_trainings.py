@@ -10,15 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runners.tasks.iclevr.data import SceneData
 from safetensors.torch import load_file, save_file
 from test_train import TINY, images_and_labels
 
 from runners.ddpm import execution, trainings
 from runners.ddpm.steps import Execution
 from runners.ddpm.trial import build_model
-from runners.evaluation.surrogate import ResNet18
+from runners.evaluation.evaluator import Evaluator
+from runners.evaluation.networks import ResNet18
+from runners.experiment import Curve, ExecutionContext, Note
 from runners.process.files import read_lines
+from runners.tasks.iclevr.images import Images
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -28,15 +30,18 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
-def scenes() -> SceneData:
+def scenes() -> Images:
     images, labels = images_and_labels(24)
-    return SceneData(images, labels, np.arange(24), np.arange(24), {"validation": [("red cube",)]}, "digest")
+    return Images(images, labels, np.arange(24), np.arange(24), {"validation": [("red cube",)]}, "digest")
+
+
+def small_evaluator() -> Evaluator:
+    return Evaluator(ResNet18(width=8, stem="small").eval(), {})
 
 
 def start(folder: Path, config=TINY) -> list:
-    judge = ResNet18(width=8, stem="small").eval()
     model = build_model(config)
-    return list(trainings.run(config, folder, model, torch.device("cpu"), scenes(), lambda: judge, 1))
+    return list(trainings.run(config, folder, model, torch.device("cpu"), scenes(), small_evaluator(), 1))
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def starts(folder: Path) -> int:
 
 def test_it_is_trained_once(folder):
     curve = read_lines(folder / trainings.CURVE)
-    assert start(folder) == [curve]
+    assert start(folder) == [Curve(tuple(curve), TINY.total_images)]
     assert starts(folder) == 1
     assert trainings.damage(folder) == ""
 
@@ -59,19 +64,18 @@ def test_it_is_trained_once(folder):
 def test_a_training_says_how_each_process_executed_it(tmp_path):
     """One that was stopped and went on otherwise names both, and what was compiled in all."""
     folder, model = tmp_path / TINY.train_key, build_model(TINY)
-    judge = ResNet18(width=8, stem="small").eval()
     choices = [
         execution.Choice(Execution(channels_last=True), 3.0, {"channels last": 10.0}),
         execution.Choice(compile_seconds=4.0),
     ]
 
     def turn(choice):
-        given = TINY, folder, model, torch.device("cpu"), scenes(), lambda: judge, 4
+        given = TINY, folder, model, torch.device("cpu"), scenes(), small_evaluator(), 4
         return trainings.run(*given, choose=lambda: choice)
 
     first = turn(choices[0])
-    text = "steps are executed channels last (pilot, images/s: channels last 10; torch.compile took 3 s)"
-    assert next(first) == text
+    text = "steps are executed channels last (benchmark, images/s: channels last 10; torch.compile took 3 s)"
+    assert next(first) == Note(text)
     next(first)
     first.close()
     for _ in turn(choices[1]):
@@ -99,12 +103,12 @@ def other_weights(path: Path) -> None:
 
 @pytest.mark.parametrize("which", trainings.WEIGHTS)
 @pytest.mark.parametrize("harm", [flip_a_byte, other_weights, lambda path: path.write_bytes(b"")])
-def test_damaged_weights_are_put_aside_and_trained_again(folder, which, harm):
+def test_damaged_weights_are_quarantined_and_trained_again(folder, which, harm):
     good = (folder / f"{which}.safetensors").read_bytes()
     harm(folder / f"{which}.safetensors")
     with pytest.raises(ValueError, match="is not the file that the training wrote"):
         trainings.load_weights(folder, which, "cpu")
-    notes = [note for note in start(folder) if isinstance(note, str)]
+    notes = [note.text for note in start(folder) if isinstance(note, Note)]
     assert len(notes) == 1
     assert f"{which}.safetensors is not the file that was written" in notes[0]
     assert (folder / f"{which}.safetensors").read_bytes() == good
@@ -131,19 +135,19 @@ def test_equal_weights_of_different_settings_are_found(folder):
 
 CODE = """
 import json, sys
-sys.path[:0] = [{root!r}, {tests!r}]
+sys.path[:0] = [{root!r}, {tests!r}, {here!r}]
 import torch; torch.set_num_threads(1)
 from test_trainings import start
 from pathlib import Path
 notes = start(Path(sys.argv[1]))
-print(json.dumps([note for note in notes if isinstance(note, str)]))
+print(json.dumps([note.text for note in notes if hasattr(note, "text")]))
 """
 
 
 @pytest.mark.slow
 def test_two_processes_never_train_one_key_twice(tmp_path):
     """Both start at once; one trains, the other waits, says so and reads."""
-    code = CODE.format(root=str(ROOT), tests=str(ROOT / "tests"))
+    code = CODE.format(root=str(ROOT), tests=str(ROOT / "tests"), here=str(Path(__file__).parent))
     line = [sys.executable, "-c", code, str(tmp_path / TINY.train_key)]
     both = [subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
@@ -158,9 +162,9 @@ def test_the_one_that_waits_says_so(tmp_path):
 
     folder = tmp_path / TINY.train_key
     folder.mkdir()
-    run = trainings.run(TINY, folder, build_model(TINY), torch.device("cpu"), scenes(), lambda: None, curve_points=1)
+    run = trainings.run(TINY, folder, build_model(TINY), torch.device("cpu"), scenes(), small_evaluator(), 1)
     with lock(folder / "lock"):
-        assert "waiting for it" in next(run)
+        assert "waiting for it" in next(run).text
 
 
 def test_a_trial_refuses_a_factor_without_effect(tmp_path, monkeypatch):
@@ -168,13 +172,14 @@ def test_a_trial_refuses_a_factor_without_effect(tmp_path, monkeypatch):
     from runners.ddpm import trial
     from runners.ddpm.manipulation_check import ManipulationError
 
-    place = trial.Place(record=str(tmp_path), data=str(tmp_path / "data"), evaluator=str(tmp_path / "e"), device="cpu")
+    context = ExecutionContext(str(tmp_path), "cpu", inputs={"evaluator": "none"})
     keys = []
     for clip in (1e6, 2e6):
         config = TINY.replace(clip_norm=clip)
         start(tmp_path / "cache" / "trainings" / config.train_key, config)
         keys.append(config.train_key)
-    monkeypatch.setattr("runners.tasks.iclevr.data.open_prepared", lambda path: scenes())
+    monkeypatch.setattr("runners.tasks.iclevr.images.open_images", lambda path: scenes())
+    monkeypatch.setattr("runners.evaluation.evaluator.load", lambda path, wanted: small_evaluator())
     with pytest.raises(ManipulationError) as error:
-        list(trial.run(TINY.replace(clip_norm=2e6), place))
+        list(trial.run(TINY.replace(clip_norm=2e6), context))
     assert all(key in str(error.value) for key in keys)

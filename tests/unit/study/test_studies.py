@@ -16,7 +16,7 @@ from PIL import Image
 
 from runners.process.files import read_lines
 from runners.tasks.iclevr import scenes
-from runners.tasks.iclevr.data import LABELS
+from runners.tasks.iclevr.labels import LABELS
 from study.design import registry
 from study.record import reader
 
