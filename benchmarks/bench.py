@@ -1,7 +1,7 @@
 """What the project's loops cost beside the plain ones, what the harness costs around them, and how fast it answers.
 
-    python benchmarks/bench.py            a table, and benchmarks/latest.json (ignored by git)
-    python benchmarks/bench.py --quick    fewer rounds, small reports
+    python -m benchmarks.bench            a table, and benchmarks/latest.json (ignored by git)
+    python -m benchmarks.bench --quick    fewer rounds, small reports
 
 Medians of several rounds that alternate between the sides, in one run. Ratios carry over to other machines, absolute
 times do not: exit code 1 when a ratio misses its target; a start-up or report time that does is only marked. On a GPU
@@ -14,13 +14,12 @@ import argparse
 import json
 import statistics
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[0] = str(ROOT)
-
 LATEST = ROOT / "benchmarks" / "latest.json"
 AT_LEAST = {
     "one core / reports' loop": 1.3,
@@ -28,8 +27,17 @@ AT_LEAST = {
     "all cores / plain loop": 1.3,
     "sampling / one by one": 1.5,
 }
-AT_MOST = {"harness, share of a laptop trial": 0.02}
+AT_MOST = {
+    "harness, share of a laptop trial": 0.02,
+    "harness per trial, 10,000 trials / 100": 1.5,
+}
 SECONDS = {"--help": 0.5, "--list": 0.5, "--dry-run": 3.0, "report of 100 trials": 10.0, "report of 2000 trials": 30.0}
+SECONDS |= {
+    "harness, s per trial of 10000": 0.06,
+    "start of 10000 trials": 60.0,
+    "resume of 10000 trials": 20.0,
+    "report of 10000 trials": 60.0,
+}
 DRY_RUN = ("--study", "schedules", "--scale", "laptop", "--dry-run", "--record", "/nonexistent")
 
 
@@ -109,6 +117,21 @@ def commands(rounds: int, reports: Sequence[int]) -> dict[str, float]:
     return found | {f"report of {count} trials": harness.report_seconds(count) for count in reports}
 
 
+def growth(counts: Sequence[int]) -> dict[str, float]:
+    """What the harness costs per trial in studies of so many trials, and how long they take to start and resume."""
+    from benchmarks.growth import grown
+
+    found, per_trial = {}, {}
+    for trials in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            seen = grown(trials, Path(folder))
+        per_trial[trials] = seen.per_trial / 1000
+        found |= {f"harness, s per trial of {trials}": per_trial[trials]}
+        found |= {f"start of {trials} trials": seen.start, f"resume of {trials} trials": seen.resume}
+    smallest, largest = min(counts), max(counts)
+    return found | {f"harness per trial, {largest:,} trials / {smallest:,}": per_trial[largest] / per_trial[smallest]}
+
+
 def on_gpu() -> dict[str, Any]:
     """Nothing where there is no GPU."""
     import torch
@@ -145,12 +168,14 @@ def main() -> int:
     given = parser.parse_args()
     if given.rounds < 1:
         parser.error(f"--rounds {given.rounds} measures nothing: write --rounds 1 or more.")
-    rounds, reports = (2, [100]) if given.quick else (given.rounds, [100, 2000])
+    rounds, reports = (2, [100]) if given.quick else (given.rounds, [100, 2000, 10_000])
+    counts = [100, 1000] if given.quick else [100, 1000, 10_000]
     result: dict[str, float] = {}
     steps: list[tuple[str, Callable[[], dict[str, float]]]] = [
         ("training and sampling", lambda: loops(rounds)),
         ("a trial", lambda: trials(rounds, result["one core, images/s"])),
         ("commands and reports", lambda: commands(rounds, reports)),
+        ("studies of growing length", lambda: growth(counts)),
     ]
     for number, (name, step) in enumerate(steps, start=1):
         print(f"[{number}/{len(steps)}] {name} ...", file=sys.stderr, flush=True)

@@ -18,9 +18,12 @@ from benchmarks import loops
 from runners import models
 from runners.ddpm import precision, sample
 from runners.ddpm.config import TrialConfig
-from runners.ddpm.execution import PLAIN, Execution, Pilot, use
+from runners.ddpm.execution import PLAIN, Benchmark
+from runners.ddpm.steps import Execution
 from runners.ddpm.train import TRAINING_FORWARDS
-from runners.ddpm.trial import be_deterministic, build_model, peak_memory_mb, reset_peak_memory
+from runners.ddpm.trial import build_model
+from runners.process import device as devices
+from runners.process import memory
 from runners.tasks.iclevr.labels import LABELS
 
 BATCHES = (32, 128, 256)
@@ -61,10 +64,10 @@ def training(config: TrialConfig, device: torch.device, peak: float, how: Execut
     """Images a second of the project's loop (0: too little memory, or the execution failed), its share of `peak`, the
     memory it took, and the seconds of its first step, which a compilation makes long."""
     size = models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
-    reset_peak_memory(device)
+    memory.reset_peak(device)
     error = ""
     try:
-        rate, first = Pilot(config, build_model(config), device).rate(how)
+        rate, first = Benchmark(config, build_model(config), device).rate(how)
     except Exception as failure:  # a compiler's, say: the other rows are to be had
         rate, first, error = 0.0, 0.0, str(failure).strip().split("\n")[0][:200]
     return {
@@ -74,7 +77,7 @@ def training(config: TrialConfig, device: torch.device, peak: float, how: Execut
         "execution": str(how),
         "images/s": rate,
         "MFU": rate * TRAINING_FORWARDS * size.forward_flop / peak,
-        "memory MB": peak_memory_mb(device),
+        "memory MB": memory.peak_mb(device),
         "first step, s": first,
         **({"error": error} if error else {}),
     }
@@ -125,8 +128,8 @@ def measure(
 ) -> dict[str, Any]:
     """The measured peak; a row of training a network, batch, precision and execution; at the smallest batch our best
     beside the plain loops; a row of sampling a network and precision."""
-    use(device)
-    be_deterministic(False)  # as a trial's process is
+    devices.use(device)
+    devices.be_deterministic(False)  # as a trial's process is
     peak = peak_flop(device) if device.type == "cuda" else peak_flop(device, 256, 3)
     rows: list[dict[str, Any]] = []
     beside = []

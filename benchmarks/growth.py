@@ -1,7 +1,7 @@
 """What the harness costs per trial, and whether that grows with the study: real MLflow, Optuna and study.json around an
 executor that answers at once.
 
-    python benchmarks/growth.py [TRIALS ...]
+    python -m benchmarks.growth [TRIALS ...]
 
 The executor writes each trial's small files when the trial is submitted; the time for that is not the harness's and is
 taken off.

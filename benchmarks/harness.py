@@ -14,23 +14,22 @@ from typing import Any
 from unittest.mock import patch
 
 from runners.config import Scalar
-from runners.ddpm import sample, trainings, trial
+from runners.ddpm import denoising, sample, trainings, trial
 from runners.ddpm.config import TrialConfig
-from runners.evaluation import quality
-from runners.evaluation import surrogate as evaluator
-from runners.tasks.iclevr import data
-from study.design import plan, spec
+from runners.evaluation import evaluator, quality, recognition
+from runners.experiment import ExecutionContext
+from study.design import plan, registry
 from study.design.scales import SCALES
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENES = "rendered(scenes=1000, view='near')"
-REPORTS = {100: (20, 5), 2000: (40, 50)}  # trials -> arms, seeds
+REPORTS = {100: (20, 5), 2000: (40, 50), 10_000: (200, 50)}  # trials -> arms, seeds
 SCORING = (
-    (evaluator, "predict"),
-    (evaluator, "probabilities"),
-    (quality, "features"),
+    (recognition, "predict"),
+    (recognition, "probabilities"),
+    (evaluator, "features"),
     (quality, "memorisation"),
-    (quality, "denoising_errors"),
+    (denoising, "errors"),
 )
 
 
@@ -81,19 +80,16 @@ def around_a_trial(rounds: int, images: int = 640, **changes: Scalar) -> dict[st
             .config.replace(data=SCENES, evaluator="stand_in(size='smoke')", total_images=images, warmup_images=0)
             .replace(**changes)
         )
-        for _ in data.prepare(SCENES, None, config.image_size, Path(folder), 1):
-            pass
-        scenes = data.prepared(SCENES, config.image_size, Path(folder))
-        place = trial.Place(folder, str(scenes), f"{folder}/evaluator.safetensors", "cpu")
-        for _ in trial.make_stand_in(config, place):
+        context = ExecutionContext(folder, "cpu")
+        for _ in trial.prepare(config, context):
             pass
         for seed in range(rounds + 1):
-            found.append(_one_trial(config.replace(seed=seed), place))
+            found.append(_one_trial(config.replace(seed=seed), context))
     sampling, scoring, rest = (statistics.median(column) for column in zip(*found[1:], strict=True))
     return {"sampling": sampling, "scoring": scoring, "harness": rest}
 
 
-def _one_trial(config: TrialConfig, place: trial.Place) -> tuple[float, float, float]:
+def _one_trial(config: TrialConfig, context: ExecutionContext) -> tuple[float, float, float]:
     """Seconds of sampling, of scoring, and of what is left of the trial without its training."""
     sampling, scoring = Clock(), Clock()
     with ExitStack() as patches:
@@ -101,17 +97,16 @@ def _one_trial(config: TrialConfig, place: trial.Place) -> tuple[float, float, f
         for module, name in SCORING:
             patches.enter_context(patch.object(module, name, scoring.function(getattr(module, name))))
         start = time.perf_counter()
-        for _ in trial.run(config, place):
+        for _ in trial.run(config, context):
             pass
         whole = time.perf_counter() - start
-    trained = trainings.facts(Path(place.record) / "cache" / "trainings" / config.train_key)["seconds/train"]
+    trained = trainings.facts(context.cache / "trainings" / config.train_key)["seconds/train"]
     return sampling.seconds, scoring.seconds, whole - trained - sampling.seconds - scoring.seconds
 
 
 def report_seconds(trials: int) -> float:
     """Seconds of `analysis/report.py` on a synthetic record of so many trials."""
-    sys.path.insert(1, str(ROOT / "tests"))
-    import synthetic_record
+    from tests import synthetic_record
 
     with tempfile.TemporaryDirectory() as folder:
         arms, seeds = REPORTS[trials]
@@ -120,11 +115,11 @@ def report_seconds(trials: int) -> float:
 
 
 def sharing(train_seconds: float, trial_seconds: float) -> dict[str, float]:
-    """Hours of the guidance study at scale laptop on one core, with its trainings shared and with one a trial.
+    """Hours of the guidance study at scale laptop on one core, with its trainings shared and with one per trial.
 
     From what a training and the rest of a trial took in this run: it is arithmetic, not a measurement of its own.
     """
-    made = plan.make("guidance", spec.find("guidance"), "laptop", SCALES["laptop"], {}, None)
+    made = plan.make("guidance", registry.find("guidance"), "laptop", SCALES["laptop"], plan.Request())
     shared = len(made.train_keys) * train_seconds + len(made.trials) * trial_seconds
     alone = len(made.trials) * (train_seconds + trial_seconds)
     return {"shared": shared / 3600, "alone": alone / 3600}

@@ -1,7 +1,7 @@
 """The laptop scale beside variants of it, each trained for the same time on one core.
 
-    python benchmarks/laptop.py --record /tmp/laptop        every variant, 2 training seeds: 40 minutes on 2 cores
-    python benchmarks/laptop.py --record /tmp/laptop --variant base --variant eps
+    python -m benchmarks.laptop --record /tmp/laptop        every variant, 2 training seeds: 40 minutes on 2 cores
+    python -m benchmarks.laptop --record /tmp/laptop --variant base --variant eps
 
 First the rates are measured, in rounds in which each variant has its turn, and kept in the record; then every variant
 trains on as many images as it manages in `--seconds`, and its samples are scored. The same command goes on where it
@@ -20,16 +20,13 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[0] = str(ROOT)
-
-from benchmarks import loops  # noqa: E402
-from runners.config import Scalar, nearest  # noqa: E402
-from runners.ddpm import trial  # noqa: E402
-from runners.ddpm.config import TrialConfig  # noqa: E402
-from runners.process.files import read_json, write_json  # noqa: E402
-from runners.tasks.iclevr import data  # noqa: E402
-from study.design.scales import SCALES  # noqa: E402
+from benchmarks import loops
+from runners.config import Scalar, nearest
+from runners.ddpm import trial
+from runners.ddpm.config import TrialConfig
+from runners.experiment import ExecutionContext
+from runners.process.files import read_json, write_json
+from study.design.scales import SCALES
 
 CHOSEN = SCALES["laptop"].config.replace(schedule="cosine", sampling_seeds=3)
 NETWORK = "unet(attention=(-1,), channels={}, encoder='embedding', groups=8, layers=1{})"
@@ -69,31 +66,28 @@ def rates(names: Sequence[str]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def prepare(config: TrialConfig, record: Path) -> trial.Place:
-    """The scenes and the stand-in evaluator of a config's picture size, once a record."""
-    for _ in data.prepare(config.data, None, config.image_size, record / "cache", loops.CORES):
+def prepare(config: TrialConfig, record: Path) -> ExecutionContext:
+    """The scenes and the surrogate evaluator of a config's picture size, once per record."""
+    context = ExecutionContext(str(record), "cpu")
+    for _ in trial.prepare(config, context):
         pass
-    scenes = data.prepared(config.data, config.image_size, record / "cache")
-    place = trial.Place(str(record), str(scenes), str(record / f"evaluator-{config.image_size}.safetensors"), "cpu")
-    for _ in trial.make_stand_in(config, place):
-        pass
-    return place
+    return context
 
 
-def run(config: TrialConfig, place: trial.Place) -> tuple[float, float]:
+def run(config: TrialConfig, context: ExecutionContext) -> tuple[float, float]:
     """Accuracy on the validation and on the test list."""
     import torch
 
     torch.set_num_threads(1)
-    for _ in trial.run(config, place):
+    for _ in trial.run(config, context):
         pass
-    result = read_json(Path(place.record) / "trials" / config.trial_key / "result.json")
+    result = read_json(Path(context.record) / "trials" / config.trial_key / "result.json")
     return result["accuracy/validation"], result["accuracy/test"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python benchmarks/laptop.py", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__
+        prog="python -m benchmarks.laptop", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__
     )
     parser.add_argument("--record", type=Path, required=True, metavar="DIR", help="where everything is kept")
     parser.add_argument("--seconds", type=float, default=108.0, help="of one core for each training (108)")
@@ -114,13 +108,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     images = {name: max(1, round(given.seconds * known[name] / 1000)) * 1000 for name in names}
     configs = {name: CHOSEN.replace(**VARIANTS[name]).replace(total_images=images[name]) for name in names}
-    places = {
+    contexts = {
         size: prepare(config, given.record) for size, config in {c.image_size: c for c in configs.values()}.items()
     }
     start = time.perf_counter()
     with ProcessPoolExecutor(loops.CORES, get_context("spawn")) as processes:
         running = {
-            processes.submit(run, config.replace(seed=seed), places[config.image_size]): name
+            processes.submit(run, config.replace(seed=seed), contexts[config.image_size]): name
             for seed in range(given.seeds)
             for name, config in configs.items()
         }

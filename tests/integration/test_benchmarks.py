@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import bench, gpu, harness, laptop, loops
+from benchmarks import bench, gpu, growth, harness, laptop, loops
 from runners.ddpm.trial import build_model
 from runners.ddpm.validation import check
 from study.design.scales import SCALES
@@ -122,6 +122,15 @@ def test_an_unknown_variant_names_the_nearest(capsys) -> None:
     assert "did you mean 'base'?" in capsys.readouterr().err
 
 
+def test_growth_is_measured_around_real_databases(tmp_path: Path) -> None:
+    found = growth.grown(12, tmp_path)
+    assert found.trials == len(list(tmp_path.glob("trials/*/result.json"))) == 12
+    assert found.per_trial > 0
+    assert found.start > 0
+    assert (tmp_path / "mlflow.db").exists()
+    assert (tmp_path / "optuna.db").exists()
+
+
 def test_a_ratio_that_misses_fails_and_a_time_does_not() -> None:
     good = {name: 9.0 for name in bench.AT_LEAST} | {name: 0.001 for name in bench.AT_MOST}
     assert bench.missed(good) == ([], [])
@@ -131,4 +140,5 @@ def test_a_ratio_that_misses_fails_and_a_time_does_not() -> None:
     assert bench.missed(good | {"harness, share of a laptop trial": 0.03})[0]
     names = set(bench.AT_LEAST) | set(bench.AT_MOST) | set(bench.SECONDS)
     source = Path(bench.__file__).read_text()
-    assert all(source.count(f'"{name}"') >= 2 or name.startswith("report of ") for name in names)
+    made = ("report of ", "start of ", "resume of ", "harness, s per ", "harness per ")  # with their numbers of trials
+    assert all(source.count(f'"{name}"') >= 2 or name.startswith(made) for name in names)

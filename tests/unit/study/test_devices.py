@@ -1,16 +1,17 @@
-"""Workers of a device: what is asked for, and what a pilot decides."""
+"""Workers per device: what is asked for, and what a benchmark decides."""
 
 import json
 import re
 from pathlib import Path
 
 import launch
-import pandas as pd
 import pytest
 
-from analysis.narrative import warnings as caveats
+from analysis.narrative.warnings import warnings
+from analysis.results import Results
+from runners.process.cores import usable
 from study.design.scales import SCALES
-from study.executors.local import cores, slots
+from study.executors.local import slots
 from study.scheduling import devices
 
 
@@ -24,29 +25,29 @@ from study.scheduling import devices
         ({1: 100}, 20_000, 1),  # there is no less than one
     ],
 )
-def test_what_a_pilot_decides(rates: dict[int, float], memory_mb: float, chosen: int) -> None:
-    seen = devices.Pilot(rates, memory_mb, 10_000)
+def test_what_a_benchmark_decides(rates: dict[int, float], memory_mb: float, chosen: int) -> None:
+    seen = devices.Benchmark(rates, memory_mb, 10_000)
     assert seen.chosen == chosen
-    assert str(seen).endswith(f"{memory_mb:,.0f} MB each of 10,000: {chosen} a device")
+    assert str(seen).endswith(f"{memory_mb:,.0f} MB each of 10,000: {chosen} per device")
 
 
-def test_a_pilot_trains_for_real() -> None:
-    seen = devices.pilot(SCALES["smoke"].config, "cpu", seconds=1.0)
-    assert list(seen.rates) == list(range(1, cores() + 1))
+def test_a_benchmark_trains_for_real() -> None:
+    seen = devices.benchmark("ddpm", SCALES["smoke"].config, "cpu", seconds=1.0)
+    assert list(seen.rates) == list(range(1, usable() + 1))
     assert all(rate > 10 for rate in seen.rates.values())
     assert 100 < seen.memory_mb < seen.capacity_mb
 
 
 def test_a_network_that_cannot_train_is_refused() -> None:
     config = SCALES["smoke"].config.replace(model="unet(channels=(16, 32, 32), groups=7, layers=1)")
-    with pytest.raises(ValueError, match=r"the pilot of unet\(.* on cpu ended with .*groups=7 must divide"):
-        devices.pilot(config, "cpu", seconds=0.1)
+    with pytest.raises(ValueError, match=r"the benchmark of unet\(.* on cpu ended with .*groups=7 must divide"):
+        devices.benchmark("ddpm", config, "cpu", seconds=0.1)
 
 
 @pytest.mark.slow
-def test_a_study_with_auto_says_what_the_pilot_saw_and_ends(tmp_path: Path) -> None:
+def test_a_study_with_auto_says_what_the_benchmark_saw_and_ends(tmp_path: Path) -> None:
     """Compiling, too, is tried where it is asked for. A C++ compiler that fails is what a laptop without one has: the
-    trial's own pilot says so, and goes on without."""
+    trial's own benchmark says so, and goes on without."""
     (tmp_path / "broken").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "broken").chmod(0o755)
     # One process would start others that compile.
@@ -56,20 +57,21 @@ def test_a_study_with_auto_says_what_the_pilot_saw_and_ends(tmp_path: Path) -> N
     record = tmp_path / "record"
     done = launch.run(record, *given, workers="auto", environment=environment)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"pilot: images/s of training by workers on the device \(1: .*\), .* a device\n", done.stdout)
+    assert re.search(r"benchmark: images/s of training by workers on the device \(1: .*\), .* per devic", done.stdout)
     assert "validation accuracy" in done.stdout
     assert re.search(r"torch\.compile took \d+ s: it failed: ", done.stdout)
     results = [json.loads(path.read_text()) for path in record.glob("trials/*/result.json")]
     assert [result["execution"] for result in results] == ["plainly"] * 2
 
 
-def test_workers_beyond_the_cores_are_packed_and_the_report_says_so() -> None:
-    assert {slot.packed for slot in slots(["cpu"], cores())} == {1}
-    assert {slot.packed for slot in slots(["cpu"], cores() + 1)} == {2}
-    assert [(slot.device, slot.packed) for slot in slots(["cuda:0"], 3)] == [("cuda:0", 3)] * 3
-    rows = pd.DataFrame({"arm": ["a", "b"], "packed": [3, 1]})
-    assert any(
-        line.startswith("Up to 3 trials shared a device, and not all trials did: their seconds")
-        for line in caveats.warnings(rows, {"arms": ["a", "b"]})
-    )
-    assert not any("shared a device" in line for line in caveats.warnings(rows.tail(1), {"arms": ["a", "b"]}))
+def test_workers_beyond_the_cores_are_colocated() -> None:
+    assert {slot.colocated for slot in slots(["cpu"], usable())} == {1}
+    assert {slot.colocated for slot in slots(["cpu"], usable() + 1)} == {2}
+    assert [(slot.device, slot.colocated) for slot in slots(["cuda:0"], 3)] == [("cuda:0", 3)] * 3
+
+
+def test_the_report_warns_of_colocated_trials(miniature_record: Path) -> None:
+    results = Results.open("schedules", miniature_record)
+    for packed, warned in (([3] + [1] * 8, True), ([1] * 9, False)):
+        found = warnings(results.of(results.study, results.rows.assign(packed=packed)))
+        assert any("up to 3 trials shared a device" in text for text in found) == warned
