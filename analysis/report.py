@@ -10,136 +10,234 @@ Writes tables/<list>.csv .md .tex, figures/<name>.png .pdf .csv and a self-conta
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from runners.process.files import read_json, write_json
 from study.record import layout, reader
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.pages.figure_pool import Helper
+    from analysis.pages.figure_pool import Pool
+    from analysis.results import Results
 
 FIRST = "run `python study/run.py --study schedules` first."
-REQUIRED = ("study", "question", "metric", "baseline_arm", "arms", "seeds", "trials")  # fields of study.json
+BUILT_FROM = "built_from.json"
+WRITTEN_BY = 1  # raised when the same record gives another report, so that older pages are made again
 
 
-def build(
-    study_id: str, record: Path = reader.DEFAULT_RECORD, out: Path | None = None, helpers: Sequence[Helper] = ()
-) -> Path:
-    """Write the report of a study (id or name) and return its index.html; `helpers` draw figures beside it.
+# --- the answer ----------------------------------------------------------------------------------------
 
-    Raises ValueError for an unknown study, or one whose name is no plain folder name.
+
+@dataclass(frozen=True)
+class Answer:
+    """What a study has found: its tables as they are read, one sentence, and what limits it."""
+
+    sentence: str
+    tables: tuple[pd.DataFrame, ...]
+    findings: tuple[str, ...]  # of a search or of crossed factors, one line each
+    warnings: tuple[str, ...]
+    missing: str  # "" for a complete study
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands under the tables."""
+        warned = [f"Warning: {sentence}" for sentence in self.warnings]
+        return [*self.findings, *warned, *([self.missing] if self.missing else [])]
+
+
+def answer_of(results: Results) -> Answer:
+    from analysis.narrative import answer, warnings
+    from analysis.tables import comparison, factors, search
+
+    metric = results.metric
+    shown = [comparison.readable(comparison.summary(results, metric), results, metric)]
+    if len(best := comparison.best_of_nuisance(results, metric)):
+        shown.append(comparison.readable(best))
+    findings = [*search.lines(results), *filter(None, [factors.line(results)])]
+    limits = tuple(warnings.warnings(results))
+    return Answer(answer.answer(results), tuple(shown), tuple(findings), limits, answer.missing(results))
+
+
+def print_answer(answer: Answer) -> None:
+    """The table of the study's metric, the answer, what limits it and what is missing, on the terminal."""
+    from analysis.tables.format import text
+
+    print("\n\n".join([*map(text, answer.tables), answer.sentence]))
+    for line in answer.lines:
+        print(line)
+
+
+def answer_markdown(answer: Answer) -> str:
+    """The same in Markdown, the sentence first."""
+    from analysis.tables.format import markdown, markdown_text
+
+    notes = [*[()] * (len(answer.tables) - 1), answer.lines]
+    tables = [markdown(table, under) for table, under in zip(answer.tables, notes, strict=True)]
+    return "\n".join([*map(markdown_text, answer.sentence.splitlines()), "", *tables])
+
+
+# --- reports -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Written:
+    """A report: its index.html, what it was made of, and its answer."""
+
+    page: Path
+    results: Results
+
+    @property
+    def answer(self) -> Answer:
+        return answer_of(self.results)
+
+
+def build(study: str, record: Path = reader.DEFAULT_RECORD, out: Path | None = None, pool: Pool | None = None) -> Path:
+    """Write the report of a study (id or name) and return its index.html; `pool` draws figures beside this process.
+
+    Raises ValueError for an unknown study, or one that cannot be read.
     """
-    from analysis.pages import figure_pool as drawing
-    from analysis.pages import page
+    from analysis.results import Results
 
-    record = Path(record)
-    study = load_study(study_id, record)
-    out = Path(out) if out else page_of(study, record).parent
-    with reader.read_once(), drawing.begun(study, record, out / "figures", helpers) as drawn:
-        rows = reader.load(study["study_id"], record)
-        write_tables(rows, study, out / "tables")
+    return _build(Results.open(study, record), out, pool)
+
+
+def _build(results: Results, out: Path | None = None, pool: Pool | None = None) -> Path:
+    from analysis.pages import figure_pool, page
+
+    out = Path(out) if out else page_of(results).parent
+    # Gone while its parts are written: a report that was cut short is not taken for a current one.
+    (out / BUILT_FROM).unlink(missing_ok=True)
+    with figure_pool.begun(results, out / "figures", pool) as drawn:
+        write_tables(results, out / "tables")
         index = out / "index.html"
-        index.write_text(page.render(rows, study, drawn()), encoding="utf-8")
+        index.write_text(page.render(results, drawn()), encoding="utf-8")
+    write_json(out / BUILT_FROM, built_from(results))
     return index
 
 
-def page_of(study: Mapping[str, Any], record: Path) -> Path:
+def current(study: str, record: Path) -> Written:
+    """The report of a study in its record, written anew unless it says what the record says."""
+    from analysis.pages import figure_pool
+    from analysis.results import Results
+
+    results = Results.open(study, record)
+    if not is_current(results):
+        with figure_pool.opened(figure_pool.worth_drawing_in(results)) as pool:
+            _build(results, None, pool)
+    return Written(page_of(results), results)
+
+
+def page_of(results: Results) -> Path:
     """index.html of the study's report in the record."""
-    return record / "studies" / str(study["study_id"]) / "report" / "index.html"
+    return layout.report_folder(results.record, results.study.study_id) / "index.html"
 
 
-def is_current(study: Mapping[str, Any], record: Path) -> bool:
-    """Whether the report in the record is newer than the plan, the results and the failures that it tells of."""
-    page, folders = page_of(study, record), [record / "trials" / trial["trial_key"] for trial in study["trials"]]
-    sources = [record / "studies" / str(study["study_id"]) / "study.json"]
-    sources += [file for f in folders for file in (f / "result.json", layout.failed_folder(f) / "traceback.txt")]
-    times = [file.stat().st_mtime_ns for file in sources if file.is_file()]
-    # The page is written last: a report that was cut short has an older one, or none.
-    return page.is_file() and page.stat().st_mtime_ns > max(times)
+def is_current(results: Results) -> bool:
+    """Whether the page in the record was built from what the record says now."""
+    page = page_of(results)
+    try:
+        return page.is_file() and bool(read_json(page.with_name(BUILT_FROM)) == built_from(results))
+    except (OSError, ValueError):
+        return False
+
+
+def built_from(results: Results) -> dict[str, str | int]:
+    """Digests of what a page shows: the study, and the states and results of its trials. No clock is asked."""
+    return {
+        "written_by": WRITTEN_BY,
+        "study": _digest(json.dumps(results.study.to_json(), sort_keys=True)),
+        "trials": _digest(results.rows.drop(columns="folder").to_csv(index=False)),
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def build_all(
-    record: Path = reader.DEFAULT_RECORD, out: Path | None = None, helpers: Sequence[Helper] = ()
+    record: Path = reader.DEFAULT_RECORD, out: Path | None = None, pool: Pool | None = None
 ) -> tuple[Path, list[str]]:
     """Write the report of every study and <record>/studies/index.html, or <out>/<study id>/ and <out>/index.html.
 
     Returns the index, and one sentence for each study that cannot be read, which costs no other.
     Raises ValueError for a record without a study that can be read.
     """
-    from analysis.pages import index_page
+    from analysis.pages import index
+    from analysis.results import Results
 
-    record, entries, damaged = Path(record), [], []
-    folder = Path(out) if out else record / "studies"
-    for name in sorted(path.parent.name for path in (record / "studies").glob("*/study.json")):
+    entries, damaged = [], []
+    folder = Path(out) if out else layout.studies_folder(Path(record))
+    for name in (path.parent.name for path in layout.study_files(Path(record))):
         try:
-            study = load_study(name, record)
-            with reader.read_once():
-                index = build(name, record, out and folder / name, helpers)
-                entries.append(index_page.entry(reader.load(name, record), study, index))
-        except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+            results = Results.open(name, record)
+            entries.append(index.entry(results, _build(results, out and folder / name, pool)))
+        except (ValueError, OSError) as error:
             damaged.append(f"{name} has no report: {' '.join(str(error).split())}")
     if not entries:
         raise ValueError(damaged[0] if damaged else f"{record} records no study: {FIRST}")
-    entries.sort(key=lambda entry: str(entry.study["launched"]), reverse=True)
-    index = folder / "index.html"
-    index.write_text(index_page.render(entries, folder), encoding="utf-8")
-    return index, damaged
+    entries.sort(key=lambda entry: entry.launched, reverse=True)
+    page = folder / "index.html"
+    page.write_text(index.render(entries, folder), encoding="utf-8")
+    return page, damaged
 
 
-def write_tables(rows: pd.DataFrame, study: Mapping[str, Any], folder: Path) -> None:
+# --- tables --------------------------------------------------------------------------------------------
+
+
+def write_tables(results: Results, folder: Path) -> None:
     """A metric's table in full (CSV) and as it is read (Markdown, LaTeX), with the protocol under it.
 
     `<metric>_best` is the table of each setting at its best nuisance value, `<metric>_factors` and `_levels` those of
     crossed factors, `score_sheet` all scores of all lists, `classes` those by class, `search` that of the search
-    trials. `trials.csv` is the data: one row a trial, every config field, every result.
+    trials. `trials.csv` is the data: one row per trial, every config field, every result.
     """
-    from analysis.narrative import answer as answers
-    from analysis.tables import classes as class_scores
-    from analysis.tables import comparison as tables
-    from analysis.tables import factors as factorial
-    from analysis.tables import scores as score_sheet
-    from analysis.tables import search as search_table
+    from analysis.narrative.protocol import protocol
+    from analysis.narrative.warnings import warnings
+    from analysis.tables import classes, scores, search
 
     folder.mkdir(parents=True, exist_ok=True)
-    rows.assign(folder="trials/" + rows["trial_key"]).to_csv(folder / "trials.csv", index=False)
-    protocol = answers.protocol(rows, study)
-    for metric in tables.metrics(rows, study):
-        table, best = tables.summary(rows, study, metric), tables.best_of_nuisance(rows, study, metric)
-        _write_table(folder / file_stem(metric), table, tables.readable(table, study, metric), protocol)
-        if len(best):
-            _write_table(folder / f"{file_stem(metric)}_best", best, tables.readable(best), protocol)
-        if len(effects := factorial.effects_table(rows, study, metric)):
-            levels, lines = factorial.levels_table(rows, study, metric), [*factorial.notes(study), *protocol]
-            _write_table(folder / f"{file_stem(metric)}_factors", effects, factorial.readable_effects(effects), lines)
-            _write_table(folder / f"{file_stem(metric)}_levels", levels, factorial.readable_levels(levels), lines)
-    if sheets := score_sheet.readable(sheet := score_sheet.table(rows, study)):
-        _write_table(folder / "score_sheet", sheet, sheets, [*score_sheet.notes(rows, study), *protocol])
-    if len(classes := class_scores.table(rows, study)):
-        sheets_of = class_scores.readable(classes, study)
+    results.rows.assign(folder="trials/" + results.rows["trial_key"]).to_csv(folder / "trials.csv", index=False)
+    lines = [*protocol(results), *(f"Warning: {sentence}" for sentence in warnings(results))]
+    for metric in results.metrics:
+        _write_metric(results, metric, folder, lines)
+    if sheets := scores.readable(sheet := scores.table(results)):
+        _write_table(folder / "score_sheet", sheet, sheets, [*scores.notes(results), *lines])
+    if len(by_class := classes.table(results)):
+        sheets_of = classes.readable(by_class, results)
         named = [sheet.assign(list=name)[["list", *sheet.columns]] for name, sheet in sheets_of.items()]
-        _write_table(folder / "classes", classes, named, [class_scores.note(classes, study), *protocol])
-    if len(searched := search_table.table(study)):
-        _write_table(folder / "search", searched, search_table.readable(searched, study), protocol)
+        _write_table(folder / "classes", by_class, named, [classes.note(by_class, results), *lines])
+    if len(searched := search.table(results)):
+        _write_table(folder / "search", searched, [search.readable(searched, results)], lines)
 
 
-def _write_table(
-    stem: Path, table: pd.DataFrame, shown: pd.DataFrame | Sequence[pd.DataFrame], lines: Sequence[str]
-) -> None:
+def _write_metric(results: Results, metric: str, folder: Path, lines: list[str]) -> None:
+    """The tables of one metric."""
+    from analysis.tables import comparison, factors
+
+    stem, table = file_stem(metric), comparison.summary(results, metric)
+    _write_table(folder / stem, table, [comparison.readable(table, results, metric)], lines)
+    if len(best := comparison.best_of_nuisance(results, metric)):
+        _write_table(folder / f"{stem}_best", best, [comparison.readable(best)], lines)
+    if len(effects := factors.effects_table(results, metric)):
+        levels, noted = factors.levels_table(results, metric), [*factors.notes(results), *lines]
+        _write_table(folder / f"{stem}_factors", effects, [factors.readable_effects(effects)], noted)
+        _write_table(folder / f"{stem}_levels", levels, [factors.readable_levels(levels)], noted)
+
+
+def _write_table(stem: Path, table: pd.DataFrame, shown: list[pd.DataFrame], lines: list[str]) -> None:
     """`table` as CSV; `shown`, one table or more under each other, with the lines that belong to them."""
-    import pandas as pd
+    from analysis.tables import format as formats
 
-    from analysis.tables import format as writing
-
-    parts = [shown] if isinstance(shown, pd.DataFrame) else shown
-    under: list[Sequence[str]] = [*[()] * (len(parts) - 1), lines]
+    under: list[list[str]] = [*[[]] * (len(shown) - 1), lines]
     stem.with_suffix(".csv").write_text(table.to_csv(index=False), encoding="utf-8")
-    for kind, write in ((".md", writing.markdown), (".tex", writing.latex)):
-        texts = [write(part, notes) for part, notes in zip(parts, under, strict=True)]
+    for kind, write in ((".md", formats.markdown), (".tex", formats.latex)):
+        texts = [write(part, notes) for part, notes in zip(shown, under, strict=True)]
         stem.with_suffix(kind).write_text("\n".join(texts), encoding="utf-8")
 
 
@@ -148,26 +246,14 @@ def file_stem(metric: str) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in metric)
 
 
-def load_study(name: str | None, record: Path) -> dict[str, Any]:
-    """The named study, or the latest launched.
+# --- the command ---------------------------------------------------------------------------------------
 
-    Raises ValueError in one sentence when there is none, when study.json is damaged, or when its id is not the name
-    of its own folder (the report is written there).
-    """
-    try:
-        if name is None and not (known := list(reader.studies(record).values())):
-            raise ValueError(f"{record} records no study: {FIRST}")
-        study = known[-1] if name is None else reader.load_study(name, record)
-        lacking = [field for field in REQUIRED if not study.get(field)]
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"A study.json in {record / 'studies'} is damaged ({reason}).") from error
-    if lacking:
-        raise ValueError(f"The study.json of {study['study_id']!r} in {record / 'studies'} lacks {', '.join(lacking)}.")
-    folder = str(study["study_id"])
-    if Path(folder).name != folder or not (record / "studies" / folder / "study.json").is_file():
-        raise ValueError(f"The study id {folder!r} is not the name of its folder in {record / 'studies'}.")
-    return study
+
+def latest(record: Path) -> str:
+    """The id of the latest launched study. Raises ValueError when there is none, or when one is damaged."""
+    if not (known := reader.studies(record)):
+        raise ValueError(f"{record} records no study: {FIRST}")
+    return list(known)[-1]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -181,66 +267,34 @@ def main(arguments: list[str] | None = None) -> int:
     if given.out is not None and given.out.exists() and not given.out.is_dir():
         print(f"report: --out {given.out} is a file: write the name of a folder.", file=sys.stderr)
         return 2
-    from analysis.pages import figure_pool as drawing
-
-    drawing.collect_less_garbage()
     try:
-        if given.all:
-            with drawing.helping(drawing.spare_cores()) as helpers:
-                index, damaged = build_all(given.record, given.out, helpers)
-            print(f"Index: {index}")
-            print(*(f"report: {sentence}" for sentence in damaged), sep="\n", end="\n" * bool(damaged), file=sys.stderr)
-            return 1 if damaged else 0
-        study = load_study(given.study, given.record)
-        with drawing.helping(drawing.spare_cores()) as helpers:
-            index = build(study["study_id"], given.record, given.out, helpers)
+        return _build_every(given) if given.all else _build_one(given)
     except (ValueError, OSError) as error:
         print(f"report: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    print_answer(study, given.record)
+
+
+def _build_every(given: argparse.Namespace) -> int:
+    from analysis.pages import figure_pool
+
+    with figure_pool.opened(figure_pool.spare_cores()) as pool:
+        index, damaged = build_all(given.record, given.out, pool)
+    print(f"Index: {index}")
+    for sentence in damaged:
+        print(f"report: {sentence}", file=sys.stderr)
+    return 1 if damaged else 0
+
+
+def _build_one(given: argparse.Namespace) -> int:
+    from analysis.pages import figure_pool
+    from analysis.results import Results
+
+    results = Results.open(given.study or latest(given.record), given.record)
+    with figure_pool.opened(figure_pool.worth_drawing_in(results)) as pool:
+        index = _build(results, given.out, pool)
+    print_answer(answer_of(results))
     print(f"\nReport: {index}")
     return 0
-
-
-def print_answer(study: Mapping[str, Any], record: Path) -> None:
-    """The table of the study's metric, the answer, what limits it and what is missing, on the terminal."""
-    from analysis.tables import format as writing
-
-    shown, answer, lines = _answer(study, record)
-    print("\n\n".join(writing.text(table) for table in shown) + f"\n\n{answer}")
-    for line in lines:
-        print(line)
-
-
-def answer_markdown(study: Mapping[str, Any], record: Path) -> str:
-    """The same in Markdown, the answer first."""
-    from analysis.tables import format as writing
-
-    shown, answer, lines = _answer(study, record)
-    notes = [*[()] * (len(shown) - 1), lines]
-    tables = [writing.markdown(table, under) for table, under in zip(shown, notes, strict=True)]
-    return "\n".join([*map(writing.markdown_text, answer.splitlines()), "", *tables])
-
-
-def _answer(study: Mapping[str, Any], record: Path) -> tuple[list[pd.DataFrame], str, list[str]]:
-    """The tables of the study's metric as they are read, the answer, and the lines under it."""
-    from analysis.narrative import answer as answers
-    from analysis.narrative import warnings as caveats
-    from analysis.tables import comparison as tables
-    from analysis.tables import factors as factorial
-    from analysis.tables import search as search_table
-
-    rows = reader.load(study["study_id"], record)
-    shown = [tables.readable(tables.summary(rows, study, study["metric"]), study, study["metric"])]
-    if len(best := tables.best_of_nuisance(rows, study, study["metric"])):
-        shown.append(tables.readable(best))
-    lines = search_table.lines(rows, study) if study.get("search") else []
-    if shares := factorial.line(rows, study):
-        lines.append(shares)
-    lines += [f"Warning: {line}" for line in caveats.warnings(rows[rows["state"] == "complete"], study)]
-    if lacking := answers.missing(rows, study):
-        lines.append(lacking)
-    return shown, answers.answer(rows, study), lines
 
 
 if __name__ == "__main__":

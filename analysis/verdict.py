@@ -29,10 +29,10 @@ class Outcome(Enum):
 class Verdict:
     """An outcome, and the numbers that its wording needs.
 
-    `n` of `planned` `units` are complete. `margin`: the largest difference that would not matter; NaN where none is known. `seeds`: those that a verdict at
-    the margin would take, None beyond what is planned for. `lacking`: what became of the seeds that an incomplete arm
-    lacks. `reference`: the arm that an arm with REFERENCE_INCOMPLETE could not be compared with; `n` is then that
-    arm's. `p`: McNemar's or another test of the pictures of one training.
+    `n` of `planned` `units` are complete. `margin`: the largest difference that would not matter; NaN where none is
+    known. `seeds`: those that a verdict at the margin would take, None beyond what is planned for. `lacking`: what
+    became of the seeds that an incomplete arm lacks. `reference`: the arm that an arm with REFERENCE_INCOMPLETE could
+    not be compared with; `n` is then that arm's. `p`: McNemar's or another test of the pictures of one training.
     """
 
     outcome: Outcome

@@ -145,7 +145,8 @@ def _inconclusive(table: pd.DataFrame, compared: pd.DataFrame, where: str, n: in
         seen = f"where {n} seeds detect differences of {detected:.3f} or more with 80 % power"
     return (
         f"Inconclusive: in {where} no arm is better or worse than {_reference(table)}; the largest difference is "
-        f"{_difference(largest)} for {largest['arm']}{against}, {seen}{_listed('; ', _others(compared, inconclusive=False))}"
+        f"{_difference(largest)} for {largest['arm']}{against}, {seen}"
+        f"{_listed('; ', _others(compared, inconclusive=False))}"
     )
 
 

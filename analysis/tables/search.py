@@ -75,9 +75,9 @@ def lines(results: Results) -> list[str]:
     found = [f"Search: {trial_counts(results)}. {search.pruning}".rstrip()]
     if (score := search.selection_score) is not None:
         found.append(
-            f"Selection: trial {search.winner} scored {score:.3f} in {results.metric} on seed {search.search_seed}, the "
-            f"best of {k} complete trials. Chosen on that score, it is optimistically biased by selection. The winner "
-            f"{_on_fresh_seeds(results)}."
+            f"Selection: trial {search.winner} scored {score:.3f} in {results.metric} on seed {search.search_seed}, "
+            f"the best of {k} complete trials. Chosen on that score, it is optimistically biased by selection. The "
+            f"winner {_on_fresh_seeds(results)}."
         )
         found += _optimism(results, score, k)
     if search.importance:

@@ -1,0 +1,149 @@
+"""What stands under the tables: what a number is the mean of, how it is compared, and on which terms it was made."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.narrative.warnings import SURROGATE
+from analysis.results import Results, once
+from analysis.stats import intervals, proportions
+from analysis.tables import outcomes
+from analysis.tables import search as search_table
+
+MOST_VALUES = 6  # that a line writes out
+FEWEST_FOR_SIGN_FLIP = 6  # seeds: 2 / 2^6 is the first p below .05
+COMPUTE = {
+    "parameters": "parameters",
+    "train_pflop": "PFLOP of training",
+    "network_evaluations": "network evaluations per image",
+    "seconds/train": "s of training",
+}
+NOT_RECORDED = "not recorded"
+PUBLISHED = (
+    "Published: values that others reported, each from one training and one evaluation with their own evaluator. A "
+    "published difference is the arm's value minus its reference's. The noise of one evaluation is 1.96 sqrt(p1 (1 - "
+    "p1) / m + p2 (1 - p2) / m), unpaired, for the m objects of the list; a published difference inside it cannot be "
+    "told from none."
+)
+
+
+@once
+def protocol(results: Results) -> list[str]:
+    """The lines that stand under every table."""
+    lines = [_unit(results), *terms(results)]
+    lines += _tests(results) if len(results.seeds) > 1 else [outcomes.NOTE]
+    lines += [list_line(results, name) for name in results.lists if results.score.on(name) in results.complete]
+    lines += [PUBLISHED] if results.study.published else []
+    lines += [nuisance_line(results)] if len(results.settings()) > 1 else []
+    return [*lines, *search_table.lines(results), *results.study.notes]
+
+
+def _unit(results: Results) -> str:
+    n, passes = len(results.seeds), _values(results, "sampling_seeds")
+    return (
+        f"Unit of analysis: training run, n = {n} seed{'s' * (n != 1)} per arm "
+        f"({', '.join(map(str, results.seeds))}). Objects and {passes} sampling pass{'es' * (passes != '1')} are "
+        f"averaged within runs. {len(results.complete)} of {len(results.rows)} trials are complete."
+    )
+
+
+def terms(results: Results) -> list[str]:
+    """The terms on which every number was made: checkpoint, sampler, the meaning of s, evaluator, compute."""
+    nothing = f" Nothing was selected on {_listed(results.all_reported, 'or')}." if results.all_reported else ""
+    kind = _values(results, "evaluator_kind", complete=True)
+    return [
+        f"Checkpoint rule: {_values(results, 'checkpoint_rule', complete=True)}.{nothing}",
+        f"Sampler: {_values(results, 'sampler')}. Guidance scale s = {_values(results, 'guidance_scale')} in "
+        "eps_u + s (eps_c - eps_u), so s = 1 is unguided.",
+        f"Evaluator: {kind.replace(SURROGATE, 'surrogate')}. Its accuracy on held-out images: "
+        f"{_values(results, 'evaluator_held_out_accuracy', complete=True)}.",
+        *_compute(results),
+    ]
+
+
+def _compute(results: Results) -> list[str]:
+    """What a trial took: one number, or the smallest and the largest mean of an arm."""
+    parts = []
+    for field, words in COMPUTE.items():
+        means = results.arm_means(field)
+        if np.isfinite(means).any():
+            low, high = (f"{value:,.0f}" if value >= 100 else f"{value:.4g}" for value in _ends(means))
+            parts.append(f"{low if low == high else f'{low} to {high}'} {words}")
+    images = _values(results, "total_images")
+    return [f"Compute per trial (mean of each arm): {images} training images, {', '.join(parts)}."] if parts else []
+
+
+def _ends(means: intervals.Array) -> tuple[float, float]:
+    return float(np.nanmin(means)), float(np.nanmax(means))
+
+
+def _tests(results: Results) -> list[str]:
+    """How several seeds are compared, and what the numbers of a plan assume."""
+    n, m = len(results.seeds), results.comparisons
+    own = ", each arm with its own reference" if len(set(results.references.values())) > 1 else ""
+    margin = results.margin(results.metric)
+    source = f"the study's margin for {results.metric}"
+    source = source if results.study.margin is not None else f"the default margin for {results.score.name}"
+    cannot = ", so it cannot confirm a verdict here" if n < FEWEST_FOR_SIGN_FLIP else ""
+    return [
+        "Intervals: 95 % t intervals over seeds (Student 1908). Differences are paired by seed; each interval is for "
+        f"one comparison. Verdicts: paired t tests at .05, Holm-corrected over the {m} comparisons of a list{own}. An "
+        "interval may therefore exclude 0 although the verdict is inconclusive.",
+        "Better and worse mean: on average over training seeds, for this evaluator, data split and list.",
+        *([f"Equivalent: the interval lies within ±{margin:g}, {source}."] if np.isfinite(margin) else []),
+        "rho: correlation of an arm with its reference across seeds; a higher rho makes pairing more efficient.",
+        f"Exact sign-flip test (no assumption of normality): with {n} seeds its p is at least "
+        f"{intervals.smallest_sign_flip(n):.3g}{cannot}.",
+        f"Seeds needed and detectable differences: 80 % power at .05 / {max(m, 1)}, the first step of Holm's "
+        "procedure, assuming that the observed difference and spread are the true ones.",
+    ]
+
+
+def table_notes(results: Results, metric: str) -> list[str]:
+    """The lines directly under the table of one metric: its list, its published values, the study's notes."""
+    name = results.list_of(metric)
+    lines = [list_line(results, name)] if name in results.lists else []
+    known = any(np.isfinite(results.published(arm, metric)) for arm in results.arms)
+    return [*lines, *([PUBLISHED] if known else []), *results.study.notes]
+
+
+def list_line(results: Results, name: str) -> str:
+    """Objects, chance level and what one evaluation can resolve at the mean score of the list."""
+    mean, objects = results.mean_of(results.score.on(name)), results.mean_of(f"objects/{name}")
+    size = f"{name}: {objects:.0f} objects, chance level {results.mean_of(f'chance/{name}'):.3f}."
+    if not results.score.is_share:
+        return size
+    low, high = proportions.wilson(mean * objects, objects)
+    error = np.sqrt(mean * (1 - mean) / objects) if objects > 0 else np.nan
+    return (
+        f"{size} One evaluation at {mean:.3f} has a standard error of {error:.3f} (Wilson 95 % CI {low:.3f} to "
+        f"{high:.3f})."
+    )
+
+
+def nuisance_line(results: Results) -> str:
+    """What stands under a `comparison.best_of_nuisance`."""
+    study, own = results.study, results.list_of(results.selection)
+    candidates = max(map(len, results.settings().values()))
+    reported = f": read {_listed(results.reported, 'and')} instead" if results.reported else ""
+    return (
+        f"Each {' and '.join(study.scientific)} has its best {' and '.join(study.tuned)} of {candidates}, chosen on "
+        f"{results.selection} (mean over seeds). The choice makes {own} itself optimistically biased{reported}. "
+        "Intervals do not cover the uncertainty of the choice."
+    )
+
+
+def _listed(names: list[str], word: str) -> str:
+    """`test, new_test or unseen`."""
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _values(results: Results, field: str, complete: bool = False) -> str:
+    """The value that all trials share, or the first values that occur; floats shortened."""
+    rows = results.complete if complete else results.rows
+    if field not in rows:
+        return NOT_RECORDED
+    occurring = list(rows[field].dropna().unique())
+    words = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in occurring]
+    rest = f" and {len(words) - MOST_VALUES} more" if len(words) > MOST_VALUES else ""
+    return " | ".join(words[:MOST_VALUES]) + rest or NOT_RECORDED
