@@ -1,22 +1,24 @@
 """What the notebooks share: a study opened from the record, its answer, its tables and its figures.
 
-A notebook says what to look at and why; what is shown is what `analysis/report.py` writes, saved into the report's
-folder of the study.
+A notebook says what to look at and why; what it shows is what `analysis/report.py` writes, and is saved into the
+report's folder of the study.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis import figures
 from analysis.narrative import answer as answers
-from analysis.pages import figure_pool as drawing
-from analysis.tables import comparison as tables
-from analysis.tables import factors as factorial
+from analysis.narrative.protocol import protocol
+from analysis.narrative.warnings import warnings
+from analysis.pages import figure_pool
+from analysis.results import Results
+from analysis.tables import comparison, factors
 from analysis.tables import search as search_table
-from study.record import reader
+from study.record import layout, reader
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +27,7 @@ RECORD = "ABLATION_RECORD"  # environment variable: another record than mlruns/
 
 
 class Opened:
-    """A study of a record: `study` is its study.json, `rows` one row a trial (`study.record.load`)."""
+    """A study of a record: `results` is all of it, `study` what was asked, `rows` one row per trial."""
 
     def __init__(self, name: str) -> None:
         """`name`: a study, or a study id where it was launched at several scales.
@@ -33,48 +35,53 @@ class Opened:
         Raises ValueError that names the studies of the record when it is not among them.
         """
         self.record = Path(os.environ.get(RECORD) or reader.DEFAULT_RECORD)
-        self.study: dict[str, Any] = reader.load_study(name, self.record)
-        self.rows: pd.DataFrame = reader.load(self.study["study_id"], self.record)
-        self.out = self.record / "studies" / self.study["study_id"] / "report" / "figures"
+        self.results = Results.open(name, self.record)
+        self.study, self.rows = self.results.study, self.results.rows
+        self.out = layout.report_folder(self.record, self.study.study_id) / "figures"
 
     def answer(self) -> None:
         """Print the question, the answer with n and interval, and what is missing."""
-        print(self.study["question"])
-        print(answers.answer(self.rows, self.study))
-        print(answers.missing(self.rows, self.study), end="")
+        print(self.study.question)
+        print(answers.answer(self.results))
+        print(answers.missing(self.results), end="")
 
     def table(self, metric: str = "") -> pd.DataFrame:
         """Every arm with n, interval, paired difference and verdict; `metric` is the study's own unless named."""
-        metric = metric or self.study["metric"]
-        return tables.readable(tables.summary(self.rows, self.study, metric), self.study, metric).set_index("arm")
+        metric = metric or self.study.metric
+        return _shown(comparison.readable(comparison.summary(self.results, metric), self.results, metric), "arm")
 
     def best(self, metric: str = "") -> pd.DataFrame:
         """Each setting at its best nuisance value, which validation chose; empty for a study without such factors."""
-        table = tables.best_of_nuisance(self.rows, self.study, metric or self.study["metric"])
-        return tables.readable(table).set_index("arm") if len(table) else table
+        table = comparison.best_of_nuisance(self.results, metric or self.study.metric)
+        return _shown(comparison.readable(table), "arm") if len(table) else table
 
     def effects(self) -> pd.DataFrame:
         """The share of the variance that each of the crossed factors carries; empty where none are crossed."""
-        table = factorial.effects_table(self.rows, self.study, self.study["metric"])
-        return factorial.readable_effects(table) if len(table) else table
+        table = factors.effects_table(self.results, self.study.metric)
+        return factors.readable_effects(table) if len(table) else table
 
     def search(self) -> pd.DataFrame:
-        """One row a search trial; empty for a study that is no search."""
-        table = search_table.table(self.study)
-        return search_table.readable(table, self.study).set_index("trial") if len(table) else table
+        """One row per search trial; empty for a study that is no search."""
+        table = search_table.table(self.results)
+        return _shown(search_table.readable(table, self.results), "trial") if len(table) else table
 
     def protocol(self) -> None:
         """Print what the numbers rest on, and what limits them."""
-        print(*answers.protocol(self.rows, self.study), sep="\n")
+        print(*protocol(self.results), *(f"Warning: {line}" for line in warnings(self.results)), sep="\n")
 
     def show(self, name: str) -> None:
         """Draw a figure of `analysis/figures`, save it as PNG, PDF and CSV, and print its caption under it."""
         from IPython.display import Image, display
 
         figure = figures.load(name)
-        if not figures.applies(figure, self.study):
-            print(f"{figures.title(figure)}: does not apply to the study {self.study['study']}.")
+        if not figures.applies(figure, self.results):
+            print(f"{figures.title(figure)}: does not apply to the study {self.study.study}.")
             return
-        drawn = drawing.draw(name, self.study, self.record, self.out)
+        drawn = figure_pool.draw(name, self.results, self.out)
         display(Image(drawn.png))
         print(drawn.caption)
+
+
+def _shown(table: pd.DataFrame, index: str) -> pd.DataFrame:
+    """With its verdicts as words, which a notebook would otherwise show as objects."""
+    return table.map(str).set_index(index)

@@ -1,4 +1,4 @@
-"""Notebooks: one a study, short, without outputs; each runs from its own folder on a record of its study."""
+"""Notebooks: one per study, short, without outputs; each runs from its own folder on a record of its study."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jupyter_client.manager import KernelManager
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
-from study.design import spec
+from study.design import registry
 
 FOLDER = Path(__file__).resolve().parents[2] / "analysis"
 LINES = 5
@@ -28,7 +28,7 @@ def shown(path: Path) -> list[str]:
 
 
 def test_every_study_has_a_notebook() -> None:
-    assert {path.stem for path in FOLDER.glob("*.ipynb")} == set(spec.names())
+    assert {path.stem for path in FOLDER.glob("*.ipynb")} == set(registry.names())
 
 
 @every_notebook
@@ -44,7 +44,7 @@ def test_a_notebook_is_short_has_no_outputs_and_explains_its_figures(path: Path)
             assert cell.execution_count is None
             assert len(cell.source.splitlines()) <= LINES, cell.source
         if cell.source.startswith("study.show("):
-            assert notebook.cells[index + 1].source.startswith("**Parsing the plot above:**")
+            assert notebook.cells[index + 1].source.startswith("**How to read this figure:**")
 
 
 @pytest.fixture(scope="module")
