@@ -76,7 +76,8 @@ class Verdict:
             case Outcome.REFERENCE_INCOMPLETE:
                 return f"not compared: {self.reference} is incomplete ({self.n}/{self.planned} {self.units})"
             case Outcome.FEWER_CANDIDATES:
-                return f"not compared: best of {self.n} candidates, other settings of {self.planned}"
+                candidates = "1 candidate" if self.n == 1 else f"{self.n} candidates"
+                return f"not compared: chosen from {candidates}, other settings from {self.planned}"
             case Outcome.ONE_TRAINING:
                 tested = "" if np.isnan(self.p) else f", p McNemar {probability(self.p)}"
                 return f"one training per arm: no interval over seeds{tested}"

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 import synthetic_record
+import synthetic_trial
 from launch import ROOT
 
 from analysis import report
@@ -127,7 +128,7 @@ def test_the_server_shows_every_trial_under_its_launch(served):
     found = runs(address)
     parent = found.pop("launch")
     assert sorted(found) == sorted(
-        f"schedule={name} seed={seed}" for name in synthetic_record.SCHEDULES for seed in (0, 1)
+        f"schedule={name} seed={seed}" for name in synthetic_trial.SCHEDULES for seed in (0, 1)
     )
     assert {tags(run["data"])["mlflow.parentRunId"] for run in found.values()} == {parent["info"]["run_id"]}
     failed = found.pop("schedule=cosine seed=1")

@@ -1,4 +1,4 @@
-"""Scores by class: means over trainings by hand, holes, and what a wide study shows."""
+"""Scores by class: means over trainings by hand, incomplete arms, and what a wide study shows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import synthetic_record
+from frames import results_of
 
-from analysis.tables import classes as class_scores
-from study.record import reader
+from analysis.results import Results
+from analysis.tables import classes
 
 STUDY: dict[str, Any] = {"arms": ["a", "b"], "seeds": [0, 1, 2], "baseline_arm": "b", "metric": "accuracy/test"}
 
@@ -31,15 +32,16 @@ def test_recall_by_hand(tmp_path: Path) -> None:
     hits = {("b", 0): (4, 0), ("a", 0): (2, 1), ("a", 1): (3, 3), ("a", 2): (1, 2)}
     rows = rows_of(tmp_path, hits)
     rows.loc[rows["seed"] == 2, "state"] = "failed"
-    table = class_scores.table(rows, STUDY)
-    assert list(table.columns) == list(class_scores.COLUMNS)
+    results = results_of(rows, STUDY)
+    table = classes.table(results)
+    assert list(table.columns) == list(classes.COLUMNS)
     assert table["label"].unique().tolist() == ["red cube"]  # of what nobody asked for there is no recall
     line = table.set_index("arm").loc["a"]
     # .5 .75: mean .625, sd .176777, half width 12.7062 x .176777 / sqrt(2) = 1.588
     assert line[["n", "asked", "recall", "named unasked"]].tolist() == pytest.approx([2, 4, 0.625, 2])
     assert line[["ci low", "ci high"]].tolist() == pytest.approx([0.625 - 1.58828, 0.625 + 1.58828], abs=1e-4)
     assert table["arm"].tolist() == ["a", "b"]  # the order of the study
-    shown = class_scores.readable(table, STUDY)["test"]
+    shown = classes.readable(table, results)["test"]
     assert shown.to_dict("records") == [
         {"label": "red cube", "asked": "4", "b (n = 1)": "1.000", "a (n = 2)": "0.625"}  # the baseline first
     ]
@@ -47,11 +49,11 @@ def test_recall_by_hand(tmp_path: Path) -> None:
 
 def test_many_arms_and_none(tmp_path: Path) -> None:
     record = synthetic_record.many(tmp_path, arms=12, seeds=2)
-    study, rows = reader.load_study("many", record), reader.load("many", record)
-    table = class_scores.table(rows, study)
+    results = Results.open("many", record)
+    table = classes.table(results)
     assert table["arm"].nunique() == 12
     assert list(table["list"].unique()) == ["validation", "test", "new_test", "unseen"]
-    sheets = class_scores.readable(table, study)
-    assert all(len(sheet.columns) == 2 + class_scores.MOST_ARMS for sheet in sheets.values())
-    assert class_scores.note(table, study).endswith("Shown are 8 of 12 arms.")
-    assert class_scores.table(rows.assign(state="missing"), study).empty
+    sheets = classes.readable(table, results)
+    assert all(len(sheet.columns) == 2 + classes.MOST_ARMS for sheet in sheets.values())
+    assert classes.note(table, results).endswith("Shown are 8 of 12 arms.")
+    assert classes.table(results.of(results.study, results.rows.assign(state="missing"))).empty

@@ -12,19 +12,19 @@ import synthetic_record
 from launch import ROOT
 
 from analysis.narrative import explain
-from analysis.tables import comparison as tables
-from study.record import reader
+from analysis.results import Results
+from analysis.tables import comparison
 
 
 def test_the_row_can_be_made_again_from_what_is_printed(miniature_record):
-    text = explain.text("schedules-smoke", "schedule=cosine", miniature_record)
-    rows = reader.load("schedules-smoke", miniature_record)
+    results = Results.open("schedules-smoke", miniature_record)
+    text, rows = explain.text(results, "schedule=cosine"), results.rows
     for arm in ("schedule=cosine", "schedule=linear"):
         for _, trial in rows[rows["arm"] == arm].iterrows():
             line = next(line for line in text.splitlines() if trial["trial_key"] in line)
             assert f"{trial['accuracy/validation']:.6f}" in line
             assert {trial["train_key"], f"run{trial['trial_key']}", f"trials/{trial['trial_key']}"} <= set(line.split())
-    table = tables.summary(rows, reader.load_study("schedules-smoke", miniature_record), "accuracy/validation")
+    table = comparison.summary(results, "accuracy/validation")
     row = table[table["arm"] == "schedule=cosine"].iloc[0]
     part = text[text.index("accuracy/validation\n") :]
     assert f"= {row['mean']:.6f}, 95 % t interval [{row['ci low']:.6f}, {row['ci high']:.6f}]" in part
@@ -34,9 +34,9 @@ def test_the_row_can_be_made_again_from_what_is_printed(miniature_record):
     assert np.mean([float(score) for score in scores.split(", ")]) == pytest.approx(row["mean"])
 
 
-def test_a_hole_is_said(tmp_path):
-    record = synthetic_record.make(tmp_path, holes=[("cosine", 1)])
-    text = explain.text("schedules-smoke", "schedule=cosine", record)
+def test_a_missing_seed_is_said(tmp_path):
+    record = synthetic_record.make(tmp_path, missing=[("cosine", 1)])
+    text = explain.text(Results.open("schedules-smoke", record), "schedule=cosine")
     assert re.search(r"^1 +missing +nan", text, re.MULTILINE)
     assert "over n = 2" in text
     assert "not compared with schedule=linear: a seed is missing" in text
@@ -51,4 +51,4 @@ def test_the_command(miniature_record):
 
 def test_an_arm_that_is_not_there_names_the_nearest(miniature_record):
     with pytest.raises(ValueError, match="did you mean 'schedule=cosine'"):
-        explain.text("schedules-smoke", "schedule=cosin", miniature_record)
+        explain.text(Results.open("schedules-smoke", miniature_record), "schedule=cosin")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import synthetic_record
+import synthetic_trial
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image
@@ -59,7 +60,7 @@ KINDS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
     ),
     "search_slices": (
         synthetic_record.search,
-        ("lr", "schedule", "complete", "pruned", "winner", *synthetic_record.SCHEDULES),
+        ("lr", "schedule", "complete", "pruned", "winner", *synthetic_trial.SCHEDULES),
     ),
 }
 
@@ -96,7 +97,7 @@ def half(maker: Callable[..., Path], complete: int, root: Path) -> Path:
     """A record whose first `complete` trials are there, whose fifth has failed and whose others are missing."""
     study = study_of(maker(root / "whole"))
     trials = [(arm.removeprefix("schedule="), seed) for arm in study["arms"] for seed in study["seeds"]]
-    return maker(root / "half", holes=trials[complete:], failed=trials[4:5])
+    return maker(root / "half", missing=trials[complete:], failed=trials[4:5])
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_a_figure_of_a_whole_study(name: str, once: Callable[..., Path], tmp_pat
     caption, figure = module.caption(table, study), module.draw(table, study)
     assert "n = " in caption or name == "schedule_sheet"  # a property of the setting has no n
     words = texts(figure).replace("\n", "")
-    expected = KINDS[name][1] if name in KINDS else TWO_ARMS.get(name, synthetic_record.SCHEDULES)
+    expected = KINDS[name][1] if name in KINDS else TWO_ARMS.get(name, synthetic_trial.SCHEDULES)
     assert all(word in words for word in expected)
     png = style.save(figure, tmp_path / "once")
     pixels = np.asarray(Image.open(png).convert("L"))
@@ -318,7 +319,7 @@ def test_schedule_sheet_measures_t_from_one_over_T_to_one(miniature_record: Path
 def test_schedule_sheet_of_one_trial_folder(tmp_path: Path) -> None:
     """Before the trial is complete: no result.json, no study."""
     config = replace(TrialConfig(), schedule="cosine", timesteps=100)
-    synthetic_record.write_trial(tmp_path / "trial", config)
+    synthetic_trial.write_trial(tmp_path / "trial", config)
     (tmp_path / "trial" / "result.json").unlink()
     figure = schedule_sheet.draw_trial(tmp_path / "trial")
     assert "cosine" in texts(figure)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import synthetic_record
+import synthetic_trial
 from matplotlib.figure import Figure
 
 from analysis import figures
@@ -63,7 +64,7 @@ def test_grids_stand_over_the_accuracy_of_their_training(miniature_record: Path,
 def test_noise_grids_name_their_rows(miniature_record: Path, study: dict[str, Any]) -> None:
     figure = noise_grids.draw(noise_grids.table(STUDY, miniature_record), study)
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert rows == ["\n".join(labels) for labels in synthetic_record.CONDITIONS * 2]
+    assert rows == ["\n".join(labels) for labels in synthetic_trial.CONDITIONS * 2]
     figure.savefig("/dev/null", format="png", dpi=40)  # the layout ends with ticks in the middle of the pictures
     height = figure.axes[0].images[0].get_array().shape[0]  # type: ignore[union-attr]
     assert figure.axes[0].get_yticks()[0] == pytest.approx(height / 16)
@@ -156,7 +157,7 @@ def test_accuracy_by_class_pools_lists_and_seeds(miniature_record: Path, study: 
     rows = reader.load(STUDY, miniature_record)
     asked = hits = 0
     for folder in rows[rows["arm"] == "schedule=cosine"]["folder"]:
-        for name in synthetic_record.OBJECTS:
+        for name in synthetic_trial.OBJECTS:
             found = outcomes.hits(Path(folder), name)
             own = [label == "gray cube" for _, label in found.keys]
             asked, hits = asked + sum(own), hits + int(found.hit_KO[0, own].sum())

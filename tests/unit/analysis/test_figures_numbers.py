@@ -54,7 +54,7 @@ def timesteps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def score(config: Any) -> float:
         return 0.5 + 0.1 * (config.timesteps == 500) + 0.01 * config.seed
 
-    return synthetic_record.write(root, arms, score, holes=[("T=2000 cosine", 1)], factors=factors)
+    return synthetic_record.write(root, arms, score, missing=[("T=2000 cosine", 1)], factors=factors)
 
 
 # --- differences -------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ def test_differences_are_those_of_the_tables(miniature_record: Path) -> None:
 
 
 def test_separated_marks_are_filled_and_a_hole_has_none(tmp_path: Path) -> None:
-    record = synthetic_record.ladder(tmp_path, holes=[("+ raw weights", 1)])
+    record = synthetic_record.ladder(tmp_path, missing=[("+ raw weights", 1)])
     study = study_of(record)
     table = differences.table(study["study_id"], record)
     first = table[table["metric"] == "accuracy/validation"]

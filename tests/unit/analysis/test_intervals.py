@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.stats import intervals
-from analysis.tables import factors as factorial
+from analysis.stats import intervals, proportions
 
 # Three seeds (rows), three arms (columns); the first is the baseline.
 VALUES = [[0.60, 0.70, 0.55], [0.62, 0.73, 0.60], [0.58, 0.69, 0.59]]
@@ -86,12 +85,6 @@ def test_a_hole_in_a_reference_stops_its_comparisons_alone() -> None:
     assert found.p_holm[3] == pytest.approx(3 * 0.199356, abs=1e-5)
 
 
-def test_unpaired_noise_by_hand() -> None:
-    # .76 and .775 of 72 objects: sqrt((.1824 + .174375) / 72) = .0703931, times 1.959964
-    assert intervals.unpaired_noise(0.76, 0.775, 72) == pytest.approx(0.137968, abs=1e-6)
-    assert math.isnan(intervals.unpaired_noise(0.76, 0.775, 0))
-
-
 def test_one_seed_gives_no_interval_and_no_exception() -> None:
     means, paired = intervals.means(VALUES[:1]), intervals.differences(VALUES[:1])
     assert means.mean == pytest.approx(VALUES[0])
@@ -149,13 +142,6 @@ def test_correlation_by_hand() -> None:
     assert math.isnan(intervals.correlation([1, 2, 3], [5, 5, 5]))
 
 
-def test_wilson_by_hand() -> None:
-    # k = 8, n = 10, z^2 = 3.841459: centre (8 + 1.920729) / 13.841459 = .716740, half width .226577
-    assert intervals.wilson(8, 10) == pytest.approx((0.490162, 0.943318), abs=1e-5)
-    assert intervals.wilson(0, 10)[0] == pytest.approx(0, abs=1e-12)
-    assert np.isnan(intervals.wilson(0, 0)).all()
-
-
 def test_the_arithmetic_is_scipys_and_statsmodels() -> None:
     """What is written out here for its speed, against the slow functions of others."""
     from scipy import stats
@@ -171,35 +157,54 @@ def test_the_arithmetic_is_scipys_and_statsmodels() -> None:
         p = rng.uniform(0, 0.2, n).round(2)
         assert intervals.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
         expected = proportion_confint(n // 2, n, method="wilson")
-        assert intervals.wilson(n // 2, n) == pytest.approx(expected)
+        assert proportions.wilson(n // 2, n) == pytest.approx(expected)
 
 
-def verdicts(differences: list[tuple[float, float, float, float, float]], **rule: Any) -> list[str]:
+def outcomes(differences: list[tuple[float, float, float, float, float]], **rule: Any) -> list[str]:
     """Of (difference, low, high, p, p Holm) of each arm."""
     difference, low, high, p, adjusted = np.array(differences).T
     filler = np.zeros(len(differences))
-    return intervals.verdicts(intervals.Differences(difference, low, high, filler, p, adjusted, filler, filler), **rule)
+    found = intervals.Differences(difference, low, high, filler, p, adjusted, filler, filler)
+    return [outcome.value for outcome in intervals.outcomes(found, **rule)]
 
 
-def test_verdicts_by_hand() -> None:
+def test_outcomes_by_hand() -> None:
     nan = math.nan
     arms = [
         (0.10, 0.05, 0.15, 0.01, 0.02),
         (-0.10, -0.15, -0.05, 0.01, 0.02),
-        (0.02, 0.001, 0.039, 0.04, 0.08),  # alone it would be separated; its interval lies inside the margin
+        (0.02, 0.001, 0.039, 0.04, 0.08),  # alone it would be better; its interval lies inside the margin
         (0.02, -0.031, 0.071, 0.3, 0.6),
         (-0.02, -0.071, 0.031, 0.3, 0.6),
         (0.01, 0.005, 0.015, 0.001, 0.01),  # smaller than the margin, and yet a difference
         (0.03, 0.03, 0.03, nan, nan),  # the same in every seed
         (nan, nan, nan, nan, nan),
     ]
-    expected = ["better", "worse", "equivalent", "open", "open", "better", "no error", ""]
-    assert verdicts(arms, margin=0.05) == expected
-    assert verdicts(arms) == [{"equivalent": "open"}.get(verdict, verdict) for verdict in expected]
-    smaller = verdicts(arms, margin=0.05, smaller_is_better=True)
-    assert smaller == ["worse", "better", "equivalent", "open", "open", "worse", "no error", ""]
-    assert verdicts(arms[3:5], margin=0.071) == ["open", "open"]  # the end itself does not lie inside
-    assert verdicts(arms[3:5], margin=0.072) == ["equivalent", "equivalent"]
+    expected = [
+        "better",
+        "worse",
+        "equivalent",
+        "inconclusive",
+        "inconclusive",
+        "better",
+        "zero variance",
+        "not compared",
+    ]
+    assert outcomes(arms, margin=0.05) == expected
+    assert outcomes(arms) == [{"equivalent": "inconclusive"}.get(outcome, outcome) for outcome in expected]
+    smaller = outcomes(arms, margin=0.05, smaller_is_better=True)
+    assert smaller == [
+        "worse",
+        "better",
+        "equivalent",
+        "inconclusive",
+        "inconclusive",
+        "worse",
+        "zero variance",
+        "not compared",
+    ]
+    assert outcomes(arms[3:5], margin=0.071) == ["inconclusive", "inconclusive"]  # the end itself does not lie inside
+    assert outcomes(arms[3:5], margin=0.072) == ["equivalent", "equivalent"]
 
 
 def test_the_largest_difference_is_the_farther_end() -> None:
@@ -262,56 +267,6 @@ def test_the_best_of_two_hundred_is_simulated() -> None:
     assert math.isnan(intervals.expected_maximum(0))
 
 
-# --- one training an arm -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("only_first", "only_second", "p"),
-    [(0, 0, 1.0), (1, 0, 1.0), (0, 6, 2 / 64), (1, 8, 20 / 512), (3, 3, 1.0), (2, 5, 2 * (1 + 7 + 21) / 128)],
-)
-def test_mcnemar_by_hand(only_first: int, only_second: int, p: float) -> None:
-    first = [True] * 10 + [True] * only_first + [False] * only_second + [False] * 5
-    second = [True] * 10 + [False] * only_first + [True] * only_second + [False] * 5
-    assert intervals.mcnemar(first, second) == pytest.approx(p)
-    with pytest.raises(ValueError, match="one boolean an object"):
-        intervals.mcnemar(first, second[1:])
-
-
-def test_the_bootstrap_of_a_difference_by_hand() -> None:
-    # 400 objects, 60 hit by the first alone, 20 by the second alone: mean .1, variance (.2 - .01) / 400
-    first = [[True] * 60 + [False] * 20 + [True] * 320]
-    second = [[False] * 60 + [True] * 20 + [True] * 320]
-    low, high = intervals.bootstrap_difference(first, second)
-    half = 1.959964 * math.sqrt(0.19 / 400)
-    assert (low, high) == pytest.approx((0.1 - half, 0.1 + half), abs=0.004)
-    assert (low, high) == intervals.bootstrap_difference(first, second)  # seeded
-    assert intervals.bootstrap_difference(second, first) == pytest.approx((-high, -low))
-    assert np.isnan(intervals.bootstrap_difference(np.empty((1, 0)), np.empty((1, 0)))).all()
-    with pytest.raises(ValueError, match="same objects"):
-        intervals.bootstrap_difference(first, [second[0][1:]])
-
-
-def test_passes_stay_with_their_object() -> None:
-    """Twenty equal passes tell nothing beyond one; resampling them too would narrow the interval."""
-    rng = np.random.default_rng(0)
-    first, second = rng.random((2, 1, 100)) < 0.6
-    once = intervals.bootstrap_difference(first, second)
-    assert intervals.bootstrap_difference(first.repeat(20, axis=0), second.repeat(20, axis=0)) == pytest.approx(once)
-
-
-def test_the_bootstrap_covers_95_percent() -> None:
-    """200 pairs of trainings on 120 objects of different difficulty, 3 passes each; the true difference is .1."""
-    rng = np.random.default_rng(1)
-    hits = 0
-    for _ in range(200):
-        ease = rng.beta(2, 2, 120)
-        first = rng.random((3, 120)) < 0.2 + 0.7 * ease
-        second = rng.random((3, 120)) < 0.1 + 0.7 * ease
-        low, high = intervals.bootstrap_difference(first, second)
-        hits += low <= 0.1 <= high
-    assert 0.9 < hits / 200 < 0.985
-
-
 @pytest.mark.parametrize("n", [3, 5])
 def test_the_paired_interval_covers_95_percent(n: int) -> None:
     """3,000 studies of two arms whose seeds are correlated (rho .8) and whose true difference is .05."""
@@ -328,62 +283,3 @@ def test_the_paired_interval_covers_95_percent(n: int) -> None:
 def test_the_shape_is_checked() -> None:
     with pytest.raises(ValueError, match=r"shape \(seeds, arms\)"):
         intervals.means([0.1, 0.2])
-
-
-# --- analysis of variance ----------------------------------------------------------------------------
-
-
-def test_sums_of_squares_by_hand() -> None:
-    """Two seeds x 2 x 2: cells of seed 0 are 1 2 / 3 6, of seed 1 they are 3 2 / 5 10."""
-    found = factorial.analyse(np.array([[[1.0, 2], [3, 6]], [[3.0, 2], [5, 10]]]))
-    # mean 4; rows 2 and 6: 8 x 4 = 32; columns 3 and 5: 8 x 1 = 8; cells 2 2 / 4 8, interaction +-1: 8 x 1 = 8;
-    # seeds 3 and 5: 8; total 9+4+1+4 + 1+4+1+36 = 60; so the rest is 60 - 56 = 4
-    assert [effect.squares for effect in found.effects] == pytest.approx([32, 8, 8])
-    assert [effect.share for effect in found.effects] == pytest.approx([32 / 60, 8 / 60, 8 / 60])
-    assert (found.seed_share, found.rest_share) == pytest.approx((8 / 60, 4 / 60))
-    # rows of seed 0: 1.5 4.5, of seed 1: 2.5 7.5: interaction +-.5: 8 x .25 = 2 with 1 df, so F = 32 / 2
-    assert found.effects[0].F == pytest.approx(16)  # noqa: SIM300
-    # p of F(1, 1) is 1 - 2 / pi x atan(sqrt(F))
-    assert found.effects[0].p == pytest.approx(1 - 2 / math.pi * math.atan(4))
-
-
-@pytest.mark.parametrize("shape", [(3, 2, 3), (5, 3, 4), (2, 2, 2, 3)])
-def test_sums_of_squares_against_statsmodels(shape: tuple[int, ...]) -> None:
-    """Type 2 with the seed as a block; and the tests against repeated measures."""
-    import pandas as pd
-    from statsmodels.formula.api import ols
-    from statsmodels.stats.anova import AnovaRM, anova_lm
-
-    values = np.random.default_rng(len(shape)).normal(size=shape)
-    found = factorial.analyse(values)
-    names = ["a", "b", "c"][: len(shape) - 1]
-    index = pd.MultiIndex.from_product([range(size) for size in shape], names=["seed", *names])
-    data = pd.Series(values.ravel(), index=index, name="y").reset_index()
-    crossed = " * ".join(f"C({name})" for name in names)
-    table = anova_lm(ols(f"y ~ C(seed) + {crossed}", data).fit(), typ=2)
-    repeated = AnovaRM(data, "y", "seed", within=names).fit().anova_table
-    total = ((values - values.mean()) ** 2).sum()
-    for effect in found.effects:
-        parts = [names[position] for position in effect.positions]
-        assert effect.squares == pytest.approx(table.loc[":".join(f"C({part})" for part in parts), "sum_sq"])
-        assert effect.share == pytest.approx(effect.squares / total)
-        assert effect.F == pytest.approx(repeated.loc[":".join(parts), "F Value"])  # noqa: SIM300
-        assert effect.p == pytest.approx(repeated.loc[":".join(parts), "Pr > F"])
-        assert effect.df_error == repeated.loc[":".join(parts), "Den DF"]
-    assert found.seed_share == pytest.approx(table.loc["C(seed)", "sum_sq"] / total)
-    assert found.rest_share == pytest.approx(table.loc["Residual", "sum_sq"] / total)
-
-
-def test_with_two_levels_F_is_the_square_of_the_paired_t() -> None:
-    values = np.random.default_rng(7).normal(size=(4, 2, 3))
-    effect = factorial.analyse(values).effects[0]
-    assert effect.p == pytest.approx(intervals.differences(values.mean(axis=2)).p_t[1])
-
-
-def test_one_seed_has_shares_and_no_test() -> None:
-    found = factorial.analyse(np.array([[[1.0, 2], [3, 6]]]))
-    assert sum(effect.share for effect in found.effects) == pytest.approx(1)
-    assert np.isnan([effect.p for effect in found.effects]).all()
-    assert found.rest_share == 0
-    constant = factorial.analyse(np.ones((3, 2, 2)))
-    assert np.isnan([value for effect in constant.effects for value in (effect.share, effect.F, effect.p)]).all()

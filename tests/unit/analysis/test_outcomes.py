@@ -1,4 +1,4 @@
-"""Outcomes of single objects, read in the order of the list; and what a study of one training an arm may say."""
+"""Outcomes of single objects, read in the order of the list; and what a study of one training per arm may say."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic_record
+from frames import results_of, words
 
 from analysis.narrative import answer as answers
-from analysis.tables import comparison as tables
-from analysis.tables import outcomes
+from analysis.narrative import protocol
+from analysis.results import Results
+from analysis.tables import comparison, outcomes
 from runners.tasks.iclevr.labels import LABELS
-from study.record import reader
 
 METRIC = "accuracy/test"
 
@@ -67,7 +68,7 @@ def test_damaged_outcomes_are_refused_in_one_sentence(how: str, tmp_path: Path) 
 
 
 def single(tmp_path: Path, found: dict[str, list[bool]], **study: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A study of one training an arm; each object has a picture of its own."""
+    """A study of one training per arm; each object has a picture of its own."""
     conditions = [[LABELS[index % 24]] for index in range(len(next(iter(found.values()))))]
     rows = []
     for arm, hit in found.items():
@@ -85,7 +86,7 @@ def test_one_training_each_by_hand(tmp_path: Path) -> None:
     a = [True] * 20 + [False] * 8 + [True] + [False] * 11
     b = [True] * 20 + [True] * 8 + [False] + [False] * 11
     rows, study = single(tmp_path, {"a": a, "b": b})
-    table = tables.summary(rows, study, METRIC).set_index("arm")
+    table = comparison.summary(results_of(rows, study), METRIC).set_index("arm")
     assert table.loc["b", "difference"] == pytest.approx(7 / 40)
     assert table.loc["b", "p McNemar"] == pytest.approx(0.0390625)
     # differences of objects: 8 times +1, once -1, 31 times 0: mean .175, variance (9 / 40 - .175^2) / 40 = .0048594
@@ -93,11 +94,11 @@ def test_one_training_each_by_hand(tmp_path: Path) -> None:
     assert table.loc["b", ["objects low", "objects high"]].tolist() == pytest.approx(
         [0.175 - half, 0.175 + half], abs=0.02
     )
-    assert table["verdict"].tolist() == [
+    assert words(table) == [
         "baseline",
-        "one training each: p McNemar 0.039 says nothing about other seeds",
+        "one training per arm: no interval over seeds, p McNemar 0.039",
     ]
-    shown = tables.readable(tables.summary(rows, study, METRIC))
+    shown = comparison.readable(comparison.summary(results_of(rows, study), METRIC))
     assert shown["p McNemar"].tolist() == ["-", "0.039"]
     assert shown.loc[1, "difference [95 % CI of the pictures]"].startswith("+0.175 [+0.0")
     # what is printed for several seeds must not be there to be misread
@@ -107,27 +108,27 @@ def test_one_training_each_by_hand(tmp_path: Path) -> None:
 
 def test_a_single_seed_study_says_what_it_compares(tmp_path: Path) -> None:
     record = synthetic_record.make(tmp_path, seeds=[0])
-    study, rows = reader.load_study("schedules", record), reader.load("schedules", record)
-    protocol = "\n".join(answers.protocol(rows, study))
-    assert "the table compares one training with another" in protocol
-    assert "What another training seed would give is in neither." in protocol
-    assert "Seeds needed" not in protocol
-    assert "compares one training with another" in answers.answer(rows, study)
-    verdict = tables.summary(rows, study, METRIC)["verdict"].tolist()[1]
-    assert verdict.startswith("one training each: p McNemar ")
-    assert not tables.summary(rows, study, "accuracy_macro/test")["verdict"].str.contains("McNemar").any()
+    results = Results.open("schedules", record)
+    said = "\n".join(protocol.protocol(results))
+    assert "the table compares one training with another" in said
+    assert "Neither covers what another training seed would give." in said
+    assert "Seeds needed" not in said
+    assert answers.answer(results).startswith("One training per arm gives no interval over seeds, and so no answer")
+    verdict = words(comparison.summary(results, METRIC))[1]
+    assert verdict.startswith("one training per arm: no interval over seeds, p McNemar ")
+    assert not any("McNemar" in verdict for verdict in words(comparison.summary(results, "accuracy_macro/test")))
 
 
 @pytest.mark.parametrize("how", ["missing", "truncated", "other conditions"])
 def test_a_comparison_without_outcomes_has_no_interval(how: str, tmp_path: Path) -> None:
     rows, study = single(tmp_path, {"a": [True, False, True], "b": [True, True, True], "c": [False, True, True]})
-    assert "McNemar" in tables.summary(rows, study, METRIC)["verdict"][1]
+    assert "McNemar" in words(comparison.summary(results_of(rows, study), METRIC))[1]
     if how == "other conditions":
         (tmp_path / "b" / "conditions.json").write_text(json.dumps({"test": [["red cube"]] * 3}))
     else:
         damaged(tmp_path / "b", how)
-    found = tables.summary(rows, study, METRIC)["verdict"].tolist()
-    assert found[1] == "one training each: no interval"
+    found = words(comparison.summary(results_of(rows, study), METRIC))
+    assert found[1] == "one training per arm: no interval over seeds"
     assert "McNemar" in found[2]  # the others are still compared
 
 
@@ -140,7 +141,9 @@ def test_passes_of_an_object_are_no_further_objects(tmp_path: Path) -> None:
         rows, study = single(tmp_path / str(passes), {"a": [False] * 30, "b": [True] * 12 + [False] * 18})
         write(tmp_path / str(passes) / "a", conditions, a * passes)
         write(tmp_path / str(passes) / "b", conditions, b * passes)
-        tables_of.append(tables.summary(rows, study, METRIC).loc[1, list(outcomes.COLUMNS)].astype(float))
+        tables_of.append(
+            comparison.summary(results_of(rows, study), METRIC).loc[1, list(outcomes.COLUMNS)].astype(float)
+        )
     assert tables_of[0].tolist() == pytest.approx(tables_of[1].tolist())
     assert tables_of[0]["p McNemar"] == pytest.approx(2 / 2**12)
 
@@ -151,6 +154,6 @@ def test_objects_of_one_picture_stay_together(tmp_path: Path) -> None:
     rows, study = single(tmp_path, {"a": [True], "b": [True]})
     write(tmp_path / "a", conditions, [[[] for _ in conditions]])
     write(tmp_path / "b", conditions, [[labels if index < 5 else [] for index, labels in enumerate(conditions)]])
-    low, high = tables.summary(rows, study, METRIC).loc[1, ["objects low", "objects high"]]
+    low, high = comparison.summary(results_of(rows, study), METRIC).loc[1, ["objects low", "objects high"]]
     # 2.5 % points of binomial(10, .5) / 10 are .2 and .8; of binomial(30, .5) / 30 they would be .333 and .667
     assert (low, high) == pytest.approx((0.2, 0.8))

@@ -13,8 +13,7 @@ from launch import ROOT
 from scipy import stats
 
 from analysis.stats import power
-from study.design import plan as planning
-from study.design import scales, spec
+from study.design import plan, registry, scales
 
 METRIC = "accuracy/validation"
 
@@ -37,8 +36,8 @@ def test_one_seed_is_no_pilot(tmp_path):
     assert power.spread("schedules-smoke", "smoke", METRIC, synthetic_record.make(tmp_path, seeds=[0])) is None
 
 
-def test_holes_are_left_out(tmp_path):
-    record = synthetic_record.make(tmp_path, holes=[("cosine", 1), ("cosine", 2)])
+def test_missing_trials_are_left_out(tmp_path):
+    record = synthetic_record.make(tmp_path, missing=[("cosine", 1), ("cosine", 2)])
     found = power.spread("schedules-smoke", "smoke", METRIC, record)
     assert found.pairs == 3
     assert found.sd == pytest.approx(np.std((0.20, 0.19, 0.27), ddof=1))
@@ -65,25 +64,26 @@ def dry_run(*arguments: object) -> str:
 def test_the_dry_run_says_what_the_design_sees_and_what_a_seed_more_buys(miniature_record):
     arguments = ["--study", "schedules", "--scale", "smoke", "--seeds", "3", "--record", miniature_record]
     text = dry_run(*arguments)
-    plan = json.loads(dry_run(*arguments, "--json"))
+    said = json.loads(dry_run(*arguments, "--json"))
     sd = power.spread("schedules-smoke", "smoke", METRIC, miniature_record).sd
-    assert plan["detectable_difference"] == pytest.approx(power.detectable(sd, 3, 2))
-    assert plan["detectable_with_another_seed"] == pytest.approx(power.detectable(sd, 4, 2))
-    assert plan["seconds_of_another_seed"] > 0
-    assert f"Smallest difference in {METRIC} that 3 seeds find in 8 of 10 studies: " in text
-    assert f"{plan['detectable_difference']:.3f}; 4 seeds (" in text
+    assert said["detectable_difference"] == pytest.approx(power.detectable(sd, 3, 2))
+    assert said["detectable_with_another_seed"] == pytest.approx(power.detectable(sd, 4, 2))
+    assert said["seconds_of_another_seed"] > 0
+    assert f"Smallest difference in {METRIC} that 3 seeds detect with 80 % power: " in text
+    assert f"{said['detectable_difference']:.3f}; 4 seeds (" in text
 
 
-def test_a_claim_takes_five_seeds():
-    row, study = scales.find("laptop"), spec.find("schedules")
+def test_a_confirmatory_study_takes_five_seeds():
+    row, study = scales.find("laptop"), registry.find("schedules")
 
-    def make(seeds, claim):
-        return planning.make("schedules", study, "laptop", row, {}, seeds, claim=claim)
+    def make(seeds, confirmatory):
+        asked = plan.Request(seeds=seeds, confirmatory=confirmatory)
+        return plan.make("schedules", study, "laptop", row, asked)
 
     assert len(make(None, False).seeds) == 3
     assert len(make(None, True).seeds) == 5
     assert len(make(7, True).seeds) == 7
-    assert "Exploratory: 3 training seeds an arm." in make(None, False).notes
-    assert "Planned as a claim: 5 training seeds an arm." in make(None, True).notes
+    assert "Exploratory: 3 training seeds per arm." in make(None, False).notes
+    assert "Confirmatory: 5 training seeds per arm." in make(None, True).notes
     with pytest.raises(ValueError, match="--seeds 5 or more"):
         make(4, True)

@@ -73,7 +73,7 @@ class Page(html.parser.HTMLParser):
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report built by the real command, with the imports blocked, of a record with a hostile study and two holes."""
     root = tmp_path_factory.mktemp("hostile")
-    trials = {"holes": [("cosine", 1)], "failed": [("cosine", 2)]}
+    trials = {"missing": [("cosine", 1)], "failed": [("cosine", 2)]}
     synthetic_record.make(root / "record", question=HOSTILE, command=HOSTILE, scale=HOSTILE, **trials)
     done = run("--record", root / "record", "--out", root / "out", blocked=True)
     assert done.returncode == 0, done.stderr
@@ -270,7 +270,7 @@ def test_every_study_and_an_index(
     monkeypatch.setattr(figures, "NAMES", ("accuracy_by_arm", "same_noise_grids"))
     record = synthetic_record.make(tmp_path / "here")
     synthetic_record.make(
-        record, study_id="schedules-laptop", scale="laptop", question=HOSTILE, seeds=(0, 1, 5), holes=[("cosine", 5)]
+        record, study_id="schedules-laptop", scale="laptop", question=HOSTILE, seeds=(0, 1, 5), missing=[("cosine", 5)]
     )
     (record / "studies" / "broken").mkdir()
     (record / "studies" / "broken" / "study.json").write_text("{")

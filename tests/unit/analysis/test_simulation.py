@@ -7,15 +7,14 @@ brings in every arm, what it alone has), and its score is a share of 144 objects
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
+from frames import lr_results
 
-from analysis.stats import intervals
-from analysis.tables import comparison as tables
-from analysis.tables import factors as factorial
+from analysis.stats import anova, intervals
+from analysis.tables import comparison
+from analysis.verdict import Outcome
 
 Array = intervals.Array
 
@@ -27,6 +26,7 @@ OWN_SD = TRAINING_SD * np.sqrt(1 - SHARED)
 BASE = 0.6
 ARMS = 3
 METRIC = "accuracy/test"
+MARGIN = 0.05
 
 
 def trainings(rng: np.random.Generator, accuracies: Array, seeds: int, studies: int = STUDIES) -> Array:
@@ -42,14 +42,14 @@ def simulate(seed: int, accuracies: Array, seeds: int) -> Array:
     return rng.binomial(OBJECTS, trainings(rng, accuracies, seeds)) / OBJECTS
 
 
-def found_in(scores: Array, margin: float = tables.MARGIN) -> list[tuple[intervals.Differences, list[str]]]:
-    """Differences and verdicts of every study, by the code that makes a table."""
+def found_in(scores: Array, margin: float = MARGIN) -> list[tuple[intervals.Differences, list[Outcome]]]:
+    """Differences and outcomes of every study, by the code that makes a table."""
     paired = [intervals.differences(study) for study in scores]
-    return [(differences, intervals.verdicts(differences, margin)) for differences in paired]
+    return [(differences, intervals.outcomes(differences, margin)) for differences in paired]
 
 
-def separated(verdicts: list[str]) -> bool:
-    return bool({"better", "worse"} & set(verdicts))
+def separated(outcomes: list[Outcome]) -> bool:
+    return bool({Outcome.BETTER, Outcome.WORSE} & set(outcomes))
 
 
 def sd_of_differences(first: float, second: float) -> float:
@@ -72,7 +72,7 @@ def detectable(seeds: int) -> float:
 def test_without_a_difference_verdicts_are_rare(seeds: int) -> None:
     """Any arm of a study called better or worse: Holm promises 5 % of studies; 7 leaves room for the simulation."""
     found = found_in(simulate(seeds, np.full(ARMS, BASE), seeds))
-    share = np.mean([separated(verdicts) for _, verdicts in found])
+    share = np.mean([separated(outcomes) for _, outcomes in found])
     assert share <= 0.07, f"{share:.2%} of {STUDIES} studies without any difference have a verdict"
     assert share > 0.005, f"{share:.2%}: a test that never finds anything is no test"
 
@@ -92,45 +92,33 @@ def test_the_printed_detectable_size_is_found_in_eight_of_ten_studies(seeds: int
     size = detectable(seeds)
     truth = np.array([0.5 - size / 2, 0.5 + size / 2, 0.5 - size / 2])  # the third arm is as the baseline
     found = found_in(simulate(20 + seeds, truth, seeds))
-    share = np.mean([verdicts[1] == "better" for _, verdicts in found])
+    share = np.mean([outcomes[1] is Outcome.BETTER for _, outcomes in found])
     assert 0.75 <= share <= 0.85, f"a true difference of {size:.3f} is found in {share:.2%} of {STUDIES} studies"
 
 
 @pytest.mark.parametrize("seeds", [3, 5])
-def test_no_difference_larger_than_x_is_rarely_wrong(seeds: int) -> None:
+def test_equivalent_is_rarely_wrong(seeds: int) -> None:
     """A true difference as large as the margin is called none in 2.5 % of studies at most."""
     size, margin = 0.2, 0.2  # so wide that intervals of few seeds fit inside
     found = found_in(simulate(30 + seeds, np.array([0.4, 0.4 + size]), seeds), margin)
-    share = np.mean([verdicts[1] == "equivalent" for _, verdicts in found])
+    share = np.mean([outcomes[1] is Outcome.EQUIVALENT for _, outcomes in found])
     assert share <= 0.035, f"{share:.2%} of {STUDIES} studies overlook a difference of the margin"
     equal = found_in(simulate(40 + seeds, np.array([0.5, 0.5]), seeds), margin)
-    assert np.mean([verdicts[1] == "equivalent" for _, verdicts in equal]) > 0.5
+    assert np.mean([outcomes[1] is Outcome.EQUIVALENT for _, outcomes in equal]) > 0.5
 
 
 def test_the_table_says_what_the_rule_says() -> None:
-    words = {"better": "better", "worse": "worse", "open": "not separated: ", "equivalent": tables.EQUAL}
+    said = {Outcome.BETTER, Outcome.WORSE, Outcome.INCONCLUSIVE, Outcome.EQUIVALENT}
     truth, margin, seen = np.array([0.5, 0.5, 0.7, 0.3]), 0.15, set()
     for scores in (simulate(50, truth, 3)[:8], simulate(51, truth, 5)[:8]):
-        for study, (_, verdicts) in zip(scores, found_in(scores, margin), strict=True):
-            rows, fields = frames(study)
-            said = tables.summary(rows, fields | {"margin": margin}, METRIC)["verdict"]
-            assert said[0] == "baseline"
-            assert all(text.startswith(words[verdict]) for text, verdict in zip(said[1:], verdicts[1:], strict=True))
-            seen |= set(verdicts[1:])
-    assert seen == set(words)
-
-
-def frames(scores: Array) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Rows and study.json of scores (seeds, arms)."""
-    seeds, arms = scores.shape
-    names = [f"arm {index}" for index in range(arms)]
-    rows = [
-        {"arm": names[arm], "seed": seed, "state": "complete", METRIC: scores[seed, arm]}
-        for seed in range(seeds)
-        for arm in range(arms)
-    ]
-    study = {"arms": names, "seeds": list(range(seeds)), "baseline_arm": names[0], "metric": METRIC}
-    return pd.DataFrame(rows), study
+        for study, (_, outcomes) in zip(scores, found_in(scores, margin), strict=True):
+            table = comparison.summary(lr_results(study.tolist(), METRIC, margin=margin), METRIC)
+            verdicts = list(table["verdict"])
+            assert verdicts[0].outcome is Outcome.BASELINE
+            assert [verdict.outcome for verdict in verdicts[1:]] == outcomes[1:]
+            assert all(str(verdict).startswith(verdict.outcome.value) for verdict in verdicts[1:])
+            seen |= set(outcomes[1:])
+    assert seen == said
 
 
 # --- mistakes that this project exists to prevent ----------------------------------------------------
@@ -138,7 +126,7 @@ def frames(scores: Array) -> tuple[pd.DataFrame, dict[str, Any]]:
 PASSES = 20
 
 
-def outcomes(rng: np.random.Generator, true: Array) -> Array:
+def shares(rng: np.random.Generator, true: Array) -> Array:
     """Shares of PASSES in which each object is hit, (studies, seeds, arms, objects); a pass draws every object anew."""
     return rng.binomial(PASSES, np.broadcast_to(true[..., None], (*true.shape, OBJECTS))) / PASSES
 
@@ -146,7 +134,7 @@ def outcomes(rng: np.random.Generator, true: Array) -> Array:
 def test_objects_of_one_training_are_no_seeds() -> None:
     """Two equal arms of one training each, 144 objects x 20 passes: pooled, they differ "significantly" too often."""
     rng = np.random.default_rng(60)
-    hits = outcomes(rng, trainings(rng, np.full(2, BASE), 1, 500))[:, 0]
+    hits = shares(rng, trainings(rng, np.full(2, BASE), 1, 500))[:, 0]
     pooled = np.mean([intervals.paired_t(study[1] - study[0]) < 0.05 for study in hits])
     assert pooled > 0.4, f"pooling objects finds a difference in {pooled:.1%} of studies without one"
 
@@ -154,7 +142,7 @@ def test_objects_of_one_training_are_no_seeds() -> None:
 def test_objects_of_several_trainings_are_no_seeds_either() -> None:
     """With 3 seeds, pooled over seeds and objects: still wrong; averaged inside each seed first: right."""
     rng = np.random.default_rng(61)
-    hits = outcomes(rng, trainings(rng, np.full(2, BASE), 3, 1000))
+    hits = shares(rng, trainings(rng, np.full(2, BASE), 3, 1000))
     pooled = np.mean([intervals.paired_t((study[:, 1] - study[:, 0]).ravel()) < 0.05 for study in hits])
     averaged = np.mean([intervals.paired_t(study[:, 1] - study[:, 0]) < 0.05 for study in hits.mean(-1)])
     assert pooled > 0.4, f"pooling finds a difference in {pooled:.1%} of studies without one"
@@ -167,7 +155,7 @@ def test_each_effect_needs_its_own_error() -> None:
     own, pooled = [], []
     for true in trainings(rng, np.full(3, BASE), 3, 1000):
         scores = rng.binomial(OBJECTS * PASSES, np.repeat(true[:, :, None], 4, axis=2)) / (OBJECTS * PASSES)
-        found = factorial.analyse(scores)
+        found = anova.analyse(scores)
         effect = found.effects[0]
         own.append(effect.p < 0.05)
         df = (3 - 1) * (12 - 1)

@@ -1,0 +1,168 @@
+"""The question answered in one sentence, what is missing for it, and the protocol under the tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import synthetic_record
+from frames import METRIC, lr_results, results_of, rows_of, study_of, words
+
+from analysis.narrative import answer as answers
+from analysis.narrative import protocol
+from analysis.narrative.warnings import warnings
+from analysis.results import Results
+from analysis.tables import comparison
+from analysis.tables import search as search_table
+
+
+def answer(values: list[list[float | None]], **fields: Any) -> str:
+    return answers.answer(results_of(rows_of(values), study_of(arms=len(values[0]), seeds=len(values), **fields)))
+
+
+def test_answers() -> None:
+    better = answer([[0.6, 0.70], [0.6, 0.71], [0.6, 0.72]])
+    assert "lr=1 is better by 0.110 [0.085, 0.135]" in better
+    assert "n = 3" in better
+    worse = answer([[0.6, 0.50], [0.6, 0.49], [0.6, 0.48]])
+    assert "lr=1 is worse by 0.110 [0.085, 0.135]" in worse
+    unclear = answer([[0.6, 0.7], [0.6, 0.6], [0.6, 0.59]])
+    assert unclear.startswith("Inconclusive: in accuracy/validation no arm is better or worse than lr=0 (0.600)")
+    assert "+0.030 [-0.121, +0.181]" in unclear
+    assert "One training per arm gives no interval over seeds, and so no answer" in answer([[0.6, 0.7]])
+    assert "0.700 of lr=1, the baseline lr=0 has 0.600 (n = 1)" in answer([[0.6, 0.7]])
+    assert answer([[None, None]]).startswith("No answer yet: none of the 2 trials")
+    assert answer([[0.6, 0.7], [None, 0.7]]).startswith("No answer yet: 1 of 4 trials")
+    assert "Preliminary: 1 arm is incomplete" in answer([[0.6, 0.70, None], [0.6, 0.71, 0.5], [0.6, 0.72, 0.5]])
+
+
+def test_equivalent() -> None:
+    # .01 -.01 .003: mean .001, sd .0101489, half width 4.302653 x .0101489 / sqrt(3) = .025211
+    equal = [[0.6, 0.61], [0.6, 0.59], [0.6, 0.603]]
+    # so it lies within (-.024211, .026211)
+    for margin, verdict in (
+        (0.027, "equivalent (95 % CI within ±0.027)"),
+        (0.026, "inconclusive ("),
+    ):
+        table = comparison.summary(lr_results(equal, margin=margin), METRIC)
+        assert words(table)[1].startswith(verdict)
+    own = "\n".join(protocol.protocol(lr_results(equal, margin=0.02)))
+    assert "Equivalent: the interval lies within ±0.02, the study's margin for accuracy/validation." in own
+    assert "within ±0.05, the default margin for accuracy." in "\n".join(protocol.protocol(lr_results(equal)))
+    seconds = lr_results(equal, metric="seconds/train")  # no margin is known for seconds
+    assert words(comparison.summary(seconds, "seconds/train"))[1] == "inconclusive"
+    assert answer(equal) == (
+        "Equivalent: in accuracy/validation the difference of every arm from lr=0 (0.600) has a 95 % CI within ±0.05; "
+        "none extends beyond ±0.027 (n = 3 training seeds per arm, 95 % paired t intervals, Holm-corrected verdicts)."
+    )
+    unclear = [[*line, value] for line, value in zip(equal, (0.7, 0.6, 0.59), strict=True)]
+    assert "with 80 % power; 1 arm is equivalent (n = 3" in answer(unclear)
+
+
+def test_what_is_detected_is_said_at_the_level_of_the_family() -> None:
+    values = [[0.6, 0.7, 0.5], [0.6, 0.6, 0.6], [0.6, 0.59, 0.61]]
+    # sd of .1 0 -.01 is .0608276; of one comparison 3 seeds see 3.264 of it, of two 4.613 (integrated)
+    assert "3 seeds detect differences of 0.199 or more with 80 % power" in answer([line[:2] for line in values])
+    assert "3 seeds detect differences of 0.281 or more with 80 % power" in answer(values)
+    lines = protocol.protocol(lr_results(values))
+    assert any("80 % power at .05 / 2, the first step of Holm's procedure" in line for line in lines)
+
+
+def test_missing_names_the_trials_and_the_command() -> None:
+    rows = rows_of([[0.6, 0.7], [0.6, None]])
+    assert answers.missing(results_of(rows, study_of(seeds=2))) == (
+        "1 of 4 trials is not complete (1 missing): lr=1 seed 1. "
+        "To complete the study, run the same command again: python study/run.py --study lr"
+    )
+    assert answers.missing(results_of(rows_of([[0.6, 0.7]]), study_of(seeds=1))) == ""
+
+
+def test_protocol_of_the_miniature(miniature_record: Path) -> None:
+    results = Results.open("schedules", miniature_record)
+    said = "\n".join(protocol.protocol(results))
+    for expected in (
+        "Unit of analysis: training run, n = 3 seeds per arm (0, 1, 2). Objects and 1 sampling pass are averaged",
+        "last step, EMA weights",
+        "Sampler: ddpm",
+        "s = 1 in eps_u + s (eps_c - eps_u)",
+        "Evaluator: surrogate. Its accuracy on held-out images: 0.97.",
+        "with 3 seeds its p is at least 0.25, so it cannot confirm a verdict here",
+        "test: 72 objects, chance level 0.200",
+        # mean .688889 of 72 objects: sqrt(.688889 x .311111 / 72) = .0546
+        "One evaluation at 0.689 has a standard error of 0.055",
+        "Better and worse mean: on average over training seeds, for this evaluator, data split and list.",
+    ):
+        assert expected in said
+    (warning,) = [line for line in warnings(results) if "The schedule ends" in line]
+    assert warning.startswith("schedule=linear: The schedule ends at sqrt(alpha_bar_T) = 0.080 > 0.05: sampling")
+    assert not any("Unequal compute" in line for line in warnings(results))
+
+
+def test_the_answer_of_a_ladder_says_which_steps_helped() -> None:
+    values = [[0.60, 0.70, 0.55, 0.56], [0.62, 0.73, 0.60, 0.60], [0.58, 0.69, 0.59, 0.585]]
+    steps = {"lr=1": "lr=0", "lr=2": "lr=1", "lr=3": "lr=2"}
+    assert answer(values, against=steps) == (
+        "In accuracy/validation, each row against the row before it, 1 of 3 steps helped: lr=1 by 0.107 [0.092, "
+        "0.121]; 1 hurt: lr=2 by 0.127 [0.064, 0.189]; 1 step is equivalent "
+        "(n = 3 training seeds per arm, 95 % paired t intervals, Holm-corrected verdicts)."
+    )
+    own = answer(values, against={"lr=1": "lr=0", "lr=2": "lr=1"} | {"lr=3": "lr=0"})
+    assert "each arm against its own reference" in own
+    assert "lr=2 is worse than lr=1 by 0.127 [0.064, 0.189]" in own
+
+
+def test_thirty_arms_are_answered_in_one_short_sentence() -> None:
+    values = [[0.5 + 0.01 * arm + 0.001 * ((arm * seed) % 3) for arm in range(30)] for seed in range(3)]
+    found = answer(values)
+    assert len(found) < 420
+    assert found.count(" is better by ") == 3
+    assert "more arms are better or worse" in found
+
+
+def test_the_only_arm_is_answered_beside_its_published_value(tmp_path: Path) -> None:
+    record = synthetic_record.planned(tmp_path, "report_r0", seeds=3)
+    said = answers.answer(Results.open("report_r0", record))
+    assert said.startswith("One arm, R0, with nothing to compare it with: accuracy/validation is 0.450 [0.407, 0.493]")
+    assert "(published: 0.643, outside the interval)" in said
+    assert said.endswith("(n = 3 training seeds, 95 % t intervals).")
+
+
+def test_a_search_is_told_with_its_selection_score(tmp_path: Path) -> None:
+    record = synthetic_record.search(tmp_path)
+    results = Results.open("search", record)
+    searched = search_table.table(results)
+    assert list(searched.columns) == ["trial", "state", "lr", "schedule", METRIC, "pruned at images", "chosen"]
+    assert searched["state"].value_counts().to_dict() == {"complete": 18, "pruned": 5, "failed": 1}
+    best = searched[searched["state"] == "complete"][METRIC].max()
+    assert searched.loc[searched["chosen"] == "winner", METRIC].tolist() == [best]
+    shown = search_table.readable(searched, results)
+    assert shown.loc[7, [METRIC, "pruned at images"]].tolist() == ["-", "-"]
+    assert shown.loc[3, "pruned at images"] == "16,000"
+    mean = comparison.summary(results, METRIC).set_index("arm").loc["winner", "mean"]
+    said = "\n".join(protocol.protocol(results))
+    for expected in (
+        "Search: 24 of 24 search trials are done (18 complete, 5 pruned, 1 failed). A trial stops when",
+        f"scored {best:.3f} in accuracy/validation on seed 0, the best of 18 complete trials. Chosen on",
+        f"The winner has {mean:.3f} [",
+        "on fresh seeds (n = 3).",
+        f"Expected optimism: the best of 18 equally good settings looks 1.82 standard deviations better than it is, "
+        # expected maximum of 18 normals 1.8200 (Teichroew 1956); objects: 128
+        f"here {1.8200 * (best * (1 - best) / 128) ** 0.5:.3f}, where {(best * (1 - best) / 128) ** 0.5:.3f} = sqrt(p",
+        "This is a lower bound: variation between trainings adds to it.",
+        "Importance by fANOVA (Hutter et al. 2014) over 17 complete trials: lr 0.79, schedule 0.21 (shares of the",
+        "variance over 18 trials; no test).",
+    ):
+        assert expected in said, expected
+    found = answers.answer(results)
+    assert "winner is better by 0.1" in found
+    selected = f"its selection score, the best of 18 and so optimistically biased by selection, was {best:.3f} (n = 3"
+    assert f"on fresh seeds; {selected}" in found
+
+
+def test_a_search_that_is_not_finished_has_no_answer(tmp_path: Path) -> None:
+    record = synthetic_record.search(tmp_path, finished=False)
+    assert answers.answer(Results.open("search", record)) == (
+        "No answer yet: 23 of 30 search trials are done (18 complete, 4 pruned, 1 failed); the best so far, trial 16, "
+        "has not been trained on fresh seeds."
+    )
+    assert search_table.table(lr_results([[0.6, 0.7]])).empty

@@ -1,0 +1,178 @@
+"""Crossed factors: shares of variance and marginal means by hand, and each setting at its best nuisance value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from frames import METRIC, results_of, rows_of, study_of, words
+
+from analysis.narrative import answer as answers
+from analysis.narrative import protocol
+from analysis.tables import comparison, factors
+
+# --- nuisance factors --------------------------------------------------------------------------------
+
+# (p, s) -> validation of seeds 0, 1; test is another order, so that choosing on it would take other cells.
+CELLS = {
+    (0.0, 1.0): ((0.60, 0.62), (0.50, 0.52)),
+    (0.0, 2.0): ((0.58, 0.60), (0.70, 0.70)),
+    (0.1, 1.0): ((0.55, 0.57), (0.80, 0.80)),
+    (0.1, 2.0): ((0.70, 0.74), (0.60, 0.63)),
+}
+
+
+def crossed(cells: dict[tuple[float, float], Any] = CELLS, **changed: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
+    arms = {f"p={p} s={s}": (p, s) for p, s in cells}
+    rows = [
+        {
+            "arm": arm,
+            "seed": seed,
+            "state": "complete",
+            METRIC: cells[cell][0][seed],
+            "accuracy/test": cells[cell][1][seed],
+        }
+        | {"drop_probability": cell[0], "guidance_scale": cell[1], "objects/test": 72, "objects/validation": 128}
+        for arm, cell in arms.items()
+        for seed in range(len(cells[cell][0]))
+    ]
+    study = {"arms": list(arms), "seeds": [0, 1], "baseline_arm": "p=0.0 s=1.0", "metric": METRIC, "command": "-"}
+    study |= {"factors": {"drop_probability": [0.0, 0.1], "guidance_scale": [1.0, 2.0]}}
+    return pd.DataFrame(rows), study | {"nuisance": ["guidance_scale"]} | changed
+
+
+def test_crossed_factors_by_hand() -> None:
+    rows, study = crossed()
+    # seed 0: .60 .58 / .55 .70; seed 1: .62 .60 / .57 .74; the means over seeds: .61 .59 / .56 .72, of all .62
+    effects = factors.effects_table(results_of(rows, study), METRIC).set_index("effect")
+    assert list(effects.index) == [
+        "drop_probability", "guidance_scale", "drop_probability x guidance_scale", "seed (block)", "rest",
+    ]  # fmt: skip
+    # p: .60 and .64, s: .585 and .655: SS 8 x .02^2 and 8 x .035^2; interaction .045: 8 x .045^2; seeds: 8 x .0125^2
+    squares = [0.0032, 0.0098, 0.0162, 0.00125]
+    assert effects["sum of squares"][:3].tolist() == pytest.approx(squares[:3])
+    # rest: the cells of seed 1 lie .02 .02 .02 .04 above those of seed 0, mean .025: 2 x (3 x .0025^2 + .0075^2)
+    total = sum(squares) + 0.00015
+    assert effects["eta^2"].tolist() == pytest.approx([*(value / total for value in squares), 0.00015 / total])
+    # rows of p: differences of the marginal means .035 and .045: t = .04 / (.0070711 / sqrt(2)) = 8, F = 64
+    assert effects.loc["drop_probability", "F"] == pytest.approx(64)
+    assert factors.line(results_of(rows, study)) == (
+        "Shares of the variance of accuracy/validation (eta^2): drop_probability 0.10 (p 0.079), guidance_scale 0.32 "
+        "(p 0.045), drop_probability x guidance_scale 0.53 (p 0.035), seed (block) 0.04, rest 0.00."
+    )
+
+
+def test_marginal_means_by_hand() -> None:
+    rows, study = crossed()
+    levels = factors.levels_table(results_of(rows, study), METRIC)
+    assert levels["factor"].tolist() == ["drop_probability"] * 2 + ["guidance_scale"] * 2
+    assert levels["level"].tolist() == ["0.0", "0.1", "1.0", "2.0"]
+    assert levels["mean"].tolist() == pytest.approx([0.60, 0.64, 0.585, 0.655])
+    assert levels["n"].tolist() == [2, 2, 2, 2]  # seeds, not trials
+    # .035 and .045: t(.975, 1 df) = 12.7062, half width 12.7062 x .0070711 / sqrt(2) = .063531
+    assert levels.loc[1, ["difference", "difference low", "difference high"]].tolist() == pytest.approx(
+        [0.04, 0.04 - 0.063531, 0.04 + 0.063531], abs=1e-6
+    )
+    assert levels.loc[1, "p Holm"] == pytest.approx(1 - 2 / np.pi * np.arctan(8))  # one contrast in the factor
+    assert words(levels)[::2] == ["baseline", "baseline"]
+    assert words(levels)[1].startswith("inconclusive (a verdict at ±0.05 takes about ")
+    assert words(levels)[3] == "better"
+    other = factors.levels_table(results_of(rows, study | {"baseline_arm": "p=0.1 s=2.0"}), METRIC)
+    assert other["difference"].tolist() == pytest.approx([-0.04, np.nan, -0.07, np.nan], nan_ok=True)
+
+
+def test_contrasts_are_adjusted_within_the_factor() -> None:
+    cells = {(p, s): ((0.5 + p + s, 0.52 + 1.2 * p + s),) * 2 for p in (0.0, 0.1, 0.2) for s in (0.0, 0.01)}
+    cells = {cell: ((*values[0], 0.51 + 0.9 * cell[0] + cell[1]),) * 2 for cell, values in cells.items()}
+    rows, study = crossed(
+        cells, seeds=[0, 1, 2], factors={"drop_probability": [0.0, 0.1, 0.2], "guidance_scale": [0.0, 0.01]}
+    )
+    study["baseline_arm"] = "p=0.0 s=0.0"
+    levels = factors.levels_table(results_of(rows, study), METRIC)
+    # .10 .12 .09 and twice that: the same t and p, and Holm over two doubles both
+    assert levels.loc[1, "p Holm"] == pytest.approx(2 * levels.loc[1, "p"])
+    assert levels.loc[2, "p Holm"] == pytest.approx(2 * levels.loc[2, "p"])
+
+
+def test_only_complete_crossed_factors_are_analysed() -> None:
+    rows, study = crossed()
+    shuffled = study | {"arms": study["arms"][::-1]}
+    assert factors.effects_table(results_of(rows, shuffled), METRIC).equals(
+        factors.effects_table(results_of(rows, study), METRIC)
+    )
+    holed = rows.assign(state=["missing", *rows["state"][1:]])
+    fewer, lacking = crossed({cell: values for cell, values in CELLS.items() if cell != (0.1, 2.0)})
+    one = study | {"factors": {"drop_probability": [0.0, 0.1]}}
+    listed = study | {"factors": {"drop_probability": [0.0, 0.1], "guidance_scale": [1.0, 3.0]}}
+    searched = study | {"search": {"trials": []}}
+    for table, fields in ((holed, study), (fewer, lacking), (rows, one), (rows, listed), (rows, searched)):
+        assert factors.effects_table(results_of(table, fields), METRIC).empty
+        assert factors.levels_table(results_of(table, fields), METRIC).empty
+        assert factors.line(results_of(table, fields)) == ""
+
+
+def test_each_setting_at_its_best_nuisance_value_by_hand() -> None:
+    rows, study = crossed()
+    table = comparison.best_of_nuisance(results_of(rows, study), "accuracy/test")
+    assert table["arm"].tolist() == ["drop_probability=0.0", "drop_probability=0.1"]
+    # on validation p = 0 takes s = 1 (.61 > .59) and p = .1 takes s = 2 (.72 > .56); on test both would take the other
+    assert table["chosen"].tolist() == ["guidance_scale=1.0", "guidance_scale=2.0"]
+    assert table["candidates"].tolist() == [2, 2]
+    assert table["mean"].tolist() == pytest.approx([0.51, 0.615])
+    # .60 - .50 and .63 - .52: mean .105, sd .0070711, t = 21 with 1 df: p = 1 - 2 atan(21) / pi = .030292
+    assert table.loc[1, "difference"] == pytest.approx(0.105)
+    assert table.loc[1, "p Holm"] == pytest.approx(0.030292, abs=1e-6)
+    assert words(table) == ["baseline", "better"]
+    line = protocol.nuisance_line(results_of(rows, study))
+    assert line.startswith("Each drop_probability has its best guidance_scale of 2, chosen on accuracy/validation")
+    assert "makes validation itself optimistically biased: read test instead" in line
+    assert comparison.readable(table)["chosen"].tolist() == table["chosen"].tolist()
+
+
+def test_the_answer_of_a_crossed_study_is_read_where_nothing_was_chosen() -> None:
+    rows, study = crossed()
+    assert answers.answer(results_of(rows, study)).startswith(
+        "In accuracy/test, with each drop_probability at its best guidance_scale (chosen on accuracy/validation), "
+        "against drop_probability=0.0 (0.510), drop_probability=0.1 is better by 0.105 ["
+    )
+    without = study | {"nuisance": []}
+    assert comparison.best_of_nuisance(results_of(rows, without), METRIC).empty
+    assert "p=0.1 s=2.0" in answers.answer(results_of(rows, without))
+
+
+def test_a_setting_with_an_incomplete_candidate_is_not_compared() -> None:
+    rows, study = crossed()
+    holed = rows.assign(state=rows["state"].mask((rows["arm"] == "p=0.1 s=1.0") & (rows["seed"] == 1), "failed"))
+    table = comparison.best_of_nuisance(results_of(holed, study), METRIC)
+    assert words(table) == ["baseline", "incomplete 1/2 candidates"]
+    assert table["chosen"].tolist() == ["guidance_scale=1.0", "-"]
+    assert np.isnan(table.loc[1, ["mean", "difference"]].astype(float)).all()
+    holed = rows.assign(state=rows["state"].mask(rows["arm"] == "p=0.0 s=2.0", "missing"))
+    table = comparison.best_of_nuisance(results_of(holed, study), METRIC)
+    assert words(table) == [
+        "incomplete 1/2 candidates",
+        "not compared: the baseline is incomplete (1/2 candidates)",
+    ]
+
+
+def test_a_setting_with_fewer_candidates_is_not_compared() -> None:
+    rows, study = crossed({cell: values for cell, values in CELLS.items() if cell != (0.1, 1.0)})
+    found = words(comparison.best_of_nuisance(results_of(rows, study), METRIC))
+    assert found == ["baseline", "not compared: chosen from 1 candidate, other settings from 2"]
+
+
+def test_a_factor_varies_alone_where_two_arms_differ_in_nothing_else() -> None:
+    def alone(*settings: tuple[float, float], **fields: Any) -> bool:
+        keys = {"trial_key": "0" * 12, "train_key": "0" * 12, "seed": 0}
+        trials = [
+            {"arm": f"{p} {s}", "config": {"drop_probability": p, "guidance_scale": s}} | keys for p, s in settings
+        ]
+        factors = {"drop_probability": [0.0, 0.1], "guidance_scale": [1.0, 2.0]}
+        study = study_of(arms=2, trials=trials, factors=factors, **fields)
+        return results_of(rows_of([[0.5, 0.6]]), study).varies_alone("guidance_scale")
+
+    assert alone((0.0, 1.0), (0.0, 2.0))
+    assert not alone((0.0, 1.0), (0.1, 2.0))
+    assert not alone((0.0, 1.0), (0.0, 2.0), search={"trials": []})

@@ -1,0 +1,83 @@
+"""What limits an answer although nobody asked: unequal compute, dead factors, noise that is not shared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import synthetic_record
+from frames import results_of, rows_of, study_of
+
+from analysis.narrative.warnings import warnings
+from analysis.results import Results
+
+
+def compute_of(**columns: list[float]) -> pd.DataFrame:
+    rows = rows_of([[0.60, 0.70], [0.62, 0.73], [0.58, 0.69]])
+    return rows.assign(**{name.replace("__", "/"): values * 3 for name, values in columns.items()})
+
+
+def warned(rows: pd.DataFrame, arms: int = 2) -> list[str]:
+    return warnings(results_of(rows, study_of(arms=arms)))
+
+
+def test_unequal_compute_is_told_by_arm() -> None:
+    rows = compute_of(total_images=[64_000, 64_000], train_pflop=[0.5, 0.625], network_evaluations=[50, 1000])
+    assert warned(rows) == [
+        "Unequal compute across the arms: training PFLOP from 0.5 (lr=0) to 0.625 (lr=1); "
+        "network evaluations per image from 50 (lr=0) to 1,000 (lr=1)."
+    ]
+
+
+def test_sentences_of_the_runner_name_their_arms_once() -> None:
+    rows = rows_of([[0.6] * 6] * 2).assign(warnings="")
+    rows.loc[rows["arm"] != "lr=3", "warnings"] = "No branch.\nToo few steps."
+    rows.loc[rows["arm"] == "lr=3", "warnings"] = "Too few steps."
+    assert warned(rows, arms=6) == [
+        "lr=0, lr=1, lr=2, lr=4 and 1 more arm: No branch.",
+        "lr=0, lr=1, lr=2, lr=3 and 2 more arms: Too few steps.",
+    ]
+
+
+def test_many_sentences_that_differ_in_numbers_become_one() -> None:
+    rows = rows_of([[0.6] * 5]).assign(warnings=[f"{index} of 50 timesteps were never drawn." for index in range(5)])
+    assert warned(rows.iloc[:3], arms=5) == [f"lr={i}: {i} of 50 timesteps were never drawn." for i in range(3)]
+    assert warned(rows, arms=5) == [
+        "lr=0, lr=1, lr=2, lr=3 and 1 more arm: 0 of 50 timesteps were never drawn. "
+        "(numbers of lr=0; 4 more such sentences with other numbers)"
+    ]
+
+
+def test_arms_that_start_from_other_noise_are_not_paired() -> None:
+    rows = rows_of([[0.6, 0.7, 0.8], [0.6, 0.7, 0.8]]).assign(timesteps=1000, image_size=64)
+    assert warned(rows, arms=3) == []  # an older record without digests
+    rows = rows.assign(**{"noise_digest/test": "a", "noise_digest/unseen": "a", "noise_digest/new_test": "a"})
+    assert warned(rows, arms=3) == []
+    other = rows["arm"] == "lr=2"
+    rows.loc[other, ["noise_digest/test", "noise_digest/unseen"]] = "b"
+    assert warned(rows, arms=3) == [
+        "lr=0, lr=1, lr=2 did not all start from the same initial noise on test, unseen: differences there are not "
+        "paired by noise, and their intervals are wider than necessary."
+    ]
+    assert warned(rows.assign(timesteps=rows["timesteps"].mask(other, 500)), arms=3) == []  # no one could pair these
+    assert warned(rows.assign(image_size=rows["image_size"].mask(other, 32)), arms=3) == []
+    rows.loc[other, ["noise_digest/test", "noise_digest/unseen"]] = None
+    assert warned(rows, arms=3) == []
+
+
+def test_a_factor_that_did_not_reach_the_training_is_found() -> None:
+    rows = rows_of([[0.6, 0.7, 0.8], [0.6, 0.7, 0.8]])
+    rows["train_key"] = rows["arm"] + rows["seed"].astype(str)
+    rows["weights_sha256"] = rows["arm"].replace("lr=2", "lr=1") + rows["seed"].astype(str)
+    dead = "lr=1 and lr=2 have different settings but the same weights: the factor did not reach the training."
+    assert warned(rows, arms=3) == [dead]
+    shared = rows.assign(train_key=rows["weights_sha256"])  # arms that differ in sampling share a training by right
+    assert warned(shared, arms=3) == []
+
+
+def test_mixed_evaluators_are_warned_of(tmp_path: Path) -> None:
+    synthetic_record.make(tmp_path)
+    for path in sorted(tmp_path.glob("trials/*/result.json"))[:2]:
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"evaluator_kind": "official"}))
+    assert any("different evaluators (" in line for line in warnings(Results.open("schedules", tmp_path)))
