@@ -1,4 +1,4 @@
-"""Run a study: `python study/run.py --study schedules` (`--help` tells the rest)."""
+"""Run a study: `python study/run.py --study schedules` (all options: `--help`)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # Python puts study/ there, which hides the rooms beside it
+
+from runners.process.system import refuse_windows  # noqa: E402
+
+refuse_windows()
 
 from study.cli.launch import main  # noqa: E402
 

@@ -13,6 +13,7 @@ from analysis.stats import intervals, proportions
 from analysis.tables import outcomes
 from analysis.tables.format import count, decimal, of_planned, with_interval
 from analysis.verdict import Outcome, Verdict, probability
+from runners.ddpm.schedules import TERMINAL
 
 EVALUATIONS, SECONDS = "evaluations an image", "sampling s"  # columns of the CSV, whose names stay
 # Result -> its column; shown where the arms differ by more than this share (seconds are measured, the rest counted).
@@ -24,7 +25,6 @@ COMPUTE = {
 }
 SHOWN_AS = {EVALUATIONS: "evaluations per image"}
 SIGNAL = "signal at T"  # sqrt(alpha_bar_T): a confound of every study of schedules or T
-TERMINAL = 0.05  # above it samples start visibly off the noise they were trained on
 
 
 @once

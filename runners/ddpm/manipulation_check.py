@@ -13,7 +13,6 @@ from runners.ddpm import sample, schedules
 from runners.ddpm.config import TrialConfig
 from runners.tasks.iclevr.labels import LABELS
 
-TERMINAL = 0.05  # sqrt(alpha_bar_T) above which samples start visibly off the noise they were trained on
 DEVIATIONS = 5.0  # standard errors that the observed drop rate may lie off: one false alarm in two million
 
 
@@ -61,10 +60,10 @@ def warnings(config: TrialConfig, treatment: Mapping[str, Any] | None = None) ->
         )
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
     terminal = float(alpha_bar_T[-1] ** 0.5)
-    if terminal > TERMINAL:
+    if terminal > schedules.TERMINAL:
         found.append(
-            f"The schedule ends at sqrt(alpha_bar_T) = {terminal:.3f} > {TERMINAL}: sampling starts from pure noise, "
-            "which the training never saw, so schedule, T and terminal SNR are confounded."
+            f"The schedule ends at sqrt(alpha_bar_T) = {terminal:.3f} > {schedules.TERMINAL}: sampling starts from pure "
+            "noise, which the training never saw, so schedule, T and terminal SNR are confounded."
         )
     if treatment is not None:
         visited = set(sample.sampler_steps(config.sampler, alpha_bar_T).t.tolist())

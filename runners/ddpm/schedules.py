@@ -17,6 +17,8 @@ from runners.config import Call, nearest
 
 Betas = NDArray[np.float64]
 
+TERMINAL = 0.05  # sqrt(alpha_bar_T) above which samples start visibly off the noise that was trained on
+
 
 def linear(timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Betas:
     """Ho et al. 2020, section 4: end points fixed for T = 1000 and not rescaled with T."""

@@ -19,7 +19,7 @@ from study.record.layout import DEFAULT_RECORD
 BAD_INPUT = 2
 HOST = "127.0.0.1"
 MLFLOW_PORT, OPTUNA_PORT = 5000, 8080  # the ones that both call their own
-# Nothing of the record leaves the machine; the job runner of MLflow, eight processes, judges language models.
+# Nothing of the record leaves the machine. MLflow's job runner, eight processes, serves language models alone.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
