@@ -62,8 +62,8 @@ def warnings(config: TrialConfig, treatment: Mapping[str, Any] | None = None) ->
     terminal = float(alpha_bar_T[-1] ** 0.5)
     if terminal > schedules.TERMINAL:
         found.append(
-            f"The schedule ends at sqrt(alpha_bar_T) = {terminal:.3f} > {schedules.TERMINAL}: sampling starts from pure "
-            "noise, which the training never saw, so schedule, T and terminal SNR are confounded."
+            f"The schedule ends at sqrt(alpha_bar_T) = {terminal:.3f} > {schedules.TERMINAL}: sampling starts from "
+            "pure noise, which the training never saw, so schedule, T and terminal SNR are confounded."
         )
     if treatment is not None:
         visited = set(sample.sampler_steps(config.sampler, alpha_bar_T).t.tolist())

@@ -177,7 +177,7 @@ class LocalExecutor:
                 stderr=log,
                 text=True,
                 env=environment,
-                # A Ctrl-C in the terminal goes to the coordinator alone, which then ends its workers.
+                # A Ctrl-C in the terminal goes to the scheduler alone, which then ends its workers.
                 start_new_session=True,
             )
         self.workers[slot.number] = worker

@@ -76,7 +76,7 @@ def _displaced(connection: sqlite3.Connection, record: Path) -> Iterator[tuple[s
 
 
 class MlflowIndex:
-    """Experiments, runs and artifacts of one study in `<record>/mlflow.db`; only the coordinator has one."""
+    """Experiments, runs and artifacts of one study in `<record>/mlflow.db`; only the scheduler has one."""
 
     def __init__(self, record: Path, study_id: str, question: str) -> None:
         from mlflow import MlflowClient

@@ -25,18 +25,19 @@ from pathlib import Path
 import pytest
 from launch import ROOT, UNDRAWN
 
+from runners.experiment import ExecutionContext
 from runners.process.locks import lock
+from runners.process.protocol import Failed, Job
 from study.cli import doctor
 from study.executors.local import LocalExecutor, Slot
-from study.record import layout, mlflow_index, reader
-from study.record import optuna_store as search
+from study.record import layout, mlflow_index, optuna_store, reader
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("FAULT_KILLS", "0"))
 SEEDS = 4 if KILLS else 1  # of three arms
 takes_minutes = pytest.mark.skipif(not KILLS, reason="takes minutes: make faults")
 MOMENTS = ("1 trials and 1 trainings to run", "started ")  # at which a disk fills up
-TARGETS = ("coordinator", "worker", "both")
+TARGETS = ("scheduler", "worker", "both")
 STUDY = "schedules-smoke"
 PATIENCE = 240.0  # seconds that anything may take on a busy machine
 
@@ -139,7 +140,7 @@ def assert_whole(record: Path, trials: int) -> None:
     assert doctor.main(["--record", str(record)]) == 0
     runs = mlflow_index.MlflowIndex(record, STUDY, "?").finished()
     assert [len(ids) for ids in runs.values()] == [1] * trials
-    keys = [key for state, key, _ in search.rows(record, STUDY) if state == "complete"]
+    keys = [trial.key for trial in optuna_store.rows(record, STUDY) if trial.state == "complete"]
     assert len(keys) == len(set(keys)) == trials
     assert list(reader.load(STUDY, record)["state"]) == ["complete"] * trials
 
@@ -165,7 +166,7 @@ def without_times(table: Path) -> list[list[str]]:
 
 
 def prepared(undisturbed: tuple[Path, Path], place: Path) -> Path:
-    """A new record with the data and the stand-in evaluator, and nothing else."""
+    """A new record with the data and the surrogate evaluator, and nothing else."""
     shutil.copytree(undisturbed[0] / "cache", place / "cache", ignore=shutil.ignore_patterns("trainings", "logs"))
     return place
 
@@ -174,7 +175,7 @@ def all_but_one(undisturbed: tuple[Path, Path], place: Path, *names: str) -> Pat
     """A record that lacks the last trial of seed 0, with the files of `names` besides."""
     prepared(undisturbed, place)
     study = reader.load_study(STUDY, undisturbed[0])
-    keys = [trial["trial_key"] for trial in study["trials"] if trial["seed"] == 0]
+    keys = [trial.trial_key for trial in study.trials if trial.seed == 0]
     for key in keys[:-1]:
         shutil.copytree(undisturbed[0] / "trials" / key, place / "trials" / key)
     for name in names:
@@ -208,14 +209,14 @@ def test_killed_again_and_again_it_ends_with_the_table_of_the_undisturbed_study(
 
     for number in range(KILLS):
         launch, target = go_on(), TARGETS[number % len(TARGETS)]
-        if target != "coordinator" or rng.random() < 0.7:  # else it may be killed while it starts
+        if target != "scheduler" or rng.random() < 0.7:  # else it may be killed while it starts
             launch.wait_for(lambda launch=launch: launch.workers)
             launch.wait_for(lambda number=number: complete(record) >= number * 3 * SEEDS // KILLS)
         time.sleep(rng.uniform(0, 4))
         workers = launch.workers
         pids |= set(workers)
         print(f"kill {number}: {target}, {complete(record)} trials complete, {len(workers)} workers")
-        if target != "coordinator" and workers:
+        if target != "scheduler" and workers:
             for pid in workers if target == "both" else [rng.choice(workers)]:
                 os.kill(pid, signal.SIGKILL)
         if target != "worker":
@@ -235,8 +236,7 @@ def test_killed_again_and_again_it_ends_with_the_table_of_the_undisturbed_study(
 
 
 @takes_minutes
-def test_a_worker_that_is_killed_is_a_hole_without_retries(undisturbed, tmp_path):
-    """Without retries the trial has failed, and is a hole."""
+def test_a_worker_that_is_killed_leaves_its_arm_incomplete_without_retries(undisturbed, tmp_path):
     record = all_but_one(undisturbed, tmp_path / "record")
     launch = Launch(record, "--retries", "0")
     launch.says("started ")
@@ -248,7 +248,7 @@ def test_a_worker_that_is_killed_is_a_hole_without_retries(undisturbed, tmp_path
     (failed,) = (run for run in index._runs("attributes.status = 'FAILED'") if run.data.tags["kind"] == "trial")
     assert failed.data.tags["status"] == "crashed"
     assert "traceback.txt" in {item.path for item in index.client.list_artifacts(failed.info.run_id)}
-    assert sorted(state for state, _, _ in search.rows(record, STUDY)) == ["complete", "complete", "failed"]
+    assert sorted(trial.state for trial in optuna_store.rows(record, STUDY)) == ["complete", "complete", "failed"]
 
 
 def test_a_worker_that_is_killed_is_tried_again(undisturbed, tmp_path):
@@ -262,15 +262,16 @@ def test_a_worker_that_is_killed_is_tried_again(undisturbed, tmp_path):
 
 
 def test_a_worker_that_says_nothing_is_ended(tmp_path):
-    executor = LocalExecutor([Slot(0, "cpu", 1)], tmp_path / "logs", patience=1.0)
-    executor.submit(executor.slots[0], {"kind": "trial", "config": {}, "place": {}})
+    executor = LocalExecutor([Slot(0, "cpu", 1)], tmp_path / "logs", timeout=1.0)
+    executor.submit(executor.slots[0], Job("trial", 1, "ddpm", {}, ExecutionContext(str(tmp_path), "cpu")))
     os.kill(executor.workers[0].pid, signal.SIGSTOP)
     answer, deadline = None, time.monotonic() + 30
     while answer is None and time.monotonic() < deadline:
         answer = executor.poll(0.2)
     executor.cancel()
     assert answer is not None
-    assert (answer[1]["event"], answer[1]["status"]) == ("failed", "hung")
+    assert isinstance(answer[1], Failed)
+    assert answer[1].status == "hung"
 
 
 @takes_minutes

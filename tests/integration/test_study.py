@@ -214,7 +214,7 @@ def test_the_same_command_again_runs_nothing_and_prints_the_same_table(finished)
 
 
 def test_killed_at_any_moment_the_same_command_finishes_it(finished, tmp_path):
-    """More seeds on a record that lost its indexes and a trial; the coordinator is killed with SIGKILL: no worker
+    """More seeds on a record that lost its indexes and a trial; the scheduler is killed with SIGKILL: no worker
     survives it, nothing stays RUNNING, no cell is lost; what was complete stays, what was lost comes out the same."""
     record = Path(
         shutil.copytree(finished[0], tmp_path / "record", ignore=shutil.ignore_patterns("mlflow.db*", "optuna.db*"))

@@ -19,9 +19,10 @@ import synthetic_trial
 from launch import ROOT
 
 from analysis import report
+from analysis.results import Results
 from runners.ddpm.config import TrialConfig
 from runners.process.files import read_lines
-from study.record import layout, mlflow_index, reader
+from study.record import layout, mlflow_index
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 STUDY = "schedules-smoke"
@@ -35,19 +36,20 @@ def command(*arguments: object) -> list[str]:
 def index(record: Path) -> None:
     """The launch that would have left this record: two seeds of three arms, one trial of which failed."""
     launch = mlflow_index.MlflowIndex(record, STUDY, synthetic_record.QUESTION)
-    parent = launch.start_launch("launch", synthetic_record.QUESTION, TAGS, {"launch/git.diff": ""})
-    for trial in reader.load_study(STUDY, record)["trials"]:
-        name, folder = f"{trial['arm']} seed={trial['seed']}", layout.trial_folder(record, trial["trial_key"])
-        tags = TAGS | {"arm": trial["arm"]}
+    results = Results.open(STUDY, record)
+    parent = launch.start_launch("launch", results.study, TAGS, {"launch/git.diff": ""})
+    for trial in results.study.trials:
+        folder, config = layout.trial_folder(record, trial.trial_key), TrialConfig.from_dict(trial.config)
+        tags = TAGS | {"arm": trial.arm}
         if layout.state(folder) == "complete":
-            launch.index_trial(parent, name, folder, tags)
+            launch.index_trial(parent, trial.name, config, folder, tags)
         else:
-            run = launch.start_trial(parent, name, TrialConfig.from_dict(trial["config"]), tags)
+            run = launch.start_trial(parent, trial.name, config, tags)
             launch.fail_trial(run, synthetic_record.FAILURE, "failed")
     page = record / "page"
     page.mkdir()
     (page / "index.html").write_text("<title>report</title>")
-    answer = report.answer_markdown(reader.load_study(STUDY, record), record)
+    answer = report.answer_markdown(report.answer_of(results))
     launch.finish_launch(parent, "FAILED", page, answer=answer)
 
 

@@ -39,6 +39,6 @@ def save(drawn, stem):
 
 CHANGED = {
     "analysis.figures": lambda module: setattr(module, "NAMES", ()),
-    "analysis.style": lambda module: setattr(module, "save", save),  # of the schedule sheets
+    "analysis.plotting.style": lambda module: setattr(module, "save", save),  # of the schedule sheets
 }
 sys.meta_path.insert(0, Undrawn())
