@@ -18,8 +18,9 @@ from launch import refused
 
 from runners.ddpm.manipulation_check import warnings
 from runners.process.locks import lock
+from study.design import cost as costs
 from study.design import plan as planning
-from study.design import scales, spec
+from study.design import registry, scales
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +43,7 @@ def test_answers_within_a_second(option):
 
 def test_list_names_every_study_with_its_question():
     lines = run("--list").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == spec.names()
+    assert [line.split()[0] for line in lines] == registry.names()
     assert all(line.endswith("?") for line in lines)
 
 
@@ -71,8 +72,8 @@ def test_dry_run_of_the_reports_says_what_they_cost(tmp_path):
     text = run(*arguments).stdout
     assert "42 trials = 14 arms x 3 seeds, 24 distinct trainings" in text
     row = scales.find("paper")
-    plan = planning.make("reports", spec.find("reports"), "paper", row, {}, None)
-    cost = planning.cost(plan, row, tmp_path / "r", 1)
+    plan = planning.make("reports", registry.find("reports"), "paper", row, planning.Request())
+    cost = costs.estimate(plan, row, tmp_path / "r", 1)
     assert len(plan.train_keys) == cost.missing_trainings == 24
     # R0 107, R1 3 x 251.5, R2 140.8, R4 3 x 1005.9 PFLOP: 3 x 31.0 GFLOP x images (R0: 13.2), three seeds each.
     assert cost.train_flop == pytest.approx(4.02e18, rel=0.01)
@@ -88,15 +89,15 @@ def test_dry_run_of_the_reports_says_what_they_cost(tmp_path):
 def test_dry_run_prints_the_disk_that_checkpoints_take(tmp_path):
     """The command with `--keep-checkpoints none`, and the same number for the other two."""
     arguments = ["--scale", "paper", "--devices", "cpu", "--keep-checkpoints", "none", "--record", tmp_path / "r"]
-    told = json.loads(run("--study", "schedules", "--dry-run", "--json", *arguments).stdout)
+    printed = json.loads(run("--study", "schedules", "--dry-run", "--json", *arguments).stdout)
     network, row = 113_686_019 * 4, scales.find("paper")
     # The weights that stay (average and last step of 9 trainings), one checkpoint in training, 9 trials' pictures.
     wanted = {"all": 18 * network, "best": 2 * network, "none": 0}
     for keep, weights in wanted.items():
-        plan = planning.make("schedules", spec.find("schedules"), "paper", row, {}, None, keep)
-        cost = planning.cost(plan, row, tmp_path / "r", 1)
+        plan = planning.make("schedules", registry.find("schedules"), "paper", row, planning.Request(keep=keep))
+        cost = costs.estimate(plan, row, tmp_path / "r", 1)
         assert cost.disk_bytes == pytest.approx(weights + 4 * network + 9 * 6 * 2**20)
-    assert told["disk_bytes"] == cost.disk_bytes  # of "none", the last
+    assert printed["disk_bytes"] == cost.disk_bytes  # of "none", the last
 
 
 def test_guidance_without_an_unconditional_branch_is_warned_of(tmp_path):
@@ -106,7 +107,7 @@ def test_guidance_without_an_unconditional_branch_is_warned_of(tmp_path):
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("Warning (guidance_scale=0.0, guidance_scale=1.5, guidance_scale=2.0 and 2 more): ")
     assert "there is no unconditional branch to guide from" in line
-    plan = planning.make("guidance", spec.find("guidance"), "smoke", scales.find("smoke"), {}, None)
+    plan = planning.make("guidance", registry.find("guidance"), "smoke", scales.find("smoke"), planning.Request())
     assert not any(warnings(trial.config) for trial in plan.trials)
 
 
