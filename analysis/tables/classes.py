@@ -59,7 +59,8 @@ def recorded(results: Results) -> pd.DataFrame:
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as file:
                 reader = csv.reader(file)
-                place = [next(reader).index(name) for name in ("list", "label", *COUNTS)]
+                head = next(reader)
+                place = [head.index(name) for name in ("list", "label", *COUNTS)]
                 for line in reader:
                     name, label, *counts = (line[index] for index in place)
                     lines.append((arm, seed, name, label, *map(int, counts)))
