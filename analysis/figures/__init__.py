@@ -1,35 +1,39 @@
-"""One figure a file: `table(study_id, record)` gathers a plain DataFrame from the record, `draw(table, study)`
-draws it, `caption(table, study)` says in numbers what is seen. The file name is the registry. A figure that makes
-sense for some studies only has `applies(study)`; one that answers the question or is made of pictures says so with
-`PLACE = "answer"` or `PLACE = "pictures"`, the others stand among the diagnostics."""
+"""One figure per file; the file name is the registry.
+
+`table(results)` gathers a plain DataFrame from the record, `draw(table, results)` draws it, `caption(table, results)`
+says in numbers what is seen. The docstring's first line is the title, the rest describes the figure to who cannot see
+it. Optional: `applies(results)` for a figure that makes sense for some studies only; `lacking(table, results)`, a
+sentence on why there is nothing to draw (without it: for an empty table); `PLACE`, "answer" for a figure that answers
+the question and "pictures" for one that is made of images, the others stand among the diagnostics.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-# Where on the page a figure stands, its module's PLACE: what answers the question, pictures, diagnostics.
+    from analysis.results import Results
+
+# Where on the page a figure stands, its module's PLACE: what answers the question, images, diagnostics.
 PLACES = ("answer", "pictures", "diagnostics")
 NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 
 
 class FigureModule(Protocol):
-    """What a file of this folder offers; its docstring's first line is the figure's title."""
+    """What a file of this folder offers."""
 
     __doc__: str | None
 
-    def table(self, study_id: str, record: Path) -> DataFrame: ...
+    def table(self, results: Results) -> DataFrame: ...
 
-    def draw(self, table: DataFrame, study: Mapping[str, Any]) -> Figure: ...
+    def draw(self, table: DataFrame, results: Results) -> Figure: ...
 
-    def caption(self, table: DataFrame, study: Mapping[str, Any]) -> str: ...
+    def caption(self, table: DataFrame, results: Results) -> str: ...
 
 
 def load(name: str) -> FigureModule:
@@ -37,6 +41,9 @@ def load(name: str) -> FigureModule:
     if name not in NAMES:
         raise ValueError(f"No figure {name!r}: write one of {', '.join(NAMES)}.")
     return cast(FigureModule, importlib.import_module(f"{__name__}.{name}"))
+
+
+# --- what a figure says of itself --------------------------------------------------------------------
 
 
 def place(figure: FigureModule) -> str:
@@ -57,7 +64,37 @@ def title(figure: FigureModule) -> str:
     return (figure.__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 
-def applies(figure: FigureModule, study: Mapping[str, Any]) -> bool:
+def description(figure: FigureModule) -> str:
+    """The rest of its docstring: what is drawn, for a reader who cannot see it."""
+    return " ".join((figure.__doc__ or "").strip().split("\n", 1)[-1].split())
+
+
+def applies(figure: FigureModule, results: Results) -> bool:
     """Whether the figure has something to say about the study; true for one that does not ask."""
     asks = getattr(figure, "applies", None)
-    return asks is None or bool(asks(study))
+    return asks is None or bool(asks(results))
+
+
+# --- drawing -----------------------------------------------------------------------------------------
+
+
+def lacking(figure: FigureModule, table: DataFrame, results: Results) -> str:
+    """Why there is nothing to draw, in a sentence; empty where there is something."""
+    asks = getattr(figure, "lacking", None)
+    if asks is not None:
+        return str(asks(table, results))
+    return "No trial is complete yet." if table.empty else ""
+
+
+def draw(figure: FigureModule, table: DataFrame, results: Results) -> Figure:
+    """The figure in the one look of all figures; a sentence where there is nothing to draw."""
+    from analysis.plotting import labels, style
+
+    with style.look():
+        sentence = lacking(figure, table, results)
+        return labels.blank(sentence) if sentence else figure.draw(table, results)
+
+
+def caption(figure: FigureModule, table: DataFrame, results: Results) -> str:
+    """What is seen, in numbers, or why nothing is."""
+    return lacking(figure, table, results) or figure.caption(table, results)

@@ -1,36 +1,33 @@
 """Colours and shapes confused.
 
-What was named instead of what was asked for, baseline beside the best other arm. Rows: what was asked for; columns:
-what was named. `analysis.outcomes.confusion` defines the cells; the score sheet counts the same objects.
+What was named instead of what was asked for, the baseline beside the best other arm. Rows: what was asked for; columns:
+what was named; the number on a cell is its share of the row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.plotting import style
+from analysis.plotting import heat, labels, style
+from analysis.results import Results
 from analysis.tables import outcomes
 from runners.tasks.iclevr.scenes import COLOURS, RADIUS
-from study.record import reader
 
+# Cells are as `analysis.tables.outcomes.confusion` defines them; the score sheet counts the same objects.
 COLUMNS = ["arm", "kind", "asked", "named", "share", "objects", "n"]
 NAMES = {"colour": list(COLOURS), "shape": list(RADIUS)}
 NEITHER = "none"  # missed, and no namesake was named unasked
-NOTHING = "no complete trial has recorded its outcomes yet"
 
 
-def table(study_id: str, record: Path) -> pd.DataFrame:
-    """One row an arm, kind and cell with COLUMNS: shares of the `objects` asked in a row, means over n seeds."""
-    rows, study = reader.load(study_id, record), reader.load_study(study_id, record)
-    found = []
-    for arm in outcomes.pair(rows, study, best=True):
-        counts = _of_arm(rows[(rows["arm"] == arm) & (rows["state"] == "complete")]["folder"])
+def table(results: Results) -> pd.DataFrame:
+    """One row per arm, kind and cell with COLUMNS: shares of the `objects` asked in a row, means over n seeds."""
+    complete, found = results.complete, []
+    for arm in outcomes.pair(results, best=True):
+        counts = _of_arm(complete[complete["arm"] == arm]["folder"])
         for kind, of_seeds in counts.items():
             objects = of_seeds.sum(2)
             with np.errstate(invalid="ignore"):
@@ -52,37 +49,38 @@ def _of_arm(folders: pd.Series) -> dict[str, np.ndarray]:
     return {kind: np.stack([counts[kind] for counts in known]) for kind in NAMES} if known else {}
 
 
-def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
-    if table.empty:
-        return style.blank(NOTHING)
-    arms = list(table["arm"].unique())
+def lacking(table: pd.DataFrame, results: Results) -> str:
+    return "No complete trial has recorded its outcomes yet." if table.empty else ""
+
+
+def draw(table: pd.DataFrame, results: Results) -> Figure:
+    arms, looks = list(table["arm"].unique()), style.looks(results.arms)
     figure = style.figure(style.DOUBLE, 3.6)
     panels = figure.subplots(2, len(arms), squeeze=False, height_ratios=[8, 3.6])
     for column, arm in zip(panels.T, arms, strict=True):
         for axes, (kind, names) in zip(column, NAMES.items(), strict=True):
             cells = table[(table["arm"] == arm) & (table["kind"] == kind)]
             shares = cells["share"].to_numpy().reshape(len(names), len(names) + 1)
-            style.heat(axes, shares, names, [*names, NEITHER])
-            axes.axvline(len(names) - 0.5, color=style.GREY, linewidth=0.8)
+            heat.shares(axes, shares, names, [*names, NEITHER])
+            axes.axvline(len(names), color=style.GREY, linewidth=0.8)
             axes.set_ylabel(f"{kind} asked for")
             axes.set_xlabel(f"{kind} named")
-        role = "baseline" if arm == study["baseline_arm"] else "best other arm on validation"
-        label = style.wrapped(f"{style.arm_label(study, arm)} ({role})", 50)
-        column[0].set_title(label, loc="left", color=style.arm_style(study)[arm]["color"])
+        chosen_on = results.list_of(results.selection)
+        role = "baseline" if arm == results.study.baseline_arm else f"best other arm on {chosen_on}"
+        label = labels.wrapped(f"{labels.arm_label(results, arm)} ({role})", 50)
+        column[0].set_title(label, loc="left", color=looks[arm].ink)
     return figure
 
 
-def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
-    if table.empty:
-        return f"{NOTHING[0].upper()}{NOTHING[1:]}."
-    arms = list(table["arm"].unique())
-    which = "the baseline and the best other arm on validation" if len(arms) > 1 else "the only arm with outcomes"
+def caption(table: pd.DataFrame, results: Results) -> str:
+    both = f"the baseline and the best other arm on {results.list_of(results.selection)}"
+    which = both if table["arm"].nunique() > 1 else "the only arm with outcomes"
     wrong = table[(table["asked"] != table["named"]) & (table["named"] != NEITHER)]
     most = wrong.loc[wrong["share"].idxmax()]
     return (
-        f"Shares of the objects asked for, over all lists, mean over n = {table['n'].max()} trainings an arm at most, "
+        f"Shares of the objects asked for, over all lists, mean over n = {table['n'].max()} trainings per arm at most, "
         f"of {which}. On the diagonal: named exactly. Off it, above: missed, while an object of its shape in "
         "another colour was named that nobody asked for (below: of its colour in another shape). "
-        f"Column '{NEITHER}': missed, without such a namesake. The most frequent confusion is "
-        f"{most['asked']} named as {most['named']} ({most['share']:.3f}, {style.plain(most['arm'])})."
+        f"Column '{NEITHER}': missed, without such a namesake. Empty rows were never asked for. The most frequent "
+        f"confusion is {most['asked']} named as {most['named']} ({most['share']:.3f}, {labels.plain(most['arm'])})."
     )

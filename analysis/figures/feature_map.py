@@ -1,7 +1,8 @@
 """Generated among real images.
 
-What the evaluator's last layer makes of generated and of held-out real images: a map of the baseline's in two
-dimensions, by colour and by where they come from; and for every arm a test that can be read.
+What the evaluator's last layer makes of generated and of held-out real images. Left and centre: a map of the baseline's
+in two dimensions, marked by colour and by whether an image is generated. Right: for every arm, how often a
+nearest-neighbour test tells its images from real ones, a point per training.
 """
 
 from __future__ import annotations
@@ -18,29 +19,32 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from analysis.plotting import style
+from analysis.plotting import axes as shared
+from analysis.plotting import labels, marks, style
+from analysis.results import Results
 from runners.tasks.iclevr.scenes import COLOURS, LABELS
-from study.record import reader
 
 COLUMNS = ["arm", "seed", "x", "y", "source", "colour", "images", "accuracy"]
 PERPLEXITY = 30  # van der Maaten & Hinton 2008: 5 to 50
 REAL, GENERATED = "real", "generated"
-NOTHING = "no complete trial has recorded its features yet"
+TESTED = 10  # trainings of an arm: a test takes up to a tenth of a second
+MARKERS = (*style.MARKERS, "p")  # as many as colours
+CHANCE = 0.5
 
 
-def table(study_id: str, record: Path) -> pd.DataFrame:
-    """Two kinds of rows with COLUMNS: of a complete trial, `images` and `accuracy` of the test that tells its images
-    from real ones; of an image on the map, x, y, its source and the colour of its first object."""
-    rows, study = reader.load(study_id, record), reader.load_study(study_id, record)
-    rows = rows[rows["state"] == "complete"]
-    order = [study["baseline_arm"], *(arm for arm in study["arms"] if arm != study["baseline_arm"])]
+def table(results: Results) -> pd.DataFrame:
+    """Two kinds of rows with COLUMNS: of a complete trial of a drawn arm, `images` and `accuracy` of the test that
+    tells its images from real ones; of an image on the map, x, y, its source and the colour of its first object."""
+    folders = dict(iter(results.complete.groupby("arm", sort=False)))
+    drawn = labels.spread_arms(results, [arm for arm in results.arms if arm in folders])
     tests, images = [], pd.DataFrame(columns=COLUMNS)
-    for arm in order:
-        for _, trial in rows[rows["arm"] == arm].iterrows():
-            sample = matched(Path(trial["folder"]) / "features.npz")
+    for arm in sorted(drawn, key=lambda arm: arm != results.study.baseline_arm):
+        of_arm = folders[arm].head(TESTED)
+        for seed, folder in zip(of_arm["seed"], of_arm["folder"], strict=True):
+            sample = matched(Path(folder) / "features.npz")
             if sample is None:
                 continue
-            names = {"arm": arm, "seed": trial["seed"]}
+            names = {"arm": arm, "seed": seed}
             if not tests:
                 images = _mapped(*sample).assign(**names).reindex(columns=COLUMNS)
             accuracy = nearest_neighbour_test(sample[0], sample[1])
@@ -103,58 +107,60 @@ def embedded(features_ND: NDArray[np.float32]) -> NDArray[np.float32]:
     return found
 
 
-def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
-    if table.empty:
-        return style.blank(NOTHING)
+def lacking(table: pd.DataFrame, results: Results) -> str:
+    return "No complete trial has recorded its features yet." if table.empty else ""
+
+
+def draw(table: pd.DataFrame, results: Results) -> Figure:
     points, tests = table[table["x"].notna()], table[table["accuracy"].notna()]
-    arms = style.spread(study, [arm for arm in study["arms"] if (tests["arm"] == arm).any()])
-    figure = style.figure(style.DOUBLE, max(2.9, 0.9 + 0.25 * len(arms)))
+    looks = {arm: look for arm, look in style.looks(results.arms).items() if arm in set(tests["arm"])}
+    names = [labels.wrapped(labels.arm_label(results, arm), 16) for arm in looks]
+    figure = style.figure(style.DOUBLE, max(2.9, 0.9 + 0.25 * len(names)))
     by_colour, by_source, by_arm = figure.subplots(1, 3, width_ratios=[1, 1, 0.8])
-    rgb = {colour: tuple(value / 255 for value in COLOURS[colour]) for colour in COLOURS}
-    _map(by_colour, points, points["colour"], rgb)
-    _map(by_source, points, points["source"], {GENERATED: style.COLOURS[0], REAL: style.COLOURS[1]})
+    rgb = {name: tuple(value / 255 for value in colour) for name, colour in COLOURS.items()}
+    _map(by_colour, points, points["colour"], rgb, MARKERS)
+    _map(by_source, points, points["source"], {GENERATED: style.COLOURS[0], REAL: style.COLOURS[1]}, ("o", "o"))
     by_colour.set_title("colour of the first object", loc="left")
-    by_source.set_title("generated (dots) or real (rings)", loc="left")
-    for row, arm in enumerate(arms):
-        look = style.arm_style(study)[arm]
-        accuracy = tests.loc[tests["arm"] == arm, "accuracy"]
-        aside = np.linspace(-0.15, 0.15, len(accuracy)) if len(accuracy) > 1 else [0.0]
-        by_arm.scatter(accuracy, row + np.array(aside), s=12, color=look["color"], marker=look["marker"], linewidth=0)
-    by_arm.axvline(0.5, color=style.GREY, linewidth=0.8, linestyle=(0, (1, 2)))
-    by_arm.set_yticks(range(len(arms)), [style.wrapped(style.arm_label(study, arm), 16) for arm in arms])
-    by_arm.set(ylim=(len(arms) - 0.5, -0.5), xlim=(min(0.45, tests["accuracy"].min() - 0.03), 1.03))
+    by_source.set_title("generated (filled) or real (hollow)", loc="left")
+    marks.points(by_arm, tests, "accuracy", looks, size=4, alpha=0.8)
+    shared.chance_line(by_arm, CHANCE, across=False)
+    by_arm.set_yticks(range(len(names)), names)
+    by_arm.set(ylim=(len(names) - 0.5, -0.5), xlim=(min(0.45, tests["accuracy"].min() - 0.03), 1.03))
     by_arm.set(xlabel="told from real (.5: by chance)")
     by_arm.set_title("nearest-neighbour test", loc="left")
     return figure
 
 
-def _map(axes: Axes, points: pd.DataFrame, group: pd.Series, colours: Mapping[str, Any]) -> None:
-    """Dots by group; a real image is a ring in both maps, so that no colour alone says so."""
-    for name, colour in colours.items():
+def _map(
+    axes: Axes, points: pd.DataFrame, group: pd.Series, colours: Mapping[str, Any], markers: tuple[str, ...]
+) -> None:
+    """A mark per group; that of a real image is hollow in both maps, so that no colour alone says so."""
+    handles = []
+    for (name, colour), marker in zip(colours.items(), markers, strict=False):
         generated, real = (points[(group == name) & (points["source"] == source)] for source in (GENERATED, REAL))
-        axes.scatter(generated["x"], generated["y"], s=7, color=colour, linewidth=0)
-        axes.scatter(real["x"], real["y"], s=9, facecolor="none", edgecolor=colour, linewidth=0.7)
-    handles = [Line2D([], [], marker="o", linestyle="", markersize=3.5, color=c, label=n) for n, c in colours.items()]
+        axes.scatter(generated["x"], generated["y"], s=8, color=colour, marker=marker, linewidth=0)
+        axes.scatter(real["x"], real["y"], s=9, facecolor="none", edgecolor=colour, marker=marker, linewidth=0.7)
+        face = "none" if name == REAL else colour
+        look = {"markersize": 3.5, "color": colour, "markerfacecolor": face}
+        handles.append(Line2D([], [], marker=marker, linestyle="", label=name, **look))
     looks: dict[str, Any] = {"handletextpad": 0.1, "columnspacing": 0.8, "fontsize": 6}
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=4, **looks)
     axes.grid(False)
     axes.set(xticks=[], yticks=[])
 
 
-def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
-    if table.empty:
-        return f"{NOTHING[0].upper()}{NOTHING[1:]}."
+def caption(table: pd.DataFrame, results: Results) -> str:
     points, tests = table[table["x"].notna()], table[table["accuracy"].notna()]
     arm, seed = points["arm"].iloc[0], points["seed"].iloc[0]
     own = tests[(tests["arm"] == arm) & (tests["seed"] == seed)].iloc[0]
-    all_arms = list(tests["arm"].unique())
+    scored = results.complete["arm"].nunique()
+    hidden = f" Tested are {tests['arm'].nunique()} of the {scored} arms." if scored > labels.MOST else ""
     return (
         f"Left and centre: {len(points)} images by the last layer of the evaluator, in two dimensions by t-SNE (van "
-        f"der Maaten & Hinton 2008); half are generated ({style.plain(arm)}, training seed {seed}), half held-out real "
-        "ones, with equal numbers of objects. Neighbours mean something there; distances, sizes and gaps of clusters "
-        "mean little. Right, in all dimensions: how often the nearest other image tells rightly whether an image is "
-        f"real or generated, a point a training (n = {tests.groupby('arm').size().max()} an arm at most); .5 is "
+        f"der Maaten & Hinton 2008); half are generated ({labels.plain(arm)}, training seed {seed}), half held-out "
+        "real images, with equal numbers of objects. Neighbours mean something there; distances, sizes and gaps of "
+        "clusters mean little. Right, in all dimensions: how often the nearest other image tells correctly whether an image is "
+        f"real or generated, a point per training (n = {tests.groupby('arm').size().max()} per arm at most); .5 is "
         f"indistinguishable. For the maps' training it is {own['accuracy']:.3f} of n = {own['images']:.0f} images. The "
-        "evaluator learned to name objects, not to see quality: a low value is no proof."
-        + style.spread_words(study, all_arms)
+        f"evaluator learned to name objects, not to see quality: a low value is no proof.{hidden}"
     )

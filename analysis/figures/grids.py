@@ -1,54 +1,55 @@
 """Samples of both test lists.
 
-The grids of `test` and `new_test` as the course asks for them, each arm's with the accuracy of that very training.
+The grids of the first two lists that nothing was chosen on, each arm's over the accuracy of that very training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.plotting import images as pictures
-from analysis.plotting import style
+from analysis.plotting import images
+from analysis.results import Results
 
 PLACE = "pictures"
-
-LISTS = ("test", "new_test")
 ONE_COLUMN = 6  # arms; more are drawn at half the size
 
 
-def table(study_id: str, record: Path) -> pd.DataFrame:
-    """One row an arm: arm, seed, folder; for each list its grid's path (empty for a trial that is not complete),
-    `accuracy <list>` and `objects <list>` of that trial."""
-    results = {f"{score} {name}": f"{score}/{name}" for name in LISTS for score in ("accuracy", "objects")}
-    return pictures.of_first_seed(study_id, record, {name: f"grid_{name}.png" for name in LISTS}, results)
+def lists(results: Results) -> list[str]:
+    return results.all_reported[:2]
 
 
-def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
-    if not pictures.recorded(table, LISTS):
-        return style.blank(pictures.nothing(table))
-    across = 1 if len(table) <= ONE_COLUMN else 2
-    figure, panels = pictures.sheet(table, study, LISTS, across, below=0.2)
+def table(results: Results) -> pd.DataFrame:
+    """One row per arm: arm, seed, folder; for each list its grid's path (empty for a trial that is not complete),
+    `<metric> <list>` and `objects <list>` of that trial."""
+    score, names = results.score, lists(results)
+    columns = {f"{score.name} {name}": score.on(name) for name in names}
+    columns |= {f"objects {name}": f"objects/{name}" for name in names}
+    return images.of_first_seed(results, {name: f"grid_{name}.png" for name in names}, columns)
+
+
+def lacking(table: pd.DataFrame, results: Results) -> str:
+    return images.lacking(table, lists(results))
+
+
+def draw(table: pd.DataFrame, results: Results) -> Figure:
+    across, names = 1 if len(table) <= ONE_COLUMN else 2, lists(results)
+    figure, panels = images.sheet(table, results, names, across, below=0.2)
     scores = table.set_index("arm")
     for arm, axes_of_arm in panels.items():
-        for axes, name in zip(axes_of_arm, LISTS, strict=True):
-            accuracy, objects = scores.at[arm, f"accuracy {name}"], scores.at[arm, f"objects {name}"]
-            if accuracy == accuracy:
+        for axes, name in zip(axes_of_arm, names, strict=True):
+            score, objects = scores.at[arm, f"{results.score.name} {name}"], scores.at[arm, f"objects {name}"]
+            if score == score:
                 of = f" of {objects:.0f} objects" if across == 1 and objects == objects else ""
-                axes.set_xlabel(f"{name}: {accuracy:.3f}{of}", labelpad=2, fontsize=8 if across == 1 else 7)
+                axes.set_xlabel(f"{name}: {score:.3f}{of}", labelpad=2, fontsize=8 if across == 1 else 7)
     return figure
 
 
-def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
-    return pictures.words(
+def caption(table: pd.DataFrame, results: Results) -> str:
+    return images.words(
         table,
-        study,
-        LISTS,
-        "Every image of both test lists, in the lists' order, for {arms} arms ({seed}). Under a grid: the accuracy of "
-        "that very training on the list, over all its sampling passes; the first is shown. All arms began with the "
-        "same noise.",
+        results,
+        f"Every image of {' and '.join(lists(results))}, in the lists' order, for {{arms}} arms ({{seed}}). Under a "
+        f"grid: the {results.score.name} of that very training on the list, over all its sampling passes; the first "
+        "pass is shown. All arms began with the same noise.",
     )

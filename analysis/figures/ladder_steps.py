@@ -1,111 +1,102 @@
 """Steps of the ladder.
 
-The metric on every rung of a cumulative ladder, and beside it what the step to it brought, paired by seed.
+The metric on every rung of a cumulative ladder, with its t interval, and beside it what the step to it brought, paired
+by seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures import differences
-from analysis.plotting import style
-from analysis.stats import intervals
-from analysis.tables import comparison as tables
-from study.record import reader
+from analysis.plotting import labels, marks, style
+from analysis.results import Results
+from analysis.verdict import Outcome
 
 PLACE = "answer"
 COLUMNS = ["arm", "n", "planned", "mean", "low", "high", "difference", "difference low", "difference high", "verdict"]
 LABEL = 30  # letters of a rung on one line
 
 
-def applies(study: Mapping[str, Any]) -> bool:
+def applies(results: Results) -> bool:
     """Two steps or more, each arm against the one before it."""
-    arms = list(study["arms"])
-    return len(arms) > 2 and tables.references(study) == dict(zip(arms[1:], arms, strict=False))
+    arms = results.arms
+    return len(arms) > 2 and results.study.references == dict(zip(arms[1:], arms, strict=False))
 
 
-def table(study_id: str, record: Path) -> pd.DataFrame:
-    """One row a rung with COLUMNS, of the study's metric; `difference` is from the rung before it, with its verdict."""
-    rows, study = reader.load(study_id, record), reader.load_study(study_id, record)
-    if not applies(study):
+def table(results: Results) -> pd.DataFrame:
+    """One row per rung with COLUMNS, of the study's metric; differences are from the rung before it."""
+    if not applies(results):
         return pd.DataFrame(columns=COLUMNS)
-    mean = intervals.means(tables.values(rows, study, study["metric"]))
-    steps = differences.table(study_id, record)
-    steps = steps[steps["metric"] == study["metric"]].set_index("arm").reindex(study["arms"])
+    mean, steps = results.means(results.metric), results.differences(results.metric)
     return pd.DataFrame(
         {
-            "arm": study["arms"],
+            "arm": results.arms,
             "n": mean.n,
-            "planned": len(study["seeds"]),
+            "planned": len(results.seeds),
             "mean": mean.mean,
             "low": mean.low,
             "high": mean.high,
-            "difference": steps["difference"].to_numpy(),
-            "difference low": steps["low"].to_numpy(),
-            "difference high": steps["high"].to_numpy(),
-            "verdict": steps["verdict"].fillna("").to_numpy(),
+            "difference": steps.difference,
+            "difference low": steps.low,
+            "difference high": steps.high,
+            "verdict": list(results.verdicts(results.metric).values()),
         }
     )
 
 
-def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
+def lacking(table: pd.DataFrame, results: Results) -> str:
     if table.empty:
-        return style.blank("the study is no ladder")
-    if not table["n"].any():
-        return style.blank("no trial is complete yet")
-    labels = [style.wrapped(style.plain(arm), LABEL) for arm in table["arm"]]
-    figure = style.figure(style.DOUBLE, 0.8 + sum(0.2 + 0.12 * (label.count("\n") + 1) for label in labels))
+        return "The study is no ladder."
+    return "" if table["n"].any() else "No trial is complete yet."
+
+
+def draw(table: pd.DataFrame, results: Results) -> Figure:
+    names = [labels.wrapped(labels.plain(arm), LABEL) for arm in table["arm"]]
+    figure = style.figure(style.DOUBLE, 0.8 + sum(0.2 + 0.12 * (name.count("\n") + 1) for name in names))
     axes = figure.subplots()
     known = table[table["n"] > 0]
-    axes.step(known["mean"], known.index, where="pre", color="0.75", linewidth=0.9, zorder=1)
-    for row, look in zip(table.itertuples(), style.arm_style({"arms": table["arm"]}).values(), strict=False):
-        if np.isfinite(row.low):
-            axes.plot([row.low, row.high], [row.Index] * 2, color=look["color"], linewidth=1.4)
-        axes.plot(row.mean, row.Index, look["marker"], color=look["color"], markersize=5)
-    axes.set_yticks(range(len(labels)), labels, linespacing=1.05)
-    axes.set_ylim(len(labels) - 0.5, -0.6)
+    axes.step(known["mean"], known.index, where="pre", color=style.FAINT, linewidth=0.9, zorder=1)
+    looks = list(style.looks(results.arms).values())
+    marks.intervals(axes, table["low"], table["high"], table.index, [look.colour for look in looks], linewidths=1.4)
+    for row, look in zip(table.itertuples(), looks, strict=True):
+        axes.plot(row.mean, row.Index, look.marker, color=look.colour, markersize=5)
+    axes.set_yticks(range(len(names)), names, linespacing=1.05)
+    axes.set_ylim(len(names) - 0.5, -0.6)
     words = axes.secondary_yaxis("right")
-    words.set_yticks(range(len(labels)), [_words(row) for _, row in table.iterrows()], linespacing=1.05)
+    words.set_yticks(range(len(names)), [_words(row) for row in table.to_dict("records")], linespacing=1.05)
     words.tick_params(length=0)
     words.spines["right"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
-    axes.set_xlabel(f"{style.plain(study['metric'])}; right: the step from the row above, paired by seed")
+    axes.set_xlabel(f"{labels.plain(results.metric)}; right: the step from the row above, paired by seed")
     return figure
 
 
-def _words(row: pd.Series) -> str:
+def _words(row: dict[str, object]) -> str:
     """`+0.102 [+0.06, +0.14]` and the verdict under it."""
-    if not row["verdict"]:
-        return f"start, {row['mean']:.3f}" if row["n"] else "start"
-    if row["verdict"] == "hole":
-        whole = row["n"] == row["planned"]
-        return "the row above has a hole" if whole else f"hole: {row['n']} of {row['planned']} seeds"
-    word = {"equivalent": "no difference beyond the margin", **differences.WORDS}.get(row["verdict"], row["verdict"])
+    verdict = row["verdict"]
+    if verdict.outcome is Outcome.BASELINE:
+        return f"start, {row['mean']:.3f}"
+    if np.isnan(row["difference"]):
+        return labels.wrapped(labels.plain(verdict), LABEL)
     if np.isnan(row["difference low"]):
-        return f"{row['difference']:+.3f}, {word}"
-    return f"{row['difference']:+.3f} [{row['difference low']:+.3f}, {row['difference high']:+.3f}]\n{word}"
+        return f"{row['difference']:+.3f}, {verdict.short}"
+    return f"{row['difference']:+.3f} [{row['difference low']:+.3f}, {row['difference high']:+.3f}]\n{verdict.short}"
 
 
-def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
-    if table.empty:
-        return "The study is no ladder."
-    if not table["n"].any():
-        return "No trial is complete yet."
+def caption(table: pd.DataFrame, results: Results) -> str:
     known = table[table["n"] > 0]
     first, last = known.iloc[0], known.iloc[-1]
-    verdicts = table.loc[table["verdict"] != "", "verdict"].replace(differences.WORDS).value_counts(sort=False)
-    counts = ", ".join(f"{count} {'equal' if word == 'equivalent' else word}" for word, count in verdicts.items())
+    counts = Counter(verdict.short for verdict in table["verdict"][1:])
+    listed = ", ".join(f"{count} {words}" for words, count in counts.items())
     return (
         f"Every rung keeps the changes above it. Marks are means over training seeds (n = {table['n'].max()} at most), "
         "bars their own 95 % t intervals; the steps beside them are paired differences with theirs, the verdict is the "
-        f"paired t test at .05 after Holm over the {len(table) - 1} steps: {counts}. From {first['arm']} "
+        f"paired t test at .05, Holm-corrected over the {len(table) - 1} steps: {listed}. From {first['arm']} "
         f"{first['mean']:.3f} to {last['arm']} {last['mean']:.3f}. A step is worth what it adds to those above it: in "
         "another order it may bring more or less."
     )

@@ -5,38 +5,36 @@ Rows are conditions, columns noises: what stays in a row is the condition, what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.plotting import images as pictures
-from analysis.plotting import style
+from analysis.plotting import images, labels
+from analysis.results import Results
 from runners.process.files import read_json
 
 PLACE = "pictures"
-
-LIST = "validation"  # whose first conditions diversity.png shows
-ACROSS = 4  # arms a row of the page
-FILES = {"grid": "diversity.png"}
+ACROSS = 4  # arms per row of the page
+CONDITIONS = 8  # of the list of choice, whose first conditions diversity.png shows
 
 
-def table(study_id: str, record: Path) -> pd.DataFrame:
-    """One row an arm: arm, seed, folder, grid (a PNG's path, empty for a trial that is not complete), diversity."""
-    return pictures.of_first_seed(study_id, record, FILES, {"diversity": "diversity"})
+def table(results: Results) -> pd.DataFrame:
+    """One row per arm: arm, seed, folder, grid (a PNG's path, empty for a trial that is not complete), diversity."""
+    return images.of_first_seed(results, {"grid": "diversity.png"}, {"diversity": "diversity"})
 
 
-def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
-    if not pictures.recorded(table, ["grid"]):
-        return style.blank(pictures.nothing(table))
-    figure, panels = pictures.sheet(table, study, ["grid"], ACROSS, below=0.2)
+def lacking(table: pd.DataFrame, results: Results) -> str:
+    return images.lacking(table, ["grid"])
+
+
+def draw(table: pd.DataFrame, results: Results) -> Figure:
+    figure, panels = images.sheet(table, results, ["grid"], ACROSS, below=0.2)
     diversity = table.set_index("arm")["diversity"]
     for arm, (axes,) in panels.items():
         if diversity[arm] == diversity[arm]:
             axes.set_xlabel(f"diversity {diversity[arm]:.3f}", labelpad=2)
-    names = conditions(next(folder for folder in table["folder"] if folder))
+    names = conditions(next(folder for folder in table["folder"] if folder), results.list_of(results.selection))
     for axes in (row[0] for index, row in enumerate(panels.values()) if index % ACROSS == 0):
         if axes.images and names:
             # Cells of one height, whatever the padding between them.
@@ -46,19 +44,18 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def conditions(folder: str) -> list[str]:
-    """The conditions that diversity.png shows, in rows."""
+def conditions(folder: str, name: str) -> list[str]:
+    """The conditions that diversity.png shows, in rows: the first of the list `name`."""
     path = Path(folder) / "conditions.json"
-    known = read_json(path).get(LIST, []) if path.is_file() else []
-    return [style.plain("\n".join(labels)) for labels in known[:8]]
+    known = read_json(path).get(name, []) if path.is_file() else []
+    return [labels.plain("\n".join(each)) for each in known[:CONDITIONS]]
 
 
-def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
-    return pictures.words(
+def caption(table: pd.DataFrame, results: Results) -> str:
+    return images.words(
         table,
-        study,
-        ["grid"],
-        "{arms} arms ({seed}): rows are the first eight conditions of the validation list, columns four noises, the "
-        "same in all arms. Rows that repeat one image say that the condition decides everything. Under each arm: the "
-        "mean distance between two images of a row, on a scale where white minus black is 1.",
+        results,
+        f"{{arms}} arms ({{seed}}): rows are the first eight conditions of {results.list_of(results.selection)}, "
+        "columns four noises, the same in all arms. In rows that repeat one image, the condition decides everything. "
+        "Under each arm: the mean distance between two images of a row, on a scale where white minus black is 1.",
     )

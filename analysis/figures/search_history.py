@@ -1,12 +1,11 @@
 """Search history.
 
-Every search trial in the order of its number, the best so far, and what baseline and winner score on fresh seeds.
+Every search trial in the order of its number, by what became of it; the best so far as a line; beside it what baseline
+and winner score on fresh seeds, with their t intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plotting import style
-from analysis.stats import intervals
-from analysis.tables import comparison as tables
-from study.record import reader
+from analysis.plotting import labels, style
+from analysis.results import Results
+from study.record.schema import Search
 
 PLACE = "answer"
 COLUMNS = ["kind", "name", "state", "value", "best", "pruned_at_images", "n", "low", "high"]
@@ -29,21 +27,20 @@ STATES: dict[str, dict[str, Any]] = {
 }
 
 
-def applies(study: Mapping[str, Any]) -> bool:
-    return bool(study.get("search"))
+def applies(results: Results) -> bool:
+    return results.study.search is not None
 
 
-def table(study_id: str, record: Path) -> pd.DataFrame:
-    """One row a search trial (kind "search") and an arm on fresh seeds (kind "fresh"), with COLUMNS."""
-    rows, study = reader.load(study_id, record), reader.load_study(study_id, record)
-    metric, sign = study["metric"], -1 if study["metric"].startswith(tables.SMALLER_IS_BETTER) else 1
-    found = []
-    for trial in (study.get("search") or {}).get("trials", []):
-        value = np.nan if trial.get("value") is None else float(trial["value"])
-        pruned = trial.get("pruned_at_images")
-        found.append(["search", str(trial["number"]), trial["state"], value, np.nan, pruned, 1, np.nan, np.nan])
-    mean = intervals.means(tables.values(rows, study, metric))
-    for index, arm in enumerate(study["arms"]):
+def table(results: Results) -> pd.DataFrame:
+    """One row per search trial (kind "search") and per arm on fresh seeds (kind "fresh"), with COLUMNS."""
+    sign = -1 if results.smaller_is_better(results.metric) else 1
+    found: list[list[Any]] = []
+    for trial in (results.study.search or Search()).trials:
+        value = np.nan if trial.value is None else trial.value
+        pruned = trial.pruned_at_images
+        found.append(["search", str(trial.number), trial.state, value, np.nan, pruned, 1, np.nan, np.nan])
+    mean = results.means(results.metric)
+    for index, arm in enumerate(results.arms):
         of_arm = [mean.n[index], mean.low[index], mean.high[index]]
         found.append(["fresh", arm, "", mean.mean[index], np.nan, None, *of_arm])
     gathered = pd.DataFrame(found, columns=COLUMNS)
@@ -53,17 +50,18 @@ def table(study_id: str, record: Path) -> pd.DataFrame:
     return gathered
 
 
-def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
-    trials = table[table["kind"] == "search"]
-    if trials.empty:
-        return style.blank("no search trial has begun yet")
+def lacking(table: pd.DataFrame, results: Results) -> str:
+    return "" if (table["kind"] == "search").any() else "No search trial has begun yet."
+
+
+def draw(table: pd.DataFrame, results: Results) -> Figure:
     figure = style.figure(style.DOUBLE, 2.8)
     history, fresh = figure.subplots(1, 2, sharey=True, width_ratios=[4, 1])
-    _history(history, trials)
-    history.set(xlabel="search trial", ylabel=style.plain(study["metric"]))
-    _fresh(fresh, table[table["kind"] == "fresh"], study)
-    lines, labels = history.get_legend_handles_labels()
-    figure.legend(lines, labels, loc="outside upper center", ncols=len(labels))
+    _history(history, table[table["kind"] == "search"])
+    history.set(xlabel="search trial", ylabel=labels.plain(results.metric))
+    _fresh(fresh, table[table["kind"] == "fresh"], results)
+    lines, names = history.get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside upper center", ncols=len(names))
     return figure
 
 
@@ -85,29 +83,27 @@ def _history(axes: Axes, trials: pd.DataFrame) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _fresh(axes: Axes, arms: pd.DataFrame, study: Mapping[str, Any]) -> None:
-    looks = style.arm_style(study)
+def _fresh(axes: Axes, arms: pd.DataFrame, results: Results) -> None:
+    looks = style.looks(results.arms)
     for index, row in enumerate(arms.itertuples()):
-        colour = looks[str(row.name)]["color"]
+        look = looks[str(row.name)]
         if np.isfinite(row.low):
-            axes.plot([index, index], [row.low, row.high], color=colour, linewidth=1.4)
-        axes.plot(index, row.value, looks[str(row.name)]["marker"], color=colour, markersize=5)
-    axes.set_xticks(range(len(arms)), [style.plain(name) for name in arms["name"]])
+            axes.plot([index, index], [row.low, row.high], color=look.colour, linewidth=1.4)
+        axes.plot(index, row.value, look.marker, color=look.colour, markersize=5)
+    axes.set_xticks(range(len(arms)), [labels.plain(name) for name in arms["name"]])
     axes.set_xlim(-0.7, len(arms) - 0.3)
     axes.set_title("fresh seeds")
     axes.grid(False, axis="x")
 
 
-def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
+def caption(table: pd.DataFrame, results: Results) -> str:
     trials, fresh = table[table["kind"] == "search"], table[table["kind"] == "fresh"]
-    if trials.empty:
-        return "No search trial has begun yet."
-    seed = study["search"].get("search_seed", 0)
+    seed = (results.study.search or Search()).search_seed
     text = (
         f"Left: every search trial once (training seed {seed}, n = 1), by what became of it; a pruned trial stands at "
-        "its last value, a trial without a value at the foot. The line is the best complete trial so far: it can only "
-        "improve, whatever the search does, because it is the best of ever more noisy numbers. Right: means with 95 % "
-        "t intervals on seeds that chose nothing"
+        "its last value, a trial without a value at the foot. The line is the best complete trial so far. It can only "
+        "improve and is optimistically biased by selection. Right: means with 95 % t intervals on fresh seeds, on "
+        "which nothing was chosen"
     )
     scored = [
         f"{row.name} {row.value:.3f}" + (f" [{row.low:.3f}, {row.high:.3f}]" if np.isfinite(row.low) else "")

@@ -1,12 +1,11 @@
 """Search trials in parallel coordinates.
 
-One vertical axis a parameter of the search and one of the value; one line a trial, coloured by its value.
+One vertical axis per parameter of the search and one of the value; one line per trial, coloured by its value. Trials
+that were stopped early are dashed, the winner is thick.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -19,27 +18,30 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import search_slices
-from analysis.plotting import style
-from analysis.tables import comparison as tables
+from analysis.plotting import axes as shared
+from analysis.plotting import labels, style
+from analysis.results import Results
 
 DARK_IS_LARGE, DARK_IS_SMALL = matplotlib.colormaps["cividis_r"], matplotlib.colormaps["cividis"]
 MOST_AXES = 8
 
 
-def applies(study: Mapping[str, Any]) -> bool:
-    return search_slices.applies(study)
+def applies(results: Results) -> bool:
+    return search_slices.applies(results)
 
 
-def table(study_id: str, record: Path) -> pd.DataFrame:
-    """As of `search_slices`: one row a search trial, one column a parameter."""
-    return search_slices.table(study_id, record)
+def table(results: Results) -> pd.DataFrame:
+    """As of `search_slices`: one row per search trial, one column per parameter."""
+    return search_slices.table(results)
 
 
-def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
+def lacking(table: pd.DataFrame, results: Results) -> str:
+    return search_slices.lacking(table, results)
+
+
+def draw(table: pd.DataFrame, results: Results) -> Figure:
     names = search_slices.parameters(table)[:MOST_AXES]
     shown = table[table["value"].notna()].sort_values("value", kind="stable")
-    if shown.empty or not names:
-        return style.blank("no search trial has a value yet" if study.get("search") else "the study is no search")
     figure = style.figure(style.DOUBLE, 3.0)
     axes = figure.subplots()
     heights = np.stack([_height(axes, place, table, name)[shown.index] for place, name in enumerate(names)], axis=1)
@@ -47,17 +49,16 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     scale = Normalize(complete.min(), complete.max()) if len(complete) else Normalize()
     value = _height(axes, len(names), table, "value")[shown.index]
     points = np.concatenate([heights, value[:, None]], axis=1)
-    smaller = study["metric"].startswith(tables.SMALLER_IS_BETTER)
-    colours = DARK_IS_SMALL if smaller else DARK_IS_LARGE
+    colours = DARK_IS_SMALL if results.smaller_is_better(results.metric) else DARK_IS_LARGE
     _lines(axes, points, shown, scale, colours)
-    axes.set_xticks(range(len(names) + 1), [*(style.plain(name) for name in names), style.plain(study["metric"])])
+    axes.set_xticks(range(len(names) + 1), [*(labels.plain(name) for name in names), labels.plain(results.metric)])
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.set(xlim=(-0.1, len(names) + 0.35), ylim=(-0.04, 1.04), yticks=[])
     axes.spines[:].set_visible(False)
     axes.grid(False)
     shades = matplotlib.cm.ScalarMappable(scale, colours)
-    bar = figure.colorbar(shades, ax=axes, label=style.plain(study["metric"]), pad=0.01, aspect=30, fraction=0.04)
+    bar = figure.colorbar(shades, ax=axes, label=labels.plain(results.metric), pad=0.01, aspect=30, fraction=0.04)
     bar.outline.set_visible(False)
     return figure
 
@@ -70,20 +71,20 @@ def _height(axes: Axes, place: int, table: pd.DataFrame, name: str) -> np.ndarra
         values = change(table[name].to_numpy(dtype=np.float64))
         low, high = np.nanmin(values), np.nanmax(values)
         ticks = _ticks(table[name], change is np.log)
-        at, labels = (change(np.array(ticks)) - low) / max(high - low, 1e-12), [f"{tick:g}" for tick in ticks]
+        at, words = (change(np.array(ticks)) - low) / max(high - low, 1e-12), [f"{tick:g}" for tick in ticks]
         heights = (values - low) / max(high - low, 1e-12)
     else:
         levels = list(dict.fromkeys(table[name].dropna()))
         at = (np.arange(len(levels)) + 0.5) / len(levels)
-        labels = list(style.short_names(levels, 18).values())
+        words = list(labels.short_names(levels, 18).values())
         # Trials of one choice are fanned out by their number: a bundle shows how many there are.
         fan = 0.5 * (table["trial"].to_numpy() / max(table["trial"].max(), 1) - 0.5) / len(levels)
         heights = table[name].map(dict(zip(levels, at, strict=True))).to_numpy(dtype=np.float64) + fan
     back = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
-    for height, label in zip(at, labels, strict=True):
+    for height, word in zip(at, words, strict=True):
         if -0.001 <= height <= 1.001:
             axes.plot([place - 0.012, place + 0.012], [height, height], color="0.35", linewidth=0.8, zorder=4)
-            axes.text(place + 0.03, height, label, fontsize=6.5, va="center", zorder=5, bbox=back)
+            axes.text(place + 0.03, height, word, fontsize=6.5, va="center", zorder=5, bbox=back)
     return np.asarray(heights)
 
 
@@ -94,7 +95,7 @@ def _ticks(column: pd.Series, log: bool) -> list[float]:
         return [float(value) for value in values]
     if not log:
         return [float(tick) for tick in MaxNLocator(5).tick_values(values[0], values[-1])]
-    return [tick for tick in style.ticks_1_2_5(values[0], values[-1]) if values[0] <= tick <= values[-1]]
+    return [tick for tick in shared.ticks_1_2_5(values[0], values[-1]) if values[0] <= tick <= values[-1]]
 
 
 def _lines(axes: Axes, points: np.ndarray[Any, Any], shown: pd.DataFrame, scale: Normalize, colours: Colormap) -> None:
@@ -111,14 +112,12 @@ def _lines(axes: Axes, points: np.ndarray[Any, Any], shown: pd.DataFrame, scale:
         axes.plot(x, points[index], color=of_value[index], linewidth=3.5, zorder=2.5)
 
 
-def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
+def caption(table: pd.DataFrame, results: Results) -> str:
     names, shown = search_slices.parameters(table), table[table["value"].notna()]
-    if shown.empty or not names:
-        return "No search trial has a value yet." if study.get("search") else "The study is no search."
     others = int((shown["state"] != "complete").sum())
     text = (
-        f"One line a search trial (n = {len(shown)} with a value, one training each), from its parameters on the left "
-        f"to its {study['metric']} on the right, in the colour of that value; {others} that were stopped early are "
+        f"One line per search trial (n = {len(shown)} with a value, one training each), from its parameters on the "
+        f"left to its {results.metric} on the right, in the colour of that value; {others} that were stopped early are "
         "dashed in grey. Numbers run upwards, on a logarithmic axis where they look searched so; choices are fanned "
         "out in the order of the trials."
     )

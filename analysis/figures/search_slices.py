@@ -1,12 +1,11 @@
 """Search trials by parameter.
 
-One panel a parameter of the search: the value of every trial that has one against what the parameter was.
+One panel per parameter of the search: the value of every trial that has one against what the parameter was. The shape
+of a mark says what became of the trial; a star is the winner.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.figures import search_history
-from analysis.plotting import style
+from analysis.plotting import labels, style
+from analysis.results import Results
 from analysis.tables import search as search_table
-from study.record import reader
 
-COLUMNS = ["trial", "state", "value", "winner"]  # and one column a parameter
+COLUMNS = ["trial", "state", "value", "winner"]  # and one column per parameter
 SPAN = 4  # the largest value over the smallest from which a continuous parameter has a logarithmic axis
 MOST_PANELS = 12
 ACROSS = 3  # panels in a line
@@ -35,18 +34,17 @@ WINNER: dict[str, Any] = {
 }
 
 
-def applies(study: Mapping[str, Any]) -> bool:
-    return search_history.applies(study)
+def applies(results: Results) -> bool:
+    return search_history.applies(results)
 
 
-def table(study_id: str, record: Path) -> pd.DataFrame:
-    """One row a search trial with COLUMNS and one column a parameter, NaN or None where a trial has no such one."""
-    study = reader.load_study(study_id, record)
-    found = search_table.table(study)
+def table(results: Results) -> pd.DataFrame:
+    """One row per search trial with COLUMNS and one column per parameter, NaN or None where a trial has no such one."""
+    found = search_table.table(results)
     if found.empty:
         return pd.DataFrame(columns=COLUMNS)
-    values = pd.to_numeric(found[study["metric"]])
-    searched = found.drop(columns=["trial", "state", study["metric"], "pruned at images", "chosen"])
+    values = pd.to_numeric(found[results.metric])
+    searched = found.drop(columns=["trial", "state", results.metric, "pruned at images", "chosen"])
     known = {"trial": found["trial"], "state": found["state"], "value": values, "winner": found["chosen"] == "winner"}
     return pd.DataFrame(known).join(searched)
 
@@ -69,10 +67,14 @@ def is_log(column: pd.Series) -> bool:
     return not (np.allclose(steps, np.round(steps)) and steps[-1] < 100) or np.allclose(np.diff(np.log(values), 2), 0)
 
 
-def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
+def lacking(table: pd.DataFrame, results: Results) -> str:
+    if results.study.search is None:
+        return "The study is no search."
+    return "No search trial has a value yet." if not parameters(table) or table["value"].isna().all() else ""
+
+
+def draw(table: pd.DataFrame, results: Results) -> Figure:
     names = parameters(table)[:MOST_PANELS]
-    if table.empty or not names or table["value"].isna().all():
-        return style.blank("no search trial has a value yet" if study.get("search") else "the study is no search")
     lines = -(-len(names) // ACROSS)
     figure = style.figure(style.DOUBLE, 0.3 + 1.85 * lines)
     panels = figure.subplots(lines, min(ACROSS, len(names)), sharey=True, squeeze=False).flat
@@ -81,7 +83,7 @@ def draw(table: pd.DataFrame, study: Mapping[str, Any]) -> Figure:
     for axes in list(panels)[len(names) :]:
         axes.set_visible(False)
     for axes in figure.axes[::ACROSS]:
-        axes.set_ylabel(style.plain(study["metric"]))
+        axes.set_ylabel(labels.plain(results.metric))
     handles = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
     return figure
@@ -98,12 +100,12 @@ def _panel(axes: Axes, table: pd.DataFrame, name: str) -> None:
             axes.plot(x[of_state], table.loc[of_state, "value"], **look)
     if table["winner"].any():
         axes.plot(x[table["winner"]], table.loc[table["winner"], "value"], **WINNER)
-    axes.set_xlabel(style.plain(name))
+    axes.set_xlabel(labels.plain(name))
     if levels:
-        labels = style.short_names(levels, 18)
+        words = labels.short_names(levels, 18)
         slanted = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"}
-        crowded = sum(map(len, labels.values())) > 26
-        axes.set_xticks(range(len(levels)), labels.values(), **(slanted if crowded else {}))
+        crowded = sum(map(len, words.values())) > 26
+        axes.set_xticks(range(len(levels)), words.values(), **(slanted if crowded else {}))
         axes.set_xlim(-0.6, len(levels) - 0.4)
         axes.grid(False, axis="x")
     elif is_log(table[name]):
@@ -123,10 +125,8 @@ def _places(table: pd.DataFrame, name: str, levels: list[Any]) -> pd.Series:
     return table[name].map({level: index for index, level in enumerate(levels)}).astype(float) + aside
 
 
-def caption(table: pd.DataFrame, study: Mapping[str, Any]) -> str:
+def caption(table: pd.DataFrame, results: Results) -> str:
     names = parameters(table)
-    if table.empty or not names or table["value"].isna().all():
-        return "No search trial has a value yet." if study.get("search") else "The study is no search."
     text = (
         f"Each mark is one search trial (one training and one sampling, n = {int(table['value'].notna().sum())} with a "
         "value), pruned ones at their last value. The other parameters differ from mark to mark, and the search comes "
