@@ -128,7 +128,7 @@ def current(study: str, record: Path) -> Written:
 
     results = Results.open(study, record)
     if not is_current(results):
-        with figure_pool.opened(figure_pool.worth_drawing_in(results)) as pool:
+        with figure_pool.opened(figure_pool.spare_cores()) as pool:
             _build(results, None, pool)
     return Written(page_of(results), results)
 
@@ -181,7 +181,7 @@ def build_all(
             damaged.append(f"{name} has no report: {' '.join(str(error).split())}")
     if not entries:
         raise ValueError(damaged[0] if damaged else f"{record} records no study: {FIRST}")
-    entries.sort(key=lambda entry: entry.launched, reverse=True)
+    entries.sort(key=lambda entry: entry.study.launched, reverse=True)
     page = folder / "index.html"
     page.write_text(index.render(entries, folder), encoding="utf-8")
     return page, damaged
@@ -290,7 +290,7 @@ def _build_one(given: argparse.Namespace) -> int:
     from analysis.results import Results
 
     results = Results.open(given.study or latest(given.record), given.record)
-    with figure_pool.opened(figure_pool.worth_drawing_in(results)) as pool:
+    with figure_pool.opened(figure_pool.spare_cores()) as pool:
         index = _build(results, given.out, pool)
     print_answer(answer_of(results))
     print(f"\nReport: {index}")

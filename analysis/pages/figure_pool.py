@@ -1,31 +1,27 @@
-"""Draws the figures of a report, some of them in processes of their own: matplotlib uses one core.
-
-Started as a program it is such a process: it reads one figure a line (name, study, record, folder as JSON) and answers
-with one JSON line, what `draw` returned, until its input ends, as it does when the report is stopped.
-"""
+"""Draws the figures of a report, some of them in processes of their own: matplotlib uses one core."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import json
+import multiprocessing
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from subprocess import PIPE
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from study.record import reader
+from analysis.results import Results
+from runners.process.cores import usable
 
 FEW = 4  # figures that take no longer than the start of a process
-MOST = 3  # helpers; the record is read in each
+MOST = 3  # processes beside this one; each reads the record
+Pool = ProcessPoolExecutor
 
 
 class Drawn(NamedTuple):
@@ -38,164 +34,122 @@ class Drawn(NamedTuple):
     place: str
 
 
-def draw(name: str, study: Mapping[str, Any], record: Path, folder: Path) -> Drawn:
+def draw(name: str, results: Results, folder: Path) -> Drawn:
     """Gather and draw one figure; `folder`/`name` as PNG, PDF and, without a path of this machine, CSV."""
     from analysis import figures
     from analysis.plotting import style
 
     figure = figures.load(name)
-    table = figure.table(study["study_id"], record)
-    png = style.save(figure.draw(table, study), folder / name)
-    portable = table.replace(f"^{re.escape(str(record))}/", "", regex=True)
+    table = figure.table(results)
+    png = style.save(figures.draw(figure, table, results), folder / name)
+    portable = table.replace(f"^{re.escape(str(results.record))}/", "", regex=True)
     portable.to_csv(folder / f"{name}.csv", index=False)
-    return Drawn(name, figures.title(figure), figure.caption(table, study), png, figures.place(figure))
+    return Drawn(name, figures.title(figure), figures.caption(figure, table, results), png, figures.place(figure))
 
 
-def _draw_or_say_why(name: str, study: Mapping[str, Any], record: Path, folder: Path) -> Drawn:
+def draw_or_say_why(name: str, results: Results, folder: Path) -> Drawn:
+    """As `draw`; a figure that fails says why in its caption."""
     from analysis import figures
 
     try:
-        return draw(name, study, record, folder)
+        return draw(name, results, folder)
     except Exception as error:  # whatever is wrong with one image or curve, the tables are still wanted
         figure = figures.load(name)
         reason = f"not drawn ({type(error).__name__}: {error})."
         return Drawn(name, figures.title(figure), reason, None, figures.place(figure))
 
 
-def applying(study: Mapping[str, Any]) -> list[str]:
+def applying(results: Results) -> list[str]:
     """The figures that have something to say about the study, in the order of the page."""
     from analysis import figures
 
-    return [name for name in figures.ordered() if figures.applies(figures.load(name), study)]
+    return [name for name in figures.ordered() if figures.applies(figures.load(name), results)]
+
+
+# --- the pool --------------------------------------------------------------------------------------------
 
 
 def spare_cores() -> int:
     """Processes that can draw beside this one."""
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, MOST + 1) - 1
-
-
-def worth_helping(study: Mapping[str, Any]) -> int:
-    """Helpers that pay for a study's figures, where everything that draws is imported already."""
-    return spare_cores() if len(applying(study)) > FEW else 0
-
-
-class Helper:
-    """A process that draws. It imports what it needs while this one does, so it is best started first of all."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "analysis.pages.figure_pool"], stdin=PIPE, stdout=PIPE, text=True
-        )
-
-    def draw(self, name: str, study: Mapping[str, Any], record: Path, folder: Path) -> Drawn | None:
-        """What `draw` returns; None where the process has died: out of memory, stopped by someone."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        job = [name, str(study["study_id"]), str(record.resolve()), str(folder.resolve())]
-        try:
-            print(json.dumps(job), file=self.process.stdin, flush=True)
-            title, caption, drawn, place = json.loads(self.process.stdout.readline())
-        except (OSError, ValueError):
-            return None
-        return Drawn(name, title, caption, folder / f"{name}.png" if drawn else None, place)
-
-    def end(self) -> None:
-        with self.process as process, contextlib.suppress(BrokenPipeError):
-            if process.stdin is not None:
-                process.stdin.close()
+    return min(usable(), MOST + 1) - 1
 
 
 @contextmanager
-def helping(count: int) -> Iterator[list[Helper]]:
-    """`count` helpers, which end with the block."""
-    helpers = [Helper() for _ in range(count)]
-    try:
-        yield helpers
-    finally:
-        for helper in helpers:
-            helper.end()
-
-
-class Figures:
-    """The figures that apply to a study, drawn by this process and its helpers; `finish` returns them in order."""
-
-    def __init__(self, study: Mapping[str, Any], record: Path, folder: Path) -> None:
-        self.names, self.where = applying(study), (study, record, folder)
-        self.waiting = deque(self.names)
-        self.done: dict[str, Drawn] = {}
-
-    def help(self, helper: Helper) -> None:
-        """Hand the helper one figure after the other, until none waits or it dies."""
-        while self.waiting:
-            try:
-                name = self.waiting.pop()  # `finish` takes them from the other end
-            except IndexError:
-                return
-            if (drawn := helper.draw(name, *self.where)) is None:
-                self.waiting.append(name)
-                return
-            self.done[name] = drawn
-
-    def finish(self, helping: Sequence[threading.Thread]) -> list[Drawn]:
-        """Draw what waits, and what the helpers could not."""
-        self._draw_waiting()
-        for thread in helping:
-            thread.join()
-        self._draw_waiting()
-        return [self.done[name] for name in self.names]
-
-    def _draw_waiting(self) -> None:
-        while self.waiting:
-            try:
-                name = self.waiting.popleft()
-            except IndexError:
-                return
-            self.done[name] = _draw_or_say_why(name, *self.where)
+def opened(processes: int) -> Iterator[Pool | None]:
+    """A pool of so many processes, which start when they are needed and end with the block; None for no process."""
+    collect_less_garbage()
+    if processes < 1:
+        yield None
+        return
+    # Spawned: a fork after numerical threads may wait for ever.
+    with Pool(processes, multiprocessing.get_context("spawn"), initializer=_begin) as pool:
+        yield pool
 
 
 @contextmanager
-def begun(
-    study: Mapping[str, Any], record: Path, folder: Path, helpers: Sequence[Helper] = ()
-) -> Iterator[Callable[[], list[Drawn]]]:
-    """Begin to draw every figure that applies to the study; yields the function that waits for the rest.
+def begun(results: Results, folder: Path, pool: Pool | None = None) -> Iterator[Callable[[], list[Drawn]]]:
+    """Begin to draw every figure that applies to the study; yields the function that waits for them.
 
-    One that fails is named on the page and costs no other. An error inside leaves the waiting ones undrawn.
+    One that fails is named on the page and costs no other, and neither does a process that dies. An error inside the
+    block leaves the waiting ones undrawn.
     """
-    figures = Figures(study, record, folder)
-    threads = [threading.Thread(target=figures.help, args=(helper,), daemon=True) for helper in helpers]
-    for thread in threads:
-        thread.start()
+    names = applying(results)
+    asked = _asked(pool, names, results, folder) if pool is not None and len(names) > FEW else {}
     try:
-        yield lambda: figures.finish(threads)
+        yield lambda: _finished(names, asked, results, folder)
     finally:
-        figures.waiting.clear()
-        for thread in threads:
-            thread.join()
+        for future in asked.values():
+            future.cancel()
+
+
+def _asked(pool: Pool, names: list[str], results: Results, folder: Path) -> dict[str, Future[Drawn]]:
+    where = (results.study.study_id, str(results.record.resolve()), str(folder.resolve()))
+    try:
+        return {name: pool.submit(_draw_there, name, *where) for name in names}
+    except BrokenProcessPool:
+        return {}
+
+
+def _finished(names: list[str], asked: dict[str, Future[Drawn]], results: Results, folder: Path) -> list[Drawn]:
+    """Draw here what no process has begun, from the end of the queue, and what the processes could not."""
+    done: dict[str, Drawn] = {}
+    for name in reversed(names):
+        if name not in asked or asked[name].cancel():
+            done[name] = draw_or_say_why(name, results, folder)
+    for name in names:
+        if name not in done:
+            try:
+                done[name] = asked[name].result()
+            except BrokenProcessPool:
+                done[name] = draw_or_say_why(name, results, folder)
+    return [done[name] for name in names]
+
+
+# --- in a process of the pool ----------------------------------------------------------------------------
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the report's, which ends its processes
+    collect_less_garbage()
+    threading.Thread(target=_end_with_the_report, daemon=True).start()
+
+
+def _end_with_the_report() -> None:
+    """A report that was killed leaves no process that waits for its next figure."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+@lru_cache(maxsize=1)
+def _results(study_id: str, record: str) -> Results:
+    return Results.open(study_id, Path(record))
+
+
+def _draw_there(name: str, study_id: str, record: str, folder: str) -> Drawn:
+    return draw_or_say_why(name, _results(study_id, record), Path(folder))
 
 
 def collect_less_garbage() -> None:
     """For a process that draws and ends: an eighth of drawing is looking for cycles among figures that still stand."""
     gc.set_threshold(100_000, 50, 50)
-
-
-def main() -> None:
-    from analysis import figures
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the report's, whose end is the end of the input
-    collect_less_garbage()
-    figures.ordered()  # imports what they need, before the first one is asked for
-    known: tuple[str, str] | None = None
-    with contextlib.ExitStack() as reading:
-        for line in sys.stdin:
-            name, study_id, record, folder = json.loads(line)
-            if known != (study_id, record):
-                reading.close()
-                reading.enter_context(reader.read_once())
-                known = (study_id, record)
-            study = reader.load_study(study_id, Path(record))
-            _, title, caption, png, place = _draw_or_say_why(name, study, Path(record), Path(folder))
-            print(json.dumps([title, caption, png is not None, place]), flush=True)
-
-
-if __name__ == "__main__":
-    main()
