@@ -18,7 +18,7 @@ from analysis.pages import figure_pool
 from analysis.results import Results
 from analysis.tables import comparison, factors
 from analysis.tables import search as search_table
-from study.record import layout, reader
+from study.record import layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ class Opened:
 
         Raises ValueError that names the studies of the record when it is not among them.
         """
-        self.record = Path(os.environ.get(RECORD) or reader.DEFAULT_RECORD)
+        self.record = Path(os.environ.get(RECORD) or layout.DEFAULT_RECORD)
         self.results = Results.open(name, self.record)
         self.study, self.rows = self.results.study, self.results.rows
         self.out = layout.report_folder(self.record, self.study.study_id) / "figures"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from runners.process.files import read_json, write_json
 from study.record import layout, reader
+from study.record.layout import DEFAULT_RECORD
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +98,7 @@ class Written:
         return answer_of(self.results)
 
 
-def build(study: str, record: Path = reader.DEFAULT_RECORD, out: Path | None = None, pool: Pool | None = None) -> Path:
+def build(study: str, record: Path = DEFAULT_RECORD, out: Path | None = None, pool: Pool | None = None) -> Path:
     """Write the report of a study (id or name) and return its index.html; `pool` draws figures beside this process.
 
     Raises ValueError for an unknown study, or one that cannot be read.
@@ -161,7 +162,7 @@ def _digest(text: str) -> str:
 
 
 def build_all(
-    record: Path = reader.DEFAULT_RECORD, out: Path | None = None, pool: Pool | None = None
+    record: Path = DEFAULT_RECORD, out: Path | None = None, pool: Pool | None = None
 ) -> tuple[Path, list[str]]:
     """Write the report of every study and <record>/studies/index.html, or <out>/<study id>/ and <out>/index.html.
 
@@ -261,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--study", metavar="NAME", help="a study or a study id (default: the latest launched)")
     which.add_argument("--all", action="store_true", help="every study of the record, and an index of them")
-    parser.add_argument("--record", type=Path, default=reader.DEFAULT_RECORD, metavar="DIR", help="default: mlruns")
+    parser.add_argument("--record", type=Path, default=DEFAULT_RECORD, metavar="DIR", help="default: mlruns")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: <record>/studies/<study id>/report")
     given = parser.parse_args(arguments)
     if given.out is not None and given.out.exists() and not given.out.is_dir():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, wraps
+from functools import cached_property, update_wrapper
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -44,14 +44,14 @@ SMALLER_IS_BETTER = (
 def once(make: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate[Results, P], T]:
     """What a function makes of a Results is made once for the same arguments; a frame is handed out as a copy."""
 
-    @wraps(make)
-    def kept(results: Results, *arguments: P.args, **named: P.kwargs) -> T:
+    def kept(results: Results, /, *arguments: P.args, **named: P.kwargs) -> T:
         key = (make.__module__, make.__qualname__, arguments, tuple(sorted(named.items())))
         if key not in results.made:
             results.made[key] = make(results, *arguments, **named)
         found: T = results.made[key]
         return found.copy() if isinstance(found, pd.DataFrame) else found
 
+    update_wrapper(kept, make)
     return kept
 
 
@@ -287,7 +287,8 @@ class Results:
         if not len(self.rows):
             return found
         open_rows = self.rows[self.rows["state"] != "complete"]
-        for (arm, state), count in open_rows.groupby(["arm", "state"]).size().items():
+        counts = open_rows.groupby(["arm", "state"], as_index=False).size()
+        for arm, state, count in zip(counts["arm"], counts["state"], counts["size"], strict=True):
             found.setdefault(arm, {})[state] = int(count)
         return found
 

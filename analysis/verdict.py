@@ -65,7 +65,7 @@ class Verdict:
             return "incomplete"
         if self.outcome is Outcome.FEWER_CANDIDATES:
             return "not compared"
-        return self.outcome.value
+        return str(self.outcome.value)
 
     def __str__(self) -> str:
         """The cell of a table."""
@@ -88,7 +88,7 @@ class Verdict:
             case Outcome.INCONCLUSIVE if np.isfinite(self.margin):
                 return f"inconclusive (a verdict at ±{self.margin:g} takes {_seeds(self.seeds)})"
             case _:
-                return self.outcome.value
+                return str(self.outcome.value)
 
 
 def _seeds(needed: int | None) -> str:

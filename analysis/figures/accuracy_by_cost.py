@@ -93,8 +93,9 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     cheap = table[sign * table["mean"] >= sign * best["mean"] - CLOSE].sort_values("evaluations").iloc[0]
     text = (
         "Marks are means over training seeds, bands their 95 % t intervals; one line per family of samplers (the call "
-        "without its steps); at equal evaluations they are moved a little sideways so that none hides another. A guided step counts as two evaluations. Seconds depend on the machine and on what else "
-        f"it did: read the left panel first. {'Highest' if sign > 0 else 'Lowest'} mean: {best['arm']} "
+        "without its steps). At equal evaluations, marks are moved a little sideways so that none hides another. A "
+        "guided step counts as two evaluations. Seconds depend on the machine and on what else it was doing: read "
+        f"the left panel first. {'Highest' if sign > 0 else 'Lowest'} mean: {best['arm']} "
         f"{best['mean']:.3f}{interval} (n = {best['n']})"
     )
     if np.isfinite(best["evaluations"]):

@@ -103,8 +103,8 @@ def _panel(axes: Axes, points: pd.DataFrame, looks: Mapping[str, Look]) -> None:
 def caption(table: pd.DataFrame, results: Results) -> str:
     chosen_on = results.list_of(results.selection)
     text = (
-        f"Marks are means over training seeds, bands their own 95 % t intervals (n = {table['n'].max()} at most); lines "
-        "are moved a little sideways so that none hides another. "
+        f"Marks are means over training seeds, bands their own 95 % t intervals (n = {table['n'].max()} at most); "
+        "lines are moved a little sideways so that none hides another. "
     )
     if (table["list"] == DIVERSITY).any():
         text += "Diversity is the mean RMS distance between pictures of one condition, pixels from 0 to 1. "

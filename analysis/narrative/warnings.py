@@ -123,7 +123,7 @@ def _not_paired(results: Results) -> list[str]:
         if arms:
             lists_of.setdefault(named(list(arms)), []).append(column.removeprefix(NOISE))
     return [
-        f"{arms} did not all start from the same initial noise on {', '.join(lists)}: differences there are not paired by "
-        "noise, and their intervals are wider than necessary."
+        f"{arms} did not all start from the same initial noise on {', '.join(lists)}: differences there are not "
+        "paired by noise, and their intervals are wider than necessary."
         for arms, lists in lists_of.items()
     ]

@@ -30,7 +30,7 @@ LINKED = "The name of an arm leads to its trials at the end of the page: their s
 
 def render(results: Results, drawn: Sequence[Drawn]) -> str:
     """The whole page: question, answer, limits, tables, figures, and then how all of it was made."""
-    sections = {
+    sections: dict[str, Sequence[Block]] = {
         "Results": _results(results),
         "Figures": _figures(drawn),
         "Search": _search(results),
@@ -87,7 +87,7 @@ def _results(results: Results) -> list[Block]:
         said.update(notes)
         shown = comparison.readable(comparison.summary(results, metric), results, metric)
         title = f"{metric} (the study's metric)" if own else metric
-        content = [blocks.table(shown, links=anchors), blocks.Notes(notes)]
+        content: list[Block] = [blocks.table(shown, links=anchors), blocks.Notes(notes)]
         made += blocks.folded(title, content, fold=not own and len(shown) > LONG)
         if len(best := comparison.best_of_nuisance(results, metric)):
             made.append(blocks.Heading(f"{metric}, each setting at its best {' and '.join(results.study.tuned)}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -106,7 +107,7 @@ def chance_line(axes: Axes, level: float, across: bool = True, named: bool = Fal
         return
     (axes.axhline if across else axes.axvline)(level, **style.CHANCE)
     if named:
-        where = {"ha": "right", "va": "bottom", "transform": axes.get_yaxis_transform()}
+        where: dict[str, Any] = {"ha": "right", "va": "bottom", "transform": axes.get_yaxis_transform()}
         axes.text(1, level, "chance", color=style.GREY, **where)
 
 

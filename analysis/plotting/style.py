@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib
 import seaborn as sns
@@ -107,7 +107,7 @@ _FONT = _slim_font()
 @contextmanager
 def look() -> Iterator[None]:
     """Inside, artists are made and drawn as every figure of a report is, whatever the user's rcParams say."""
-    with matplotlib.rc_context(_settings()):
+    with matplotlib.rc_context(cast(Any, _settings())):
         yield
 
 
@@ -115,7 +115,7 @@ def look() -> Iterator[None]:
 def _settings() -> dict[str, Any]:
     # The backend is the user's: a figure outside pyplot has none.
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
-    theme = sns.axes_style("ticks") | sns.plotting_context("paper")
+    theme: dict[str, Any] = sns.axes_style("ticks") | sns.plotting_context("paper")
     return defaults | theme | SIZES | {"font.family": [FAMILY, "DejaVu Sans"]}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,8 +62,8 @@ def summary(results: Results, metric: str) -> pd.DataFrame:
     if len(results.seeds) == 1:
         found = outcomes.compared(results, metric).reindex(arms)
         table = table.join(found.reset_index(drop=True))
-        p = found["p McNemar"].to_dict()
-    table["verdict"] = list(results.verdicts(metric, p).values())
+        p = {str(arm): float(value) for arm, value in found["p McNemar"].items()}
+    table["verdict"] = pd.Series(list(results.verdicts(metric, p).values()), dtype=object)
     return table
 
 
@@ -122,10 +123,11 @@ def best_of_nuisance(results: Results, metric: str) -> pd.DataFrame:
         return pd.DataFrame()
     table = summary(_alone(results, choice), metric)
     names = {arm: group for group, arm in choice.taken.items()}
-    table["verdict"] = [
+    verdicts = [
         _of_candidates(results, choice, names[arm]) or verdict
         for arm, verdict in zip(table["arm"], table["verdict"], strict=True)
     ]
+    table["verdict"] = pd.Series(verdicts, index=table.index, dtype=object)
     tuned = results.study.tuned
     values_of = results.settings_of(tuned)
     choices = [setting_name(tuned, values_of[arm]) if names[arm] in choice.best else "-" for arm in table["arm"]]
@@ -138,7 +140,7 @@ def _alone(results: Results, choice: _Choice) -> Results:
     """The study of the arms that were taken; a setting without a choice has no complete trial."""
     taken = choice.taken
     baseline = taken[choice.baseline]
-    fields = {"arms": tuple(taken.values()), "baseline_arm": baseline, "against": None, "published": {}}
+    fields: dict[str, Any] = {"arms": tuple(taken.values()), "baseline_arm": baseline, "against": None, "published": {}}
     unchosen = [arm for group, arm in taken.items() if group not in choice.best]
     rows = results.rows
     masked = rows.assign(state=rows["state"].mask(rows["arm"].isin(unchosen), "missing"))
