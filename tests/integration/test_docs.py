@@ -1,5 +1,5 @@
-"""What README and docs say is so: links lead somewhere, commands are accepted, examples are studies, tables are complete,
-and the project's words are used in everything that a user reads."""
+"""What README and docs say is so: links lead somewhere, commands are accepted, examples are studies, tables are
+complete, and the project's words are used in everything that a user reads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from analysis import figures
@@ -255,6 +257,21 @@ def test_the_layout_in_the_readme_is_that_of_the_project() -> None:
         assert any((room / folder).is_dir() for room in rooms), f"{folder}/ is not there"
     for room in ("study", "runners", "analysis", "tests", "docs", "benchmarks", "mlruns"):
         assert f"{room}/" in layout
+
+
+def test_the_number_of_studies_is_right() -> None:
+    assert f"# {len(registry.names())} studies," in README.read_text(encoding="utf-8")
+
+
+def test_the_citation_is_that_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert cited["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= set(cited)  # what the format requires
+    assert [set(author) for author in cited["authors"]] == [{"name"}]
+    assert cited["version"] == project["version"]
+    assert cited["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
 
 
 # --- words -------------------------------------------------------------------------------------------
