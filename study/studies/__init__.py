@@ -1,1 +1,1 @@
-"""One question a file; the file name is the study's name."""
+"""One question per file; the file name is the study's name."""

@@ -2,10 +2,9 @@
 
     python study/run.py --study ladder
 
-Rows are cumulative and each is compared with the row before it. The first is the second report's setting, scaled as in
+Rows are cumulative and each is compared with the row before it. The first is the setting of the report R2, scaled as in
 `--study reports` but with the scale's number of images, so that every row trains on the same number. The order matters:
 a step is worth what it adds to those above it, no more.
-About 33 minutes on 2 cores by the dry run.
 """
 
 from runners.config import Scalar

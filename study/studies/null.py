@@ -3,8 +3,8 @@
     python study/run.py --study null
 
 The same setting under two names, trained independently: the second arm's seeds are shifted by 1000. Whatever differs is
-chance, so the verdict should be "not separated" or "no difference larger than"; in one study of twenty it will not be,
-which is what 95 % means. About 7 minutes on 2 cores (6 trainings).
+chance, so the verdict should be inconclusive or equivalent; in one study of twenty it will not be, which is what 95 %
+means.
 """
 
 from study.design.spec import StudySpec

@@ -2,8 +2,7 @@
 
     python study/run.py --study report_r0 --scale paper
 
-Three levels, 64 features, linear betas counted over T + 1 points, 150 epochs at batch 64 and 1e-4, no guidance. It
-reports .643 on new_test. Expected on one H200: see --dry-run.
+Three levels, 64 features, linear betas counted over T + 1 points, 150 epochs at batch 64 and 1e-4, no guidance.
 """
 
 from study.design import replications as reports

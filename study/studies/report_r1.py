@@ -2,9 +2,8 @@
 
     python study/run.py --study report_r1 --scale paper
 
-UNet2DModel, two-layer label encoder, squaredcos_cap_v2 (which reaches pure noise at any T), batch 32, 1e-4. It reports
-about .76, .775 and .69 and asks whether T = 2000 is worse because each t is trained less. Expected on one H200: see
---dry-run.
+UNet2DModel, two-layer label encoder, squaredcos_cap_v2 (which reaches pure noise at any T), batch 32, 1e-4. The
+report asks whether T = 2000 is worse because each t is trained less.
 """
 
 from study.design import replications as reports

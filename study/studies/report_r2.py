@@ -3,7 +3,7 @@
     python study/run.py --study report_r2 --scale paper
 
 UNet2DModel, squaredcos_cap_v2, T = 1000, AdamW at 1e-5 and batch 20, the checkpoint of epoch 28 of 50: with a constant
-learning rate that is a training of 28 epochs. It reports .686 and .722. Expected on one H200: see --dry-run.
+learning rate that is a training of 28 epochs.
 """
 
 from study.design import replications as reports

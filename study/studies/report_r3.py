@@ -4,7 +4,7 @@
 
 Its digits are another data set, so there is no number to compare with: what is repeated is the network (two levels, 256
 features, T = 400, condition dropped with p = .1 for whole samples), guidance (1 + w) eps_c - w eps_u, which is
-s = 1 + w, and DDIM with eta 0 to 1 from the same noise. One training a seed. Expected on one H200: see --dry-run.
+s = 1 + w, and DDIM with eta 0 to 1 from the same noise. One training per seed.
 """
 
 from runners.config import Scalar

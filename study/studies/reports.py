@@ -3,8 +3,7 @@
     python study/run.py --study reports --scale paper
 
 Every setting on this task with a published number: R0, R1 (T = 500, 1000, 2000), R2, R4 (schedule x s). Each row is
-compared within its report, and the reports through R1 at T = 1000. 8 trainings a seed. Expected on one H200: see
---dry-run.
+compared within its report, and the reports through R1 at T = 1000. 8 trainings per seed.
 """
 
 from study.design import replications as reports

@@ -3,9 +3,8 @@
     python study/run.py --study samplers
 
 Ancestral DDPM (respaced) and DDIM with eta 0 to 1 over 10 to 1000 steps, scored against network evaluations and
-seconds. All arms sample from one training a seed. The CPU scales stop earlier: 1000 guided steps of the four lists are
-ten core-minutes a trial at 16x16.
-About 33 minutes on 2 cores by the dry run.
+seconds. All arms sample from one training per seed. The CPU scales stop earlier, because many guided steps of the
+four lists take minutes per trial.
 """
 
 from runners.config import Scalar

@@ -2,9 +2,8 @@
 
     python study/run.py --study schedules
 
-Three schedules, everything else equal: the same network, images, learning rate, noise and seeds. 13 minutes on 2
-cores (9 trainings of 16x16 pictures): validation accuracy .45, .67 and .59, chance is .10. `linear` has fixed end
-points, so its terminal SNR depends on T; the schedule sheet shows what it is.
+Three schedules, everything else equal: the same network, images, learning rate, noise and seeds. `linear` has
+fixed end points, so its terminal SNR depends on T; the schedule sheet shows what it is.
 """
 
 from study.design.spec import StudySpec

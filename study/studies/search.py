@@ -2,10 +2,9 @@
 
     python study/run.py --study search
 
-Optuna's TPE over all five factors and the learning rate. Every trial trains on seed 0; hopeless ones are stopped by
-their validation accuracy, never by a loss. The winner of many noisy scores looks better than it is, so it and the
+Optuna's TPE over all five factors and the learning rate. Every trial trains on seed 0; hopeless ones are pruned by
+their validation accuracy, never by a loss. The winner of many noisy scores is optimistically biased, so it and the
 baseline are then trained on fresh seeds, and both numbers are printed. --trials N sets the number of suggestions.
-About 45 minutes on 2 cores by the dry run.
 """
 
 from runners.ddpm.config import TrialConfig

@@ -5,8 +5,6 @@
 `linear` has fixed end points, so a smaller T ends at a brighter signal: sqrt(alpha_bar_T) is .080 at T = 500, .006 at
 1000 and 4e-5 at 2000. T is therefore varied twice: with those end points ("fixed"), and with the betas resampled so
 that alpha_bar(t / T) and the terminal SNR are those of T = 1000 ("matched"). At T = 1000 both are one arm.
-About 15 minutes on 2 cores (15 trainings): validation accuracy .49 at T = 1000; .50 and .39 with fixed end points at
-500 and 2000, .50 and .50 matched.
 """
 
 from study.design.spec import StudySpec
