@@ -6,7 +6,7 @@ stars, the chance level is dotted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -79,16 +79,13 @@ def _panel(axes: Axes, points: pd.DataFrame, looks: Mapping[str, Look], score: s
     row = means["arm"].map(rows)
     colours = [looks[arm].colour for arm in means["arm"]]
     marks.intervals(axes, means["low"], means["high"], row - 0.1, colours)
-    for marker, of_marker in means.assign(row=row, colour=colours).groupby(_markers(means["arm"], looks)):
+    markers = [looks[arm].marker for arm in means["arm"]]
+    for marker, of_marker in means.assign(row=row, colour=colours, marker=markers).groupby("marker"):
         axes.scatter(
             of_marker["mean"], of_marker["row"] - 0.1, s=20, marker=marker, color=of_marker["colour"], zorder=3
         )
     axes.plot(means["published"], row - 0.36, **STAR)
     shared.chance_line(axes, points["chance"].iloc[0], across=False)
-
-
-def _markers(arms: Sequence[str], looks: Mapping[str, Look]) -> list[str]:
-    return [looks[arm].marker for arm in arms]
 
 
 def _legend(table: pd.DataFrame) -> list[Line2D]:

@@ -160,7 +160,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         f"der Maaten & Hinton 2008); half are generated ({labels.plain(arm)}, training seed {seed}), half held-out "
         "real images, with equal numbers of objects. Neighbours mean something there; distances, sizes and gaps of "
         "clusters mean little. Right, in all dimensions: how often the nearest other image tells correctly "
-        f"whether an image is real or generated, a point per training (n = {tests.groupby('arm').size().max()} per arm at most); .5 is "
-        f"indistinguishable. For the maps' training it is {own['accuracy']:.3f} of n = {own['images']:.0f} images. The "
-        f"evaluator learned to name objects, not to see quality: a low value is no proof.{hidden}"
+        "whether an image is real or generated, a point per training (n = "
+        f"{tests.groupby('arm').size().max()} per arm at most); .5 is indistinguishable. For the maps' training "
+        f"it is {own['accuracy']:.3f} of n = {own['images']:.0f} images. The evaluator "
+        f"learned to name objects, not to see quality: a low value is no proof.{hidden}"
     )
