@@ -76,6 +76,8 @@ def write(
     name = study.get("study", "study")
     value = {
         "study_id": f"{name}-smoke",
+        "study": name,
+        "question": QUESTION,
         "scale": "smoke",
         "launched": "2026-11-21T04:00:00+00:00",
         "metric": "accuracy/validation",

@@ -23,7 +23,7 @@ from analysis.results import Results
 PLACE = "answer"
 COLUMNS = ["list", "arm", "setting", "guidance_scale", "n", "mean", "low", "high", "chance", "chosen"]
 DIVERSITY = "diversity"  # stands among the lists; a record of an older version has none
-DISTANCE = "RMS distance (pixels of 0 to 1)"  # of what `diversity` is
+DISTANCE = "RMS distance\n(pixels of 0 to 1)"  # of what `diversity` is
 ASIDE = 0.36  # of a step of the scale: the room that the lines take side by side
 RING: dict[str, Any] = {
     "marker": "o",
@@ -93,7 +93,8 @@ def _panel(axes: Axes, points: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     shown = points.assign(scale=points["guidance_scale"] + ASIDE * step * moved)
     marks.means(axes, shown, "scale", "mean", looks, by="setting")
     best = shown[shown["chosen"] & shown["setting"].isin(looks)]
-    axes.plot(best["scale"], best["mean"], clip_on=False, **RING)
+    if len(best):  # a line without points would stand at (0, 0) in the layout
+        axes.plot(best["scale"], best["mean"], clip_on=False, **RING)
     shared.chance_line(axes, points["chance"].iloc[0])
     axes.set_xlim(scales[0] - 0.4 * step, scales[-1] + 0.4 * step)
     axes.set_xticks(scales if len(scales) <= 7 else scales[:: -(-len(scales) // 7)])

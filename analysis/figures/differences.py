@@ -64,7 +64,7 @@ def lacking(table: pd.DataFrame, results: Results) -> str:
         return "The study has nothing to compare."
     if not (table["n"] > 0).any():
         return "No compared arm has a complete trial yet."
-    return "No arm and its reference are complete yet." if table["difference"].isna().all() else ""
+    return "No arm is complete together with its reference." if table["difference"].isna().all() else ""
 
 
 def draw(table: pd.DataFrame, results: Results) -> Figure:

@@ -21,7 +21,8 @@ class DamagedStudy(ValueError):
     """A study.json is not what was written; `problem` says in what way."""
 
     def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path} is damaged ({problem}): run `python -m study.doctor --record DIR --repair`.")
+        record = path.parents[2]
+        super().__init__(f"{path} is damaged ({problem}): run `python -m study.doctor --record {record} --repair`.")
         self.problem = problem
 
 

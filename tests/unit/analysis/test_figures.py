@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import synthetic_record
 import synthetic_trial
-from matplotlib.collections import LineCollection
+from frames import lr_results
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -28,17 +30,19 @@ from analysis.figures import (
     schedule_sheet,
     search_history,
 )
-from analysis.plotting import style
-from analysis.tables import comparison as tables
+from analysis.plotting import labels, style
+from analysis.results import Results
+from analysis.tables import comparison
 from runners.ddpm.config import TrialConfig
 from study.record import reader
+from study.record.schema import Study
 
 STUDY = "schedules-smoke"
 every_figure = pytest.mark.parametrize("name", figures.NAMES)
 
 # The kind of study that a figure is for, and words that must stand in it; the others are for every study.
 KINDS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
-    "accuracy_by_cost": (synthetic_record.samplers, ("ddpm", "ddim", "ddim(eta=1.0)", "network evaluations an image")),
+    "accuracy_by_cost": (synthetic_record.samplers, ("ddpm", "ddim", "ddim(eta=1.0)", "network evaluations per image")),
     "accuracy_by_guidance": (
         synthetic_record.guidance,
         ("drop_probability=0.0", "drop_probability=0.2", "best on validation"),
@@ -76,14 +80,25 @@ def maker_of(name: str) -> Callable[..., Path]:
     return KINDS.get(name, (synthetic_record.make, ()))[0]
 
 
-def study_of(record: Path) -> dict[str, Any]:
-    return next(iter(reader.studies(record).values()))
+def opened(record: Path) -> Results:
+    """The results of a record's only study."""
+    return Results.open(next(iter(reader.studies(record))), record)
 
 
-def record_of(name: str, root: Path) -> tuple[Path, dict[str, Any]]:
-    """A record of the figure's own kind of study, and its study.json."""
-    record = maker_of(name)(root)
-    return record, study_of(record)
+def results_for(name: str, root: Path) -> Results:
+    """The results of a record of the figure's own kind of study."""
+    return opened(maker_of(name)(root))
+
+
+def renamed_in(study: Study, names: Mapping[str, str]) -> Study:
+    """The study with other names for some of its arms."""
+    value = study.to_json()
+    for field in ("arms", "baseline_arm", "published", "against"):
+        text = json.dumps(value[field])
+        for old, new in names.items():
+            text = text.replace(json.dumps(old), json.dumps(new))
+        value[field] = json.loads(text)
+    return Study.model_validate(value)
 
 
 def without_images(maker: Callable[..., Path], root: Path) -> Path:
@@ -95,8 +110,8 @@ def without_images(maker: Callable[..., Path], root: Path) -> Path:
 
 def half(maker: Callable[..., Path], complete: int, root: Path) -> Path:
     """A record whose first `complete` trials are there, whose fifth has failed and whose others are missing."""
-    study = study_of(maker(root / "whole"))
-    trials = [(arm.removeprefix("schedule="), seed) for arm in study["arms"] for seed in study["seeds"]]
+    whole = opened(maker(root / "whole"))
+    trials = [(arm.removeprefix("schedule="), seed) for arm in whole.arms for seed in whole.seeds]
     return maker(root / "half", missing=trials[complete:], failed=trials[4:5])
 
 
@@ -113,12 +128,12 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 def drawn(name: str, record: Path, png: Path) -> str:
     """Draw the figure into a small `png`; its caption. A warning (a glyph, a layout that does not fit) is an error."""
-    module, study = figures.load(name), study_of(record)
+    module, results = figures.load(name), opened(record)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = module.table(study["study_id"], record)
-        module.draw(table, study).savefig(png, dpi=40)
-        return module.caption(table, study)
+        table = module.table(results)
+        figures.draw(module, table, results).savefig(png, dpi=40)
+        return figures.caption(module, table, results)
 
 
 def texts(figure: Figure) -> str:
@@ -137,11 +152,10 @@ def test_the_registry_is_the_folder() -> None:
 def test_a_figure_of_a_whole_study(name: str, once: Callable[..., Path], tmp_path: Path) -> None:
     """It has a title, says n, names every arm, fills the width of the page, and is the same twice."""
     assert 3 < len(figures.title(figures.load(name))) < 60
-    module, record = figures.load(name), once(maker_of(name))
-    study = study_of(record)
-    assert figures.applies(module, study)
-    table = module.table(study["study_id"], record)
-    caption, figure = module.caption(table, study), module.draw(table, study)
+    module, results = figures.load(name), opened(once(maker_of(name)))
+    assert figures.applies(module, results)
+    table = module.table(results)
+    caption, figure = figures.caption(module, table, results), figures.draw(module, table, results)
     assert "n = " in caption or name == "schedule_sheet"  # a property of the setting has no n
     words = texts(figure).replace("\n", "")
     expected = KINDS[name][1] if name in KINDS else TWO_ARMS.get(name, synthetic_trial.SCHEDULES)
@@ -150,7 +164,7 @@ def test_a_figure_of_a_whole_study(name: str, once: Callable[..., Path], tmp_pat
     pixels = np.asarray(Image.open(png).convert("L"))
     assert pixels.shape[1] == style.DOUBLE * 200
     assert 0.002 < np.mean(pixels < 200) < 0.98, "the page is empty or black"
-    again = style.save(module.draw(module.table(study["study_id"], record), study), tmp_path / "twice")
+    again = style.save(figures.draw(module, module.table(results), results), tmp_path / "twice")
     assert png.read_bytes() == again.read_bytes()
     assert png.with_suffix(".pdf").read_bytes() == again.with_suffix(".pdf").read_bytes()
 
@@ -158,7 +172,7 @@ def test_a_figure_of_a_whole_study(name: str, once: Callable[..., Path], tmp_pat
 @every_figure
 @pytest.mark.parametrize("complete", [0, 4])
 def test_a_figure_of_half_a_study(name: str, complete: int, once: Callable[..., Path], tmp_path: Path) -> None:
-    """Nothing complete; one arm complete, one with a hole and a failure, the others missing."""
+    """Nothing complete; one arm complete, one with a missing seed and a failure, the others missing."""
     caption = drawn(name, once(half, maker_of(name), complete), tmp_path / "figure.png")
     # The trials of a search are in its study.json: without one on fresh seeds they are drawn all the same.
     assert (complete == 0 and name not in ("search_parallel", "search_slices")) == (" yet." in caption)
@@ -168,16 +182,15 @@ def test_a_figure_of_half_a_study(name: str, complete: int, once: Callable[..., 
 def test_a_figure_survives_missing_images_and_hostile_names(
     name: str, once: Callable[..., Path], tmp_path: Path
 ) -> None:
-    module, record = figures.load(name), once(without_images, maker_of(name))
-    study = study_of(record)
-    table = module.table(study["study_id"], record)
+    module, results = figures.load(name), opened(once(without_images, maker_of(name)))
+    table = module.table(results)
     hostile = r"_$\frac{" + "x" * 40
-    renamed = {study["arms"][0]: hostile}
-    study["arms"] = [renamed.get(arm, arm) for arm in study["arms"]]
-    table = table.replace(renamed)
+    renamed = {results.arms[0]: hostile}
+    study = renamed_in(results.study, renamed)
+    results, table = results.of(study, results.rows.replace(renamed)), table.replace(renamed)
     for column in {"family", "setting"} & set(table.columns):
         table[column] = table[column].replace({table[column].iloc[0]: hostile})
-    module.draw(table, study).savefig(tmp_path / "figure.png", dpi=40)  # an unbalanced $ raises here
+    figures.draw(module, table, results).savefig(tmp_path / "figure.png", dpi=40)  # an unbalanced $ raises here
 
 
 @every_figure
@@ -206,7 +219,7 @@ def thirty_six(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @every_figure
 @pytest.mark.parametrize("kind", ["shared", "own", "crossed"])
 def test_a_figure_of_36_arms(name: str, kind: str, thirty_six: dict[str, Path], tmp_path: Path) -> None:
-    if not figures.applies(figures.load(name), study_of(thirty_six[kind])):
+    if not figures.applies(figures.load(name), opened(thirty_six[kind])):
         pytest.skip("is never drawn of such a study")
     if kind != "own" and figures.place(figures.load(name)) == "pictures":
         pytest.skip("pictures are laid out by the number of arms alone")
@@ -219,26 +232,28 @@ def test_a_figure_of_36_arms(name: str, kind: str, thirty_six: dict[str, Path], 
 
 
 def test_images_of_at_most_twelve_arms_are_drawn(thirty_six: dict[str, Path]) -> None:
-    study = next(iter(reader.studies(thirty_six["own"]).values()))
-    figure = same_noise_grids.draw(same_noise_grids.table(study["study_id"], thirty_six["own"]), study)
+    results = opened(thirty_six["own"])
+    figure = figures.draw(same_noise_grids, same_noise_grids.table(results), results)
     assert len(figure.axes) == 12
-    kept = style.spread(study | {"baseline_arm": "lr=20e-05"}, study["arms"])
+    other = results.of(results.study.model_copy(update={"baseline_arm": "lr=20e-05"}), results.rows)
+    kept = labels.spread_arms(other, results.arms)
     assert len(kept) == 12
     assert {"lr=1e-05", "lr=20e-05", "lr=36e-05"} <= set(kept)
-    assert kept == [arm for arm in study["arms"] if arm in kept]
-    assert style.spread(study, study["arms"][:12]) == study["arms"][:12]
+    assert kept == [arm for arm in results.arms if arm in kept]
+    assert labels.spread_arms(results, results.arms[:12]) == results.arms[:12]
 
 
 def test_learning_curves_of_many_trainings_have_a_legend_that_fits(thirty_six: dict[str, Path]) -> None:
-    study = next(iter(reader.studies(thirty_six["own"]).values()))
-    table = learning_curves.table(study["study_id"], thirty_six["own"])
-    figure = learning_curves.draw(table, study)
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert len(labels) == 13
-    assert labels[-1] == "other arms"
-    grey = [line for line in figure.axes[0].lines if line.get_color() == "0.75"]
-    assert len(grey) == 24
-    assert "24 more are in grey" in learning_curves.caption(table, study)
+    results = opened(thirty_six["own"])
+    table = learning_curves.table(results)
+    figure = figures.draw(learning_curves, table, results)
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(named) == 13
+    assert named[-1] == "other arms"
+    grey = to_rgba(style.FAINT)
+    lines = [part for part in figure.axes[0].collections if isinstance(part, LineCollection)]
+    assert sum(len(part.get_segments()) for part in lines if tuple(part.get_edgecolor()[0]) == grey) == 24
+    assert "24 more are in grey" in figures.caption(learning_curves, table, results)
 
 
 @pytest.mark.parametrize(
@@ -253,9 +268,9 @@ def test_learning_curves_of_many_trainings_have_a_legend_that_fits(thirty_six: d
     ],
 )
 def test_a_figure_applies_to_its_kind_of_study(kind: Any, expected: set[str], tmp_path: Path) -> None:
-    study = next(iter(reader.studies(kind(tmp_path)).values()))
-    assert {name for name in KINDS if figures.applies(figures.load(name), study)} == expected
-    assert all(figures.applies(figures.load(name), study) for name in set(figures.NAMES) - set(KINDS))
+    results = opened(kind(tmp_path))
+    assert {name for name in KINDS if figures.applies(figures.load(name), results)} == expected
+    assert all(figures.applies(figures.load(name), results) for name in set(figures.NAMES) - set(KINDS))
 
 
 def sampling_study(record: Path) -> Path:
@@ -274,9 +289,9 @@ def sampling_study(record: Path) -> Path:
 
 
 def test_learning_curves_average_seeds_only_where_all_are(miniature_record: Path) -> None:
-    table = learning_curves.table(STUDY, miniature_record)
-    study = reader.load_study(STUDY, miniature_record)
-    figure = learning_curves.draw(table, study)
+    results = opened(miniature_record)
+    table = learning_curves.table(results)
+    figure = figures.draw(learning_curves, table, results)
     loss, _, clock, rate = figure.axes
     assert rate.get_ylabel() == "learning rate"
     assert rate.get_title() == "the same in every arm"
@@ -289,37 +304,43 @@ def test_learning_curves_average_seeds_only_where_all_are(miniature_record: Path
 
 
 def test_learning_curves_compare_losses_where_they_may(miniature_record: Path) -> None:
-    study = reader.load_study(STUDY, miniature_record) | {"factors": {"lr": [1e-4, 1e-3]}}
-    assert learning_curves.draw(learning_curves.table(STUDY, miniature_record), study).axes[0].get_title() == ""
+    results = opened(miniature_record)
+    results = results.of(results.study.model_copy(update={"factors": {"lr": (1e-4, 1e-3)}}), results.rows)
+    assert figures.draw(learning_curves, learning_curves.table(results), results).axes[0].get_title() == ""
 
 
 def test_accuracy_draws_its_own_t_interval(miniature_record: Path) -> None:
-    table = accuracy_by_arm.table(STUDY, miniature_record)
-    figure = accuracy_by_arm.draw(table, reader.load_study(STUDY, miniature_record))
+    results = opened(miniature_record)
+    table = accuracy_by_arm.table(results)
+    figure = figures.draw(accuracy_by_arm, table, results)
     assert [axes.get_title() for axes in figure.axes] == ["validation", "test", "new_test", "unseen"]
     lines = [each for each in figure.axes[0].collections if isinstance(each, LineCollection)]
     spans = [list(segment[:, 0]) for each in lines for segment in each.get_segments()]
     # linear: .60 .62 .58: .60 -+ 4.3027 x .02 / sqrt(3)
     assert pytest.approx([0.60 - 0.04968, 0.60 + 0.04968], abs=1e-5) in spans
-    assert len(figure.axes[0].collections[0].get_offsets()) == 3 * 3  # type: ignore[arg-type]
+    trainings = [part for part in figure.axes[0].collections if isinstance(part, PathCollection)]
+    places = np.concatenate([np.asarray(part.get_offsets())[:, 0] for part in trainings])
+    scores = [score for arm in synthetic_record.VALIDATION.values() for score in (*arm, np.mean(arm))]
+    assert sorted(places) == pytest.approx(sorted(scores))
     stars = [x for line in figure.axes[1].lines if line.get_marker() == "*" for x in np.asarray(line.get_xdata())]
     assert [star for star in stars if np.isfinite(star)] == [0.6, 0.88]
 
 
 def test_schedule_sheet_measures_t_from_one_over_T_to_one(miniature_record: Path) -> None:
-    table = schedule_sheet.table(STUDY, miniature_record)
+    results = opened(miniature_record)
+    table = schedule_sheet.table(results)
     linear = table[table["arm"] == "schedule=linear"]
     assert len(linear) == 500
     assert linear["u"].iloc[[0, -1]].tolist() == pytest.approx([1 / 500, 1])
     # prod (1 - beta) of 500 linear steps from 1e-4 to .02: log = about -(5.025 + .0338) and its root .0797
     assert linear["sqrt_alpha_bar"].iloc[-1] == pytest.approx(0.0797, abs=2e-4)
-    assert "linear 0.08 (T = 500)" in schedule_sheet.caption(table, reader.load_study(STUDY, miniature_record))
+    assert "linear 0.08 (T = 500)" in figures.caption(schedule_sheet, table, results)
 
 
 def test_schedule_sheet_of_one_trial_folder(tmp_path: Path) -> None:
     """Before the trial is complete: no result.json, no study."""
     config = replace(TrialConfig(), schedule="cosine", timesteps=100)
-    synthetic_trial.write_trial(tmp_path / "trial", config)
+    synthetic_trial.write_trial(tmp_path / "trial", config, 0.5)
     (tmp_path / "trial" / "result.json").unlink()
     figure = schedule_sheet.draw_trial(tmp_path / "trial")
     assert "cosine" in texts(figure)
@@ -327,55 +348,56 @@ def test_schedule_sheet_of_one_trial_folder(tmp_path: Path) -> None:
 
 
 def test_schedule_sheet_shows_each_schedule_and_T(tmp_path: Path) -> None:
-    record = synthetic_record.reports(tmp_path)
-    study = reader.load_study("reports", record)
-    table = schedule_sheet.table("reports-smoke", record)
-    words = texts(schedule_sheet.draw(table, study))
+    results = opened(synthetic_record.reports(tmp_path))
+    table = schedule_sheet.table(results)
+    words = texts(figures.draw(schedule_sheet, table, results))
     assert all(f"linear, T = {name}" in words for name in ("1000", "500 (2 arms)", "2000"))
-    assert "linear, T = 1000 0.0064; linear, T = 500 (2 arms) 0.08;" in schedule_sheet.caption(table, study)
+    assert "linear, T = 1000 0.0064; linear, T = 500 (2 arms) 0.08;" in figures.caption(schedule_sheet, table, results)
 
 
 def test_accuracy_by_cost_draws_a_line_a_family(tmp_path: Path) -> None:
-    record, study = record_of("accuracy_by_cost", tmp_path)
-    table = accuracy_by_cost.table(study["study_id"], record)
+    results = results_for("accuracy_by_cost", tmp_path)
+    table = accuracy_by_cost.table(results)
     assert table["family"].value_counts().to_dict() == {"ddpm": 5, "ddim": 5, "ddim(eta=1.0)": 5, "ddim(eta=0.5)": 5}
     assert table.loc[table["family"] == "ddim", "evaluations"].tolist() == [5, 10, 25, 50, 100]
-    panels = accuracy_by_cost.draw(table, study).axes
+    panels = figures.draw(accuracy_by_cost, table, results).axes
     assert [axes.get_xscale() for axes in panels] == ["log", "log"]
-    assert [axes.get_xlabel() for axes in panels] == ["network evaluations an image", "seconds of sampling"]
+    assert [axes.get_xlabel() for axes in panels] == ["network evaluations per image", "seconds of sampling"]
     # ddim(steps=25): seconds 3.0, 3.1, 3.2
     assert table.loc[table["arm"] == "sampler=ddim(steps=25)", "seconds"].tolist() == pytest.approx([3.1])
     ddim = table[table["arm"] == "sampler=ddim(steps=25)"].iloc[0]
-    spans = [segment[:, 1] for bars in panels[0].collections for segment in bars.get_segments()]  # type: ignore[attr-defined]
-    assert any(span == pytest.approx([ddim["low"], ddim["high"]]) for span in spans)
+    bands = [path.vertices[:, 1] for part in panels[0].collections for path in part.get_paths()]  # type: ignore[index]
+    assert any({ddim["low"], ddim["high"]} <= set(band) for band in bands)
 
 
 def test_accuracy_by_guidance_marks_what_validation_chose(tmp_path: Path) -> None:
-    record, study = record_of("accuracy_by_guidance", tmp_path)
-    table = accuracy_by_guidance.table(study["study_id"], record)
+    results = results_for("accuracy_by_guidance", tmp_path)
+    table = accuracy_by_guidance.table(results)
     chosen = table[table["chosen"] & (table["setting"] != "drop_probability=0.0")]
     assert chosen["guidance_scale"].unique().tolist() == [2.0]
     assert sorted(chosen["list"].unique()) == ["diversity", "new_test", "test", "unseen", "validation"]
     assert table.groupby("list")["chosen"].sum().unique().tolist() == [3]
-    figure = accuracy_by_guidance.draw(table, study)
+    figure = figures.draw(accuracy_by_guidance, table, results)
     assert [axes.get_title() for axes in figure.axes] == ["validation", "test", "new_test", "unseen", "diversity"]
-    rings = [line for line in figure.axes[1].lines if line.get_markerfacecolor() == "none" and len(line.get_xdata())]  # type: ignore[arg-type]
-    assert len(rings) == 3
+    (rings,) = [line for line in figure.axes[1].lines if line.get_markerfacecolor() == "none"]
+    assert len(rings.get_xdata()) == 3  # type: ignore[arg-type]
 
 
 def test_search_history_tells_the_states_apart_by_shape(tmp_path: Path) -> None:
-    record, study = record_of("search_history", tmp_path)
+    path = synthetic_record.search(tmp_path) / "studies" / "search-smoke" / "study.json"
+    study = json.loads(path.read_text())
     study["search"]["trials"][3]["value"] = 0.99  # pruned: a lucky intermediate value is no best
-    (record / "studies" / "search-smoke" / "study.json").write_text(json.dumps(study))
-    table = search_history.table(study["study_id"], record)
+    path.write_text(json.dumps(study))
+    results = opened(tmp_path)
+    table = search_history.table(results)
     assert len({look["marker"] for look in search_history.STATES.values()}) == len(search_history.STATES)
     trials = table[table["kind"] == "search"]
     complete = trials["value"].where(trials["state"] == "complete")
     assert trials["best"].tolist() == [np.nanmax(complete[: index + 1]) for index in range(len(trials))]
-    history, fresh = search_history.draw(table, study).axes
+    history, fresh = figures.draw(search_history, table, results).axes
     step = next(line for line in history.lines if line.get_label() == "best so far")
     assert step.get_drawstyle() == "steps-post"
-    means = tables.summary(reader.load("search", record), study, "accuracy/validation")
+    means = comparison.summary(results, "accuracy/validation")
     assert [line.get_ydata()[0] for line in fresh.lines[1::2]] == pytest.approx(means["mean"].tolist())  # type: ignore[index]
     assert [list(line.get_ydata()) for line in fresh.lines[::2]] == [  # type: ignore[arg-type]
         pytest.approx([row["ci low"], row["ci high"]]) for _, row in means.iterrows()
@@ -383,20 +405,21 @@ def test_search_history_tells_the_states_apart_by_shape(tmp_path: Path) -> None:
 
 
 def test_same_noise_grids_label_their_columns(miniature_record: Path) -> None:
-    table = same_noise_grids.table(STUDY, miniature_record)
+    table = same_noise_grids.table(opened(miniature_record))
     assert len(table) == 3 * 8
     assert table["condition"].iloc[1] == "cyan cube\nblue sphere"
     assert table["seed"].unique().tolist() == [0]
 
 
-def test_one_colour_an_arm_everywhere() -> None:
+def test_one_colour_per_arm_everywhere() -> None:
     arms = [f"lr={index}" for index in range(42)]
-    looks = style.arm_style({"arms": arms}).values()
-    assert len({(look["color"], look["linestyle"]) for look in looks}) == 42
-    assert style.line_style({"arms": arms}, "lr=1") == {"color": style.COLOURS[1], "linestyle": "-"}
+    looks = style.looks(arms)
+    assert len({(look.colour, look.dashes) for look in looks.values()}) == 42
+    assert looks["lr=1"].line == {"color": style.COLOURS[1], "linestyle": "-"}
 
 
 def test_labels_lose_the_factor_only_when_there_is_one() -> None:
-    assert style.arm_label({"factors": {"lr": []}}, "lr=0.1") == "0.1"
-    assert style.arm_label({"factors": {"lr": [], "p": []}}, "lr=0.1, p=0") == "lr=0.1, p=0"
-    assert style.plain("_a$b\x1b") == r" _a\$b?"
+    one, two = lr_results([[0.5]]), lr_results([[0.5]], factors={"lr": [0], "p": [0]})
+    assert labels.arm_label(one, "lr=0.1") == "0.1"
+    assert labels.arm_label(two, "lr=0.1, p=0") == "lr=0.1, p=0"
+    assert labels.plain("_a$b\x1b") == r" _a\$b?"

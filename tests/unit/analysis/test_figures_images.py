@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,20 +13,20 @@ from matplotlib.figure import Figure
 
 from analysis import figures
 from analysis.figures import accuracy_by_class, confusion, failures, feature_map, grids, noise_grids
+from analysis.results import Results
 from analysis.tables import outcomes
 from runners.evaluation.score_sheet import score_sheet
 from runners.tasks.iclevr.labels import multi_hot
 from runners.tasks.iclevr.scenes import COLOURS, RADIUS
-from study.record import reader
 
 STUDY = "schedules-smoke"
 FILES = ("diversity.png", "interpolation.png", "features.npz", "classes.csv", "outcomes.npz")
 NEW = ("accuracy_by_class", "confusion", "failures", "feature_map", "interpolation", "noise_grids")
 
 
-@pytest.fixture
-def study(miniature_record: Path) -> dict[str, Any]:
-    return reader.load_study(STUDY, miniature_record)
+@pytest.fixture(scope="module")
+def results(miniature_record: Path) -> Results:
+    return Results.open(STUDY, miniature_record)
 
 
 def words(figure: Figure) -> list[str]:
@@ -45,24 +44,24 @@ def old_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", NEW)
-def test_an_old_record_says_what_it_lacks(name: str, old_record: Path, study: dict[str, Any], tmp_path: Path) -> None:
-    module = figures.load(name)
-    table = module.table(STUDY, old_record)
-    figure = module.draw(table, study)
+def test_an_old_record_says_what_it_lacks(name: str, old_record: Path, tmp_path: Path) -> None:
+    module, results = figures.load(name), Results.open(STUDY, old_record)
+    table = module.table(results)
+    figure = figures.draw(module, table, results)
     figure.savefig(tmp_path / "figure.png", dpi=40)
     assert "recorded" in " ".join(words(figure))
-    assert "recorded" in module.caption(table, study)
+    assert "recorded" in figures.caption(module, table, results)
 
 
-def test_grids_stand_over_the_accuracy_of_their_training(miniature_record: Path, study: dict[str, Any]) -> None:
+def test_grids_stand_over_the_accuracy_of_their_training(results: Results) -> None:
     """Seed 0 of linear: .60 on validation, so .58 on test and .61 on new_test; the mean over seeds is another."""
-    found = words(grids.draw(grids.table(STUDY, miniature_record), study))
+    found = words(figures.draw(grids, grids.table(results), results))
     for line in ("test: 0.580 of 72 objects", "new_test: 0.610 of 84 objects", "test: 0.780 of 72 objects"):
         assert line in found
 
 
-def test_noise_grids_name_their_rows(miniature_record: Path, study: dict[str, Any]) -> None:
-    figure = noise_grids.draw(noise_grids.table(STUDY, miniature_record), study)
+def test_noise_grids_name_their_rows(results: Results) -> None:
+    figure = figures.draw(noise_grids, noise_grids.table(results), results)
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert rows == ["\n".join(labels) for labels in synthetic_trial.CONDITIONS * 2]
     figure.savefig("/dev/null", format="png", dpi=40)  # the layout ends with ticks in the middle of the pictures
@@ -101,36 +100,36 @@ def test_confusions_count_what_the_score_sheet_counts(tmp_path: Path) -> None:
     """Random answers: the cells off the diagonal are shape_only and colour_only, the diagonal the accuracy."""
     rng = np.random.default_rng(0)
     names = [f"{colour} {shape}" for shape in RADIUS for colour in COLOURS]
-    draw = lambda k: rng.choice(names, k, replace=False).tolist()  # noqa: E731
-    asked = [draw(1 + index % 3) for index in range(60)]
-    seen = [draw(1 + index % 3) for index in range(60)]
-    counts = outcomes.confusion(named(tmp_path, asked, seen))
+    counts = [1 + index % 3 for index in range(60)]
+    asked, seen = ([rng.choice(names, k, replace=False).tolist() for k in counts] for _ in range(2))
+    found = outcomes.confusion(named(tmp_path, asked, seen))
     sheet = score_sheet("test", multi_hot(seen)[None], multi_hot(asked))
     for kind, score in (("colour", "shape_only/test"), ("shape", "colour_only/test")):
-        total, diagonal = counts[kind].sum(), np.trace(counts[kind])
+        total, diagonal = found[kind].sum(), np.trace(found[kind])
         assert total == pytest.approx(120)
         assert diagonal / total == pytest.approx(sheet["accuracy/test"])
-        assert (total - diagonal - counts[kind][:, -1].sum()) / total == pytest.approx(sheet[score])
+        assert (total - diagonal - found[kind][:, -1].sum()) / total == pytest.approx(sheet[score])
 
 
-def test_confusion_shows_the_baseline_and_the_best_other_arm(miniature_record: Path, study: dict[str, Any]) -> None:
-    table = confusion.table(STUDY, miniature_record)
+def test_confusion_shows_the_baseline_and_the_best_other_arm(results: Results) -> None:
+    table = confusion.table(results)
     assert table["arm"].unique().tolist() == ["schedule=linear", "schedule=squaredcos_cap_v2"]
     sums = table.groupby(["arm", "kind", "asked"])["share"].sum(min_count=1).dropna()  # NaN: a colour nobody asked for
     assert sums.tolist() == pytest.approx([1] * len(sums))
     assert table["n"].unique().tolist() == [3]
-    changed = study | {"baseline_arm": "schedule=squaredcos_cap_v2"}
-    rows = reader.load(STUDY, miniature_record)
-    assert outcomes.pair(rows, changed, best=True) == ["schedule=squaredcos_cap_v2", "schedule=cosine"]
-    assert outcomes.pair(rows, changed, best=False) == ["schedule=squaredcos_cap_v2", "schedule=linear"]
-    assert outcomes.pair(rows[rows["arm"] == "schedule=cosine"], study, best=True) == ["schedule=cosine"]
+    rows = results.rows
+    changed = results.of(results.study.model_copy(update={"baseline_arm": "schedule=squaredcos_cap_v2"}), rows)
+    assert outcomes.pair(changed, best=True) == ["schedule=squaredcos_cap_v2", "schedule=cosine"]
+    assert outcomes.pair(changed, best=False) == ["schedule=squaredcos_cap_v2", "schedule=linear"]
+    one = results.of(results.study, rows[rows["arm"] == "schedule=cosine"])
+    assert outcomes.pair(one, best=True) == ["schedule=cosine"]
 
 
 # --- failures ----------------------------------------------------------------------------------------
 
 
-def test_failures_are_the_pictures_with_the_most_missed(miniature_record: Path, study: dict[str, Any]) -> None:
-    table = failures.table(STUDY, miniature_record)
+def test_failures_are_the_pictures_with_the_most_missed(results: Results) -> None:
+    table = failures.table(results)
     assert table["arm"].unique().tolist() == ["schedule=linear", "schedule=cosine"]  # the worst of the others
     for _, cells in table.groupby("arm"):
         missed = cells["missed"].tolist()
@@ -141,20 +140,20 @@ def test_failures_are_the_pictures_with_the_most_missed(miniature_record: Path, 
     worst = table.iloc[0]
     asked, seen = set(worst["asked"].split(", ")), set(worst["seen"].split(", "))
     assert len(asked - seen) == worst["missed"]
-    found = words(failures.draw(table, study))
+    found = words(figures.draw(failures, table, results))
     assert found.count("asked") == found.count("seen") == len(table)
     crosses = sum(text.startswith("× ") for text in found)
     assert crosses == table["missed"].sum()
     assert sum(text.startswith("✓ ") for text in found) % 2 == 0  # a hit stands under asked and under seen
-    assert f"{table['all missed'].iloc[0]} of 14 objects missed" in failures.caption(table, study)
+    assert f"{table['all missed'].iloc[0]} of 14 objects missed" in figures.caption(failures, table, results)
 
 
 # --- classes and features ----------------------------------------------------------------------------
 
 
-def test_accuracy_by_class_pools_lists_and_seeds(miniature_record: Path, study: dict[str, Any]) -> None:
-    table = accuracy_by_class.table(STUDY, miniature_record)
-    rows = reader.load(STUDY, miniature_record)
+def test_accuracy_by_class_pools_lists_and_seeds(results: Results) -> None:
+    table = accuracy_by_class.table(results)
+    rows = results.rows
     asked = hits = 0
     for folder in rows[rows["arm"] == "schedule=cosine"]["folder"]:
         for name in synthetic_trial.OBJECTS:
@@ -163,8 +162,8 @@ def test_accuracy_by_class_pools_lists_and_seeds(miniature_record: Path, study: 
             asked, hits = asked + sum(own), hits + int(found.hit_KO[0, own].sum())
     cell = table[(table["arm"] == "schedule=cosine") & (table["label"] == "gray cube")].iloc[0]
     assert (cell["asked"], cell["hits"], cell["n"]) == (asked, hits, 3)
-    panel = accuracy_by_class.draw(table, study).axes[1]
-    assert panel.images[0].get_array()[0, 0] == pytest.approx(hits / asked)  # type: ignore[index]
+    panel = figures.draw(accuracy_by_class, table, results).axes[1]
+    assert panel.collections[0].get_array()[0, 0] == pytest.approx(hits / asked)  # type: ignore[index]
     assert f"{hits / asked:.2f}"[1:] in [text.get_text() for text in panel.texts]
 
 
@@ -196,13 +195,13 @@ def test_real_and_generated_images_are_matched_by_the_number_of_objects(tmp_path
     assert feature_map.matched(tmp_path / "features.npz") is None
 
 
-def test_the_feature_map_tests_every_training(miniature_record: Path, study: dict[str, Any]) -> None:
+def test_the_feature_map_tests_every_training(results: Results) -> None:
     """The lower the accuracy of a synthetic_record trial, the further its features lie from the real ones."""
-    table = feature_map.table(STUDY, miniature_record)
+    table = feature_map.table(results)
     tests = table[table["accuracy"].notna()]
     assert tests.groupby("arm").size().tolist() == [3, 3, 3]
     means = tests.groupby("arm")["accuracy"].mean()
     assert means["schedule=linear"] > means["schedule=squaredcos_cap_v2"]
     points = table[table["x"].notna()]
     assert points["source"].value_counts().to_dict() == {"real": 12, "generated": 12}
-    assert "n = 24 images" in feature_map.caption(table, study)
+    assert "n = 24 images" in figures.caption(feature_map, table, results)
