@@ -1,1 +1,1 @@
-"""Analysis tells: tables, intervals and figures from the record alone, without torch."""
+"""What the record says: tables, intervals and figures, without torch."""

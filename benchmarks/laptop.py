@@ -54,7 +54,7 @@ STEP_IMAGES = 384  # of a round
 
 
 def rates(names: Sequence[str]) -> dict[str, float]:
-    """Training images a second of processor time on one thread: medians over rounds in which each has its turn."""
+    """Training images per second of processor time on one thread: medians over rounds in which each has its turn."""
     import torch
 
     torch.set_num_threads(1)

@@ -190,7 +190,7 @@ def _reports_on_all_threads(config: TrialConfig, images_NHWC: Pixels, labels_NK:
 
 
 class Machine:
-    """All cores: a training a core and thread, as a study runs them, beside one training on all threads, as torch
+    """All cores: one training per core and thread, as a study runs them, beside one training on all threads, as torch
     does unasked, on PNGs of the network's size. Seconds a training, in processes that are started before."""
 
     def __init__(self) -> None:
@@ -225,7 +225,7 @@ def sampled_at_once(config: TrialConfig, model: nn.Module) -> float:
 
 @torch.no_grad()
 def sampled_one_by_one(config: TrialConfig, model: nn.Module) -> float:
-    """The same one image at a time, with two forward passes a step."""
+    """The same one image at a time, with two forward passes per step."""
     _, c_NK = _conditions()
     scheduler = DDPMScheduler(config.timesteps)
     scheduler.set_timesteps(config.timesteps)

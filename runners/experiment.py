@@ -70,7 +70,7 @@ class ExecutionContext:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far something is that takes long: `done` of `total`, at `rate` a second where that is known."""
+    """How far something is that takes long: `done` of `total`, at `rate` per second where that is known."""
 
     what: str
     done: int

@@ -30,7 +30,7 @@ TERMINAL = (
 
 
 def evaluations(config: TrialConfig) -> int:
-    """Forward passes an image takes, as the runner counts them."""
+    """Forward passes per image, as the runner counts them."""
     steps = dict(Call.parse(config.sampler).arguments).get("steps", config.timesteps)
     return int(steps) * (1 if config.guidance_scale == 1 else 2)
 

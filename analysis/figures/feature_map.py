@@ -54,7 +54,7 @@ def table(results: Results) -> pd.DataFrame:
 
 
 def _mapped(features_ND: NDArray[np.float32], real_N: NDArray[np.bool_], labels_NL: NDArray[np.bool_]) -> pd.DataFrame:
-    """One row an image: x, y, source, colour of the first object in the order of LABELS."""
+    """One row per image: x, y, source, colour of the first object in the order of LABELS."""
     x_N2 = embedded(features_ND)
     colours = [LABELS[index].split()[0] for index in labels_NL.argmax(1)]
     source = np.where(real_N, REAL, GENERATED)

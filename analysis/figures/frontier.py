@@ -60,7 +60,9 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     others = table[~table["setting"].isin(kept)]
     marks.lines(axes, (line[["diversity", score]].to_numpy() for _, line in others.groupby("setting")))
     _lines(axes, table[table["setting"].isin(kept)], score, looks)
-    axes.set_xlabel(f"diversity: {accuracy_by_guidance.DISTANCE.replace(chr(10), ' ')} between samples of one condition")
+    axes.set_xlabel(
+        f"diversity: {accuracy_by_guidance.DISTANCE.replace(chr(10), ' ')} between samples of one condition"
+    )
     axes.set_ylabel(f"{results.list_of(results.selection)} {score}")
     axes.margins(0.08)
     shared.legend(figure, handles)

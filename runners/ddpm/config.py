@@ -20,7 +20,7 @@ class TrialConfig(StagedConfig):
     weighting: str = train_field("uniform", "loss weight per timestep: uniform or min_snr(gamma=...)")
     drop_probability: float = train_field(0.1, "probability, per sample, that the condition is dropped")
     total_images: int = train_field(1_800_000, "training images drawn")
-    batch_size: int = train_field(128, "images a step")
+    batch_size: int = train_field(128, "images per step")
     lr: float = train_field(1e-4, "peak learning rate of AdamW")
     lr_schedule: str = train_field("cosine", "after the warm-up: cosine (to 0) or constant")
     warmup_images: int = train_field(38_400, "images of linear learning-rate warm-up")

@@ -37,7 +37,7 @@ PLAIN = Execution()
 
 @dataclass(frozen=True)
 class Choice:
-    """An execution, what it took to compile it, and what was measured: images a second of each that was tried."""
+    """An execution, what it took to compile it, and what was measured: images per second of each that was tried."""
 
     execution: Execution = PLAIN
     compile_seconds: float = 0.0
@@ -77,7 +77,7 @@ class Benchmark:
         self.rates: dict[str, float] = {}
 
     def rate(self, execution: Execution) -> tuple[float, float]:
-        """Images a second, and the seconds of the first step; 0 images where memory ran out or nothing was recorded."""
+        """Images per second, and the seconds of the first step; 0 images where memory ran out or nothing was recorded."""
         try:
             found = self._measure(execution)
         except (RuntimeError, MemoryError) as error:
@@ -152,7 +152,7 @@ def _measured(benchmark: Benchmark, compile: str, images: int) -> Choice:
 
 
 def _uncompiled(benchmark: Benchmark) -> tuple[Execution, float]:
-    """The fastest of the executions that need no compiler, and its images a second."""
+    """The fastest of the executions that need no compiler, and its images per second."""
     best, top = PLAIN, benchmark.rate(PLAIN)[0]
     for change in ("channels_last", "graphed") if benchmark.device.type == "cuda" else ():
         tried = dataclasses.replace(best, **{change: True})

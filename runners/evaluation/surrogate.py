@@ -30,7 +30,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a surrogate is trained. A classifier shown only clean images misjudges samples, hence the distortions."""
+    """How a surrogate is trained. A classifier shown only clean images misclassifies samples, hence the distortions."""
 
     width: int  # channels of the first stage
     stem: str  # see ResNet18
@@ -158,7 +158,7 @@ def train(
             yield report(step)
             loss_sum, loss_steps = torch.zeros((), device=device), 0
 
-    last = report(steps)  # before the judging, whose seconds are not the training's
+    last = report(steps)  # before the evaluation, whose seconds are not the training's
     held_out = held_out_scores(model, images_NHWC[held_out_indices], labels[held_out_indices], recipe, device)
     yield dataclasses.replace(last, model=model.cpu().eval(), held_out=held_out)
 

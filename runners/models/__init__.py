@@ -1,4 +1,4 @@
-"""One architecture a file: `model="NAME(...)"` is built by `build` of `runners/models/NAME.py`.
+"""One architecture per file: `model="NAME(...)"` is built by `build` of `runners/models/NAME.py`.
 
 `build(image_size, labels, ...) -> nn.Module` maps (x_BCHW, t_B, c_BK) to (B, C, H, W): t is a timestep 0 .. T - 1, c a
 multi-hot condition, all zeros for "unconditional". It raises ValueError, one sentence that says what to write instead,

@@ -76,7 +76,7 @@ def act(arguments: argparse.Namespace, record: Path) -> int:
                 return say(watched(repair.rebuild(record)))
             if arguments.source:
                 return take(arguments.source.resolve(), record)
-            return mend(record) if arguments.repair else check(record)
+            return repair_all(record) if arguments.repair else check(record)
     except Held as held:
         raise ValueError(f"The record {record} is in use {held}: wait until that has ended.") from None
 
@@ -110,12 +110,12 @@ def check(record: Path) -> int:
     return 1 if count else 0
 
 
-def mend(record: Path) -> int:
+def repair_all(record: Path) -> int:
     """Put right what is wrong, and say so. What went to quarantine is made anew by the study's command."""
     count = 0
     for trouble in found(integrity.findings(record)):
         count += 1
-        print(f"{trouble.text}: {watched(repair.mend(record, trouble))}")
+        print(f"{trouble.text}: {watched(repair.apply(record, trouble))}")
     print(f"{count} things were put right" if count else f"{record}: nothing is wrong")
     return 0
 
@@ -141,5 +141,5 @@ def take(source: Path, record: Path) -> int:
         print("\n".join([*step.refused, f"{step.what}: {step.new} new, {step.same} already here"]))
     for study in integrity.sound_studies(record).values():
         for trouble in integrity.differing_mlflow(record, study, integrity.complete_trials(record, study)):
-            print(f"{trouble.text}: {watched(repair.mend(record, trouble))}")
+            print(f"{trouble.text}: {watched(repair.apply(record, trouble))}")
     return 1 if refused else 0

@@ -74,7 +74,7 @@ class Screen:
 
 @dataclass(frozen=True)
 class Row:
-    """A running trial: its name, the share of it that is done, its training images a second."""
+    """A running trial: its name, the share of it that is done, its training images per second."""
 
     name: str
     share: float

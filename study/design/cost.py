@@ -41,7 +41,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Throughput:
-    """FLOP a second of one device slot in training and in sampling, and seconds that a trial takes besides."""
+    """FLOP per second of one device slot in training and in sampling, and seconds that a trial takes besides."""
 
     train: float
     sample: float

@@ -1,7 +1,7 @@
 """Scales: the baselines of a study as one aligned table. Same code path, other numbers.
 
 smoke proves that everything runs, in seconds; laptop is the whole study on 2 cores in a quarter of an hour; gpu
-is minutes a trial on one modern GPU; paper is the reports' setting.
+is minutes per trial on one modern GPU; paper is the reports' setting.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Scale:
     curve_points: int
     flop_per_second: float  # one device slot, training and sampling
     trial_seconds: float  # what a trial takes besides: pictures, scores, the learning curve's points
-    preparation_seconds: float  # data and stand-in, once a record
+    preparation_seconds: float  # data and surrogate evaluator, once per record
     measured_on: str
     machine: str  # "cpu" or "gpu"
 

@@ -22,7 +22,7 @@ SENTENCES = {
     "full": "the disk of {record} is full: make room",
     "locked": "another program keeps a database of {record} locked: end it",
     "read-only": "{record} cannot be written: give yourself the right to write there",
-    "damaged": "a database of {record} is damaged: mend it with `python -m study.doctor --record {record} --repair`",
+    "damaged": "a database of {record} is damaged: repair it with `python -m study.doctor --record {record} --repair`",
 }
 
 

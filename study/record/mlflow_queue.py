@@ -63,7 +63,7 @@ class Indexer:
         self.closed = False  # given up for this launch
         self.news: list[str] = []
 
-    # --- what a launch tells ---------------------------------------------------------------------------
+    # --- what a launch says ----------------------------------------------------------------------------
 
     def open(self) -> None:
         """The database, put right after a launch that was killed."""

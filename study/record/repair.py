@@ -19,7 +19,7 @@ from study.record.schema import Study, renamed
 Steps = Generator[Progress, None, str]  # its value says what was done
 
 
-def mend(record: Path, trouble: Trouble) -> Steps:
+def apply(record: Path, trouble: Trouble) -> Steps:
     """Put right what was found."""
     match trouble.kind, trouble.path, trouble.study:
         case "quarantine", Path() as path, _:

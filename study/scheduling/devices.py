@@ -85,7 +85,7 @@ def benchmarked(plans: Sequence[Plan], given: Sequence[Slot]) -> list[Slot]:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Workers at once -> images a second of all of them; memory of one and of the device."""
+    """Workers at once -> images per second of all of them; memory of one and of the device."""
 
     rates: Mapping[int, float]
     memory_mb: float

@@ -10,7 +10,7 @@ from study.design.plan import Trial
 
 @dataclass(frozen=True)
 class Preparing:
-    """Something that all trials share is being made: `done` of `total`, at `rate` a second (0: not known)."""
+    """Something that all trials share is being made: `done` of `total`, at `rate` per second (0: not known)."""
 
     what: str
     done: int

@@ -118,11 +118,11 @@ class Crash(BaseException):
 def raise_after(monkeypatch, beats: int, error: type[BaseException]) -> None:
     left = iter(range(beats))
 
-    def beat() -> None:
+    def tick() -> None:
         if next(left, None) is None:
             raise error
 
-    monkeypatch.setattr(heartbeat, "tick", beat)
+    monkeypatch.setattr(heartbeat, "tick", tick)
 
 
 def in_turns(folder: Path, interrupt: Callable[[], None]) -> int:
@@ -761,7 +761,7 @@ def test_a_trial_out_of_memory_counts_only_the_passes_that_gave_images(record, d
     forward = nn.Conv2d.forward
 
     def cramped(self, x):
-        if self.in_channels == 27 and len(x) > 64:  # the diffusion network's first layer; two passes an image
+        if self.in_channels == 27 and len(x) > 64:  # the diffusion network's first layer; two passes per image
             raise LACKS["GPU"]
         return forward(self, x)
 

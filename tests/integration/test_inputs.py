@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_folder_and_an_evaluator_file_run_through(tmp_path):
     """`--data DIR` with `--evaluator FILE`, in the official layout with random weights: the data are cached by their
-    content, the file's sha256 stands beside every score, no stand-in is trained; the same command runs nothing."""
+    content, the file's sha256 stands beside every score, no surrogate is trained; the same command runs nothing."""
     folder, record = tmp_path / "scenes", tmp_path / "record"
     make = [sys.executable, "-m", "runners.render", str(folder), "--scenes", "40", "--image-size", "64"]
     subprocess.run(make, cwd=ROOT, check=True, capture_output=True)

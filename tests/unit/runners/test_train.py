@@ -143,7 +143,7 @@ def test_errors_are_told_apart_by_their_timesteps(timesteps):
 def test_four_images_can_be_over_fitted_and_a_wrong_condition_scores_near_chance():
     """A network that sees four images under four labels draws those four when asked for them.
 
-    Judged by the nearest of the four images, what it drew scores 1 on what was asked and chance on what was not.
+    By the nearest of the four images, what it drew scores 1 on what was asked and chance on what was not.
     """
     rng = np.random.default_rng(3)
     images = np.repeat(np.repeat(rng.integers(40, 216, (4, 4, 4, 3), dtype=np.uint8), 4, 1), 4, 2)

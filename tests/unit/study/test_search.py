@@ -1,4 +1,4 @@
-"""The search: suggestions, pruning, interruption; with a stand-in for the training, and once with the real one."""
+"""The search: suggestions, pruning, interruption; with a fake training, and once with the real one."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_pruning_reads_validation_accuracy_at_equal_images(record):
 
 
 @pytest.mark.slow
-def test_a_search_that_was_killed_goes_on_and_judges_its_winner_on_fresh_seeds(tmp_path):
+def test_a_search_that_was_killed_resumes_and_trains_its_winner_on_fresh_seeds(tmp_path):
     """Five trials at smoke scale, ended by SIGKILL in the middle; the same command finishes them."""
     record = tmp_path / "record"
     arguments = ["--study", "search", "--trials", "5", "--per-device", "2"]

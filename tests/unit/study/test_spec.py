@@ -131,7 +131,7 @@ def test_studies_of_sampling_share_their_trainings():
 
 
 def test_studies_share_trainings_with_each_other():
-    """The laptop's own setting is one training a seed, whichever study asks for it."""
+    """The laptop's own setting is one training per seed, whichever study asks for it."""
     keys = [
         set(of(name, "laptop", 1).train_keys)
         for name in ("guidance", "samplers", "schedules", "dropout", "timesteps", "architectures", "objective")
