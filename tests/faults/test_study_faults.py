@@ -8,7 +8,6 @@ in tests/test_study.py and tests/test_search.py.
 from __future__ import annotations
 
 import csv
-import ctypes
 import os
 import random
 import re
@@ -16,14 +15,13 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from launch import ROOT, UNDRAWN
+from launched import Launch, assert_no_orphans, without_root
 
 from runners.experiment import ExecutionContext
 from runners.process.locks import lock
@@ -39,7 +37,6 @@ takes_minutes = pytest.mark.skipif(not KILLS, reason="takes minutes: make faults
 MOMENTS = ("1 trials and 1 trainings to run", "started ")  # at which a disk fills up
 TARGETS = ("scheduler", "worker", "both")
 STUDY = "schedules-smoke"
-PATIENCE = 240.0  # seconds that anything may take on a busy machine
 
 # Every Python process of a study notes where it connects to, and which hosts it looks up.
 WATCH = """
@@ -61,74 +58,6 @@ look_up = socket.getaddrinfo
 socket.getaddrinfo = lambda host, *more, **named: (note("look up", host), look_up(host, *more, **named))[1]
 note("process", " ".join(sys.orig_argv))
 """
-
-
-def without_root() -> None:
-    """The rights of files count for root too, in what this process starts next."""
-    drop_from_bounding_set, override, read_search = 24, 1, 2  # prctl(2), capabilities(7)
-    for capability in (override, read_search):
-        ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0)
-
-
-class Launch:
-    """A study that runs: its process, what it has printed, and every worker that it ever had."""
-
-    def __init__(
-        self,
-        record: Path,
-        *arguments: str,
-        study: str = "schedules",
-        workers: int = 1,
-        environment: Mapping[str, str] = UNDRAWN,
-        before: Callable[[], None] | None = None,
-    ) -> None:
-        self.log = record.with_name(f"{record.name}-{time.monotonic_ns()}.log")
-        line = [sys.executable, "study/run.py", "--study", study, "--scale", "smoke", "--record", str(record)]
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*line, "--per-device", str(workers), *arguments],
-                cwd=ROOT, stdout=log, stderr=log, env=environment, preexec_fn=before,
-            )  # fmt: skip
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text()
-
-    @property
-    def workers(self) -> list[int]:
-        try:
-            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        except OSError:
-            return []
-        return [int(pid) for pid in children if b"process.worker" in _command_line(int(pid))]
-
-    def wait_for(self, happened: Callable[[], object]) -> None:
-        """Until something has happened, or the launch has ended."""
-        deadline = time.monotonic() + PATIENCE
-        while not happened() and self.process.poll() is None:
-            assert time.monotonic() < deadline, self.text
-            time.sleep(0.05)
-
-    def says(self, text: str) -> None:
-        self.wait_for(lambda: text in self.text)
-        assert text in self.text
-
-    def end(self) -> int:
-        return self.process.wait(PATIENCE)
-
-
-def _command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def assert_no_orphans(pids: set[int]) -> None:
-    deadline = time.monotonic() + 30
-    while left := [pid for pid in pids if b"process.worker" in _command_line(pid)]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
 
 
 def complete(record: Path) -> int:

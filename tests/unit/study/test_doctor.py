@@ -16,62 +16,15 @@ from typing import Any
 
 import pytest
 import synthetic_record
+from indexed import KEYS, ROOT, STUDY, index, plan, run
 
 from runners.ddpm.config import TrialConfig
 from runners.process.files import read_json, write_json, write_manifest
 from runners.process.locks import Held, lock
-from study.cli import doctor
 from study.design import plan as planning
-from study.design import registry, scales
+from study.design import scales
 from study.record import mlflow_index, optuna_store, reader
 from study.scheduling.grid import GridCells
-
-ROOT = Path(__file__).resolve().parents[3]
-STUDY = "schedules-smoke"
-SETTINGS = [(name, seed) for name in ("linear", "cosine") for seed in (0, 1)]
-KEYS = [synthetic_record.BASELINE.replace(schedule=name, seed=seed).trial_key for name, seed in SETTINGS]
-
-
-def plan(seeds: int = 3) -> planning.Plan:
-    """The plan of the synthetic record."""
-    row = dataclasses.replace(scales.find("smoke"), config=synthetic_record.BASELINE)
-    return planning.make("schedules", registry.find("schedules"), "smoke", row, planning.Request(seeds=seeds))
-
-
-def run(record: Path, *arguments: str) -> int:
-    return doctor.main(["--record", str(record), *arguments])
-
-
-def index(record: Path) -> mlflow_index.MlflowIndex:
-    return mlflow_index.MlflowIndex(record, STUDY, "?")
-
-
-def synchronise(record: Path) -> None:
-    """Optuna's study as a launch leaves it: every complete trial, nothing waiting."""
-    complete = {
-        path.name: read_json(path / "result.json")["accuracy/validation"] for path in (record / "trials").iterdir()
-    }
-    GridCells(record, plan(), complete)
-
-
-@pytest.fixture(scope="module")
-def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine complete trials with their digests, in both databases; one run of MLflow has a figure's file. Copy it."""
-    root = synthetic_record.make(tmp_path_factory.mktemp("healthy") / "record")
-    for folder in (root / "trials").iterdir():
-        shutil.rmtree(folder / "images", ignore_errors=True)
-        write_manifest(folder)
-    synchronise(root)
-    assert run(root, "--rebuild-mlflow") == 0
-    return root
-
-
-@pytest.fixture
-def record(healthy: Path, tmp_path: Path) -> Path:
-    """A copy of the healthy record in a place of its own."""
-    copy = Path(shutil.copytree(healthy, tmp_path / "record"))
-    mlflow_index.relocate(copy)
-    return copy
 
 
 def test_a_healthy_record_has_nothing_wrong(record, capsys):
@@ -278,92 +231,6 @@ def test_mlflow_is_rebuilt_from_the_folders_alone(record):
     assert mlflow.indexed() == {key: value for key, value in ids.items() if key != KEYS[0]}
     value = mlflow.client.get_run(ids[KEYS[1]]).data.metrics["accuracy/validation"]
     assert value == read_json(record / "trials" / KEYS[1] / "result.json")["accuracy/validation"]
-
-
-# --- the records of two machines -------------------------------------------------------------------------
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> Path:
-    """The record of another machine, with seeds 2 to 4 of the same study."""
-    root = synthetic_record.make(tmp_path / "other", seeds=(2, 3, 4))
-    for folder in (root / "trials").iterdir():
-        write_manifest(folder)
-    return root
-
-
-def test_another_record_is_taken_over(record, other, capsys):
-    assert run(record, "--import", str(other)) == 0
-    told = capsys.readouterr().out
-    assert "trials: 6 new, 3 already here" in told
-    assert "6 complete trials are not in MLflow: 6 trials indexed" in told
-    assert set(reader.load(STUDY, record)["seed"]) == {0, 1, 2, 3, 4}
-    assert list(reader.load(STUDY, record)["state"]) == ["complete"] * 15
-    assert len(index(record).indexed()) == 15
-    assert run(record, "--import", str(other)) == 0
-    assert "trials: 0 new, 9 already here" in capsys.readouterr().out
-    assert run(record) == 0
-
-
-def conflict(other: Path) -> str:
-    folder = next(
-        path
-        for path in (other / "trials").iterdir()
-        if TrialConfig.from_dict(read_json(path / "config.json")).seed == 2
-    )
-    result = read_json(folder / "result.json")
-    write_json(folder / "result.json", result | {"accuracy/test": 0.999})
-    write_manifest(folder)
-    return f"not taken: trials '{folder.name}': it was run on both machines with different results"
-
-
-def damage(other: Path) -> str:
-    folder = next(
-        path
-        for path in (other / "trials").iterdir()
-        if TrialConfig.from_dict(read_json(path / "config.json")).seed == 4
-    )
-    os.truncate(folder / "outcomes.npz", 10)
-    return f"not taken: trials '{folder.name}': outcomes.npz is changed"
-
-
-def link(other: Path) -> str:
-    folder = next(
-        path
-        for path in (other / "trials").iterdir()
-        if TrialConfig.from_dict(read_json(path / "config.json")).seed == 4
-    )
-    (folder / "secret.txt").symlink_to("/etc/hostname")
-    return f"not taken: trials '{folder.name}': secret.txt is a link or no file"
-
-
-def odd_name(other: Path) -> str:
-    shutil.copytree(other / "studies" / STUDY, other / "studies" / "..; rm -rf x")
-    return "not taken: studies '..; rm -rf x': its name is no plain word"
-
-
-def leading_out(other: Path) -> str:
-    path = other / "studies" / STUDY / "study.json"
-    write_json(path, read_json(path) | {"study_id": "../../outside"})
-    return f"not taken: studies '{STUDY}': study.json: its study id is '../../outside', which is not the name"
-
-
-def other_question(other: Path) -> str:
-    path = other / "studies" / STUDY / "study.json"
-    write_json(path, read_json(path) | {"metric": "exact/validation"})
-    return f"not taken: studies '{STUDY}': its metric is 'exact/validation', here it is 'accuracy/validation'"
-
-
-@pytest.mark.parametrize("harm", [conflict, damage, link, odd_name, leading_out, other_question])
-def test_what_cannot_be_trusted_is_not_taken(harm, record, other, capsys):
-    text = harm(other)
-    before = {path: path.read_bytes() for path in (record / "trials").rglob("result.json")}
-    assert run(record, "--import", str(other)) == 1
-    assert text in capsys.readouterr().out
-    assert {path: path.read_bytes() for path in before} == before
-    assert not [path for path in record.rglob("*") if path.is_symlink()]
-    assert not (record.parent / "outside").exists()
-    assert run(record) == 0
 
 
 def test_checkpoints_that_no_missing_trial_needs_are_deleted(record, capsys):
