@@ -77,7 +77,7 @@ class Benchmark:
         self.rates: dict[str, float] = {}
 
     def rate(self, execution: Execution) -> tuple[float, float]:
-        """Images per second, and the seconds of the first step; 0 images where memory ran out or nothing was recorded."""
+        """Images per second and the seconds of the first step; 0 images if memory ran out or nothing was recorded."""
         try:
             found = self._measure(execution)
         except (RuntimeError, MemoryError) as error:
