@@ -243,7 +243,7 @@ def test_mlflow_may_be_locked_while_trials_run(undisturbed, tmp_path):
     record = all_but_one(undisturbed, tmp_path / "record", "mlflow.db")
     mlflow_index.relocate(record)
     with sqlite3.connect(record / "mlflow.db", isolation_level=None) as connection:
-        connection.execute("DELETE FROM tags WHERE key = 'kind'")  # what is known of the trials
+        connection.execute("DELETE FROM tags WHERE key IN ('kind', 'trial_key')")  # what is known of the trials
         connection.execute("BEGIN EXCLUSIVE")
         launch = Launch(record)
         launch.says("[3/3]")

@@ -54,5 +54,5 @@ def test_links_lead_to_parts_of_the_page_that_the_browser_has(index: Path, tmp_p
     done = browse(tmp_path, "--dump-dom", index.as_uri())
     links = set(re.findall(r'href="#([^"]+)"', done.stdout))
     ids = set(re.findall(r' id="([^"]+)"', done.stdout))
-    assert {"results", "figures", "protocol", "trials", "trials-of-arm-0"} <= links
+    assert {"results", "figures", "statistical-protocol", "trials", "trials-of-arm-0"} <= links
     assert links <= ids

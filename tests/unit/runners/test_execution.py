@@ -47,7 +47,8 @@ def trained(chosen: Execution, config: TrialConfig = TINY, device: torch.device 
 def test_channels_last_trains_the_same(at: str) -> None:
     training, losses = trained(Execution(channels_last=True), TINY.replace(precision=at))
     assert training.network.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
-    np.testing.assert_allclose(losses, PINNED_LOSSES, rtol=1e-3)
+    # bf16 rounds to 8 bits (0.4 %), and processors with and without its instructions round at different steps.
+    np.testing.assert_allclose(losses, PINNED_LOSSES, rtol=1e-3 if at == "fp32" else 4e-3)
     assert all(value.is_contiguous() for which in ("raw", "ema") for value in training.weights(which).values())
 
 

@@ -170,4 +170,4 @@ def test_a_search_that_was_killed_resumes_and_trains_its_winner_on_fresh_seeds(t
     assert re.search(r"Selection: trial \d+ scored \d\.\d+ .* on fresh seeds \(n = 1\)", done.stdout)
     again = run(record, *arguments[:-2])
     assert "nothing is run" in again.stdout
-    assert reader.load_study("search", record)["search"] == told
+    assert reader.load_study("search", record).search == told

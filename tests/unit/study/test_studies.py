@@ -75,7 +75,7 @@ def test_it_runs(name, everything):
     record, output = everything
     study, rows = reader.load_study(name, record), reader.load(name, record)
     assert study.study_id.startswith(f"{name}-smoke-folder-")
-    assert f"{study['study_id']}: {registry.find(name).question}" in output
+    assert f"{study.study_id}: {registry.find(name).question}" in output
     assert set(rows["state"]) == {"complete"}
     assert rows["arm"].nunique() == len(study.arms)
     report = record / "studies" / study.study_id / "report"
