@@ -61,7 +61,7 @@ def peak_flop(device: torch.device, side: int = 8192, repeats: int = 20) -> floa
 
 
 def training(config: TrialConfig, device: torch.device, peak: float, how: Execution) -> dict[str, Any]:
-    """Images a second of the project's loop (0: too little memory, or the execution failed), its share of `peak`, the
+    """Images per second of the project's loop (0: too little memory, or the execution failed), its share of `peak`, the
     memory it took, and the seconds of its first step, which a compilation makes long."""
     size = models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
     memory.reset_peak(device)

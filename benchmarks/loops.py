@@ -191,7 +191,7 @@ def _reports_on_all_threads(config: TrialConfig, images_NHWC: Pixels, labels_NK:
 
 class Machine:
     """All cores: one training per core and thread, as a study runs them, beside one training on all threads, as torch
-    does unasked, on PNGs of the network's size. Seconds a training, in processes that are started before."""
+    does unasked, on PNGs of the network's size. Seconds per training, in processes that are started before."""
 
     def __init__(self) -> None:
         self.processes = ProcessPoolExecutor(CORES, get_context("spawn"))

@@ -49,7 +49,7 @@ class Call:
     @staticmethod
     def parse(text: str) -> Call:
         """Read `text`; ValueError with the permitted spelling when it is spelt otherwise."""
-        hint = f"{text!r} is no component: write a name such as 'linear' or a call such as 'ddim(steps=50)'."
+        hint = f"{text!r} is not a component: write a name such as 'linear' or a call such as 'ddim(steps=50)'."
         try:
             node = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError) as error:
@@ -147,7 +147,7 @@ class StagedConfig:
         if wanted is bool:
             if text in ("True", "true", "1", "False", "false", "0"):
                 return text in ("True", "true", "1")
-            raise ValueError(f"{name}={text!r} is no truth value: write {name}=true or {name}=false.")
+            raise ValueError(f"{name}={text!r} is not true or false: write {name}=true or {name}=false.")
         try:
             if wanted is int:
                 number = float(text.replace("_", ""))

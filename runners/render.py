@@ -64,10 +64,10 @@ def _refusal(arguments: argparse.Namespace) -> str | None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m runners.render", description="Render scenes in i-CLEVR's layout.")
     parser.add_argument("destination", type=Path, metavar="DEST", help="folder to write; must not exist or be empty")
-    parser.add_argument("--image-size", type=int, default=64, help="pixels a side (default 64)")
+    parser.add_argument("--image-size", type=int, default=64, help="pixels per side (default 64)")
     parser.add_argument("--scenes", type=int, default=6003, help="scenes of three frames each (default 6003)")
     parser.add_argument("--seed", type=int, default=0, help="of scenes, held-out triples and test lists (default 0)")
-    parser.add_argument("--view", choices=sorted(VIEWS), default="clevr", help="near: objects for 16 or 32 pixels")
+    parser.add_argument("--view", choices=sorted(VIEWS), default="clevr", help="near: closer view, for 16 or 32 pixels")
     parser.add_argument("--workers", type=int, default=usable(), help="processes (default: one per core)")
     arguments = parser.parse_args(argv)
     refusal = _refusal(arguments)

@@ -55,7 +55,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     total = table.groupby("label", sort=False)[["asked", "hits"]].sum()
     recall = (total["hits"] / total["asked"]).dropna().sort_values()
     scored = results.complete["arm"].nunique()
-    hidden = f" Drawn are {table['arm'].nunique()} of the {scored} arms." if scored > labels.MOST else ""
+    hidden = f" Only {table['arm'].nunique()} of {scored} arms are drawn." if scored > labels.MOST else ""
     return (
         "Share of the objects asked for that the evaluator names, by class, pooled over the lists and over n = "
         f"{table['n'].max()} trainings per arm at most ({asked.min()} to {asked.max()} objects per cell). Over these "

@@ -101,7 +101,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     if np.isfinite(best["evaluations"]):
         text += f" with {best['evaluations']:.0f} evaluations"
         text += (
-            f"; within {CLOSE:g} of it with the fewest evaluations: {cheap['arm']} {cheap['mean']:.3f} with "
+            f"; fewest evaluations within {CLOSE:g} of it: {cheap['arm']} {cheap['mean']:.3f} with "
             f"{cheap['evaluations']:.0f}."
         )
     else:

@@ -79,8 +79,9 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     most = wrong.loc[wrong["share"].idxmax()]
     return (
         f"Shares of the objects asked for, over all lists, mean over n = {table['n'].max()} trainings per arm at most, "
-        f"of {which}. On the diagonal: named exactly. Off it, above: missed, while an object of its shape in "
-        "another colour was named that nobody asked for (below: of its colour in another shape). "
-        f"Column '{NEITHER}': missed, without such a namesake. Empty rows were never asked for. The most frequent "
+        f"of {which}. On the diagonal: named exactly. Off the diagonal: missed, while an object that nobody "
+        "asked for was named: one of the same shape in another colour (upper row) or of the same colour in another "
+        f"shape (lower row). Column '{NEITHER}': missed, and no such object was named. Empty rows were never asked "
+        "for. The most frequent "
         f"confusion is {most['asked']} named as {most['named']} ({most['share']:.3f}, {labels.plain(most['arm'])})."
     )

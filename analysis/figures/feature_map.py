@@ -1,8 +1,8 @@
 """Generated among real images.
 
-What the evaluator's last layer makes of generated and of held-out real images. Left and centre: a map of the baseline's
-in two dimensions, marked by colour and by whether an image is generated. Right: for every arm, how often a
-nearest-neighbour test tells its images from real ones, a point per training.
+Features of generated and of held-out real images in the evaluator's last layer. Left and centre: a two-dimensional map
+for the baseline, marked by colour and by whether an image is generated. Right: for every arm, how often a
+nearest-neighbour test classifies an image correctly as real or generated, one point per training.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     shared.chance_line(by_arm, CHANCE, across=False)
     by_arm.set_yticks(range(len(names)), names)
     by_arm.set(ylim=(len(names) - 0.5, -0.5), xlim=(min(0.45, tests["accuracy"].min() - 0.03), 1.03))
-    by_arm.set(xlabel="told from real (.5: by chance)")
+    by_arm.set(xlabel="classified correctly (.5: chance)")
     by_arm.set_title("nearest-neighbour test", loc="left")
     return figure
 
@@ -154,13 +154,13 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     arm, seed = points["arm"].iloc[0], points["seed"].iloc[0]
     own = tests[(tests["arm"] == arm) & (tests["seed"] == seed)].iloc[0]
     scored = results.complete["arm"].nunique()
-    hidden = f" Tested are {tests['arm'].nunique()} of the {scored} arms." if scored > labels.MOST else ""
+    hidden = f" Only {tests['arm'].nunique()} of {scored} arms are tested." if scored > labels.MOST else ""
     return (
         f"Left and centre: {len(points)} images by the last layer of the evaluator, in two dimensions by t-SNE (van "
         f"der Maaten & Hinton 2008); half are generated ({labels.plain(arm)}, training seed {seed}), half held-out "
         "real images, with equal numbers of objects. Neighbours mean something there; distances, sizes and gaps of "
-        "clusters mean little. Right, in all dimensions: how often the nearest other image tells correctly "
-        "whether an image is real or generated, a point per training (n = "
+        "clusters mean little. Right, in all dimensions: how often the nearest other image predicts "
+        "correctly whether an image is real or generated, one point per training (n = "
         f"{tests.groupby('arm').size().max()} per arm at most); .5 is indistinguishable. For the maps' training "
         f"it is {own['accuracy']:.3f} of n = {own['images']:.0f} images. The evaluator "
         f"learned to name objects, not to see quality: a low value is no proof.{hidden}"

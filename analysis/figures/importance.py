@@ -106,8 +106,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     complete, seeds = table["complete"].iloc[0], len(results.seeds)
     if search := results.study.search:
         return (
-            f"Estimated by {search.importance_evaluator or 'an evaluator without a name'} (n = {complete}, one "
-            "training each): shares of the variance over the ranges that were searched, where the search went. They "
+            f"Estimated by {search.importance_evaluator or 'a method that was not recorded'} (n = {complete}, one "
+            "training each): shares of the variance over the part of the ranges that the search visited. They "
             f"sum to {_sum(table)} and are not tested. A factor that was searched in a narrow range looks unimportant."
         )
     tested = (

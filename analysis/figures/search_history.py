@@ -100,8 +100,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     trials, fresh = table[table["kind"] == "search"], table[table["kind"] == "fresh"]
     seed = (results.study.search or Search()).search_seed
     text = (
-        f"Left: every search trial once (training seed {seed}, n = 1), by what became of it; a pruned trial stands at "
-        "its last value, a trial without a value at the foot. The line is the best complete trial so far. It can only "
+        f"Left: every search trial once (training seed {seed}, n = 1), by state; a pruned trial is drawn at "
+        "its last value, a trial without one at the bottom. The line is the best complete trial so far. It can only "
         "improve and is optimistically biased by selection. Right: means with 95 % t intervals on fresh seeds, on "
         "which nothing was chosen"
     )

@@ -118,11 +118,11 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     text = (
         f"One line per search trial (n = {len(shown)} with a value, one training each), from its parameters on the "
         f"left to its {results.metric} on the right, in the colour of that value; {others} that were stopped early are "
-        "dashed in grey. Numbers run upwards, on a logarithmic axis where they look searched so; choices are fanned "
-        "out in the order of the trials."
+        "dashed in grey. Numeric axes increase upwards; an axis is logarithmic where its values look log-spaced. "
+        "Categories are spread out in the order of the trials."
     )
     if len(names) > MOST_AXES:
-        text += f" Drawn are {MOST_AXES} of {len(names)} parameters."
+        text += f" Only {MOST_AXES} of {len(names)} parameters are drawn."
     winner = shown[shown["winner"]]
     if len(winner):
         text += f" The thick line is the winner, trial {winner.iloc[0]['trial']} ({winner.iloc[0]['value']:.3f})."

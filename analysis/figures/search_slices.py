@@ -130,11 +130,11 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     text = (
         f"Each mark is one search trial (one training and one sampling, n = {int(table['value'].notna().sum())} with a "
         "value), pruned ones at their last value. The other parameters differ from mark to mark, and the search comes "
-        "back to what did well: a slope here is no effect at fixed others. Choices are spread sideways in the order of "
-        "the trials; a logarithmic axis where the values look searched so."
+        "back to what did well, so a slope here is not the effect of one parameter alone. Categories are spread "
+        "sideways in the order of the trials; an axis is logarithmic where its values look log-spaced."
     )
     if len(names) > MOST_PANELS:
-        text += f" Drawn are {MOST_PANELS} of {len(names)} parameters."
+        text += f" Only {MOST_PANELS} of {len(names)} parameters are drawn."
     winner = table[table["winner"]]
     if winner.empty:
         return text + " There is no winner yet." if "running" in set(table["state"]) else text

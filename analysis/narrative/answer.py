@@ -122,7 +122,7 @@ def _best_of_one_seed(results: Results, table: pd.DataFrame, metric: str, where:
     against = f", the baseline {common} has {_mean_of(table, common):.3f}" if common and common != best["arm"] else ""
     return (
         "One training per arm gives no interval over seeds, and so no answer: "
-        f"the best {where} is {best['mean']:.3f} of {best['arm']}{against} (n = 1)."
+        f"in {where} the best arm is {best['arm']} with {best['mean']:.3f}{against} (n = 1)."
     )
 
 

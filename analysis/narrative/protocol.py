@@ -22,8 +22,8 @@ NOT_RECORDED = "not recorded"
 PUBLISHED = (
     "Published: values that others reported, each from one training and one evaluation with their own evaluator. A "
     "published difference is the arm's value minus its reference's. The noise of one evaluation is 1.96 sqrt(p1 (1 - "
-    "p1) / m + p2 (1 - p2) / m), unpaired, for the m objects of the list; a published difference inside it cannot be "
-    "told from none."
+    "p1) / m + p2 (1 - p2) / m), unpaired, for the m objects of the list; a smaller published difference cannot be "
+    "distinguished from no difference."
 )
 
 

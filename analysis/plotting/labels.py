@@ -69,9 +69,9 @@ def spread_arms(results: Results, arms: Sequence[str], most: int = MOST) -> list
 
 
 def spread_words(arms: Sequence[str], most: int = MOST) -> str:
-    """` Drawn are 12 of the 36 arms ...`; empty when all are."""
+    """` Only 12 of 36 arms are drawn ...`; empty when all are."""
     kept = len(spread(arms, most))
-    return f" Drawn are {kept} of the {len(arms)} arms: the baseline and an even spread." if kept < len(arms) else ""
+    return f" Only {kept} of {len(arms)} arms are drawn: the baseline and an even spread." if kept < len(arms) else ""
 
 
 # --- where there is nothing to draw ------------------------------------------------------------------

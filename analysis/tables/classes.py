@@ -93,5 +93,5 @@ def head(arm: str, of_list: pd.DataFrame) -> str:
 def note(table: pd.DataFrame, results: Results) -> str:
     """What stands under the tables."""
     arms = table["arm"].nunique()
-    rest = f" Shown are {MOST_ARMS} of {arms} arms." if arms > MOST_ARMS else ""
+    rest = f" Only {MOST_ARMS} of {arms} arms are shown." if arms > MOST_ARMS else ""
     return NOTE + rest

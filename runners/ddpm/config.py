@@ -12,7 +12,7 @@ class TrialConfig(StagedConfig):
     """One trial: an arm at one training seed. Durations are in images, so they survive a change of batch size."""
 
     data: str = train_field("rendered", "rendered(...) or folder(digest=...): the content, not the path")
-    image_size: int = train_field(64, "pixels a side")
+    image_size: int = train_field(64, "pixels per side")
     model: str = train_field("unet", "architecture, a file of runners/models")
     timesteps: int = train_field(1000, "T, diffusion steps of the training")
     schedule: str = train_field("linear", "beta schedule, a function of runners/ddpm/schedules.py")

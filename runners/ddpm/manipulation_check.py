@@ -1,6 +1,6 @@
 """Whether a trial did what its config says, read back from what ran; and what a reader must be warned of.
 
-A factor that does not reach the model makes a study of nothing: every trial proves its treatment before it counts.
+A factor that does not reach the model makes a study of nothing: every trial is checked before it counts.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def verify(config: TrialConfig, treatment: Mapping[str, Any], evaluations: float
             raise ManipulationError(f"{name} of the training is {treatment[name]}, but the config asks for {value}.")
     p, n = config.drop_probability, treatment["counted_samples"]
     if abs(treatment["drop_rate"] - p) > DEVIATIONS * (p * (1 - p) / n) ** 0.5:
-        raise ManipulationError(f"Of {n} samples {treatment['drop_rate']:.3f} were unconditional, not {p}.")
+        raise ManipulationError(f"Of {n} samples {treatment['drop_rate']:.1%} were unconditional, not {p:.1%}.")
     if evaluations != network_evaluations(config):
         raise ManipulationError(
             f"An image took {evaluations} forward passes, but {config.sampler} at guidance_scale="

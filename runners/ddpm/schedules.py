@@ -85,7 +85,7 @@ def betas(schedule: str, timesteps: int) -> Betas:
     if call.name not in SCHEDULES:
         raise ValueError(f"Unknown schedule {call.name!r}{nearest(call.name, SCHEDULES)}")
     if timesteps < 2:
-        raise ValueError(f"timesteps={timesteps} is no diffusion: write timesteps=2 or more.")
+        raise ValueError(f"timesteps={timesteps} is too few: write timesteps=2 or more.")
     function = SCHEDULES[call.name]
     arguments = call.bind(function, given=("timesteps",))
     try:

@@ -130,7 +130,7 @@ def check(
     """ValueError, before anything is built, for levels, widths or groups that do not fit each other or the image."""
     # Eight is the width of one attention head, and the middle always has attention.
     if not isinstance(channels, tuple) or not channels or any(type(c) is not int or c < 8 for c in channels):
-        raise ValueError(f"channels={channels!r} must be one width of at least 8 a level: write channels=(64, 128).")
+        raise ValueError(f"channels={channels!r} must be one width of at least 8 per level: write channels=(64, 128).")
     require_positive(layers=layers, groups=groups, patch=patch)
     stride = patch * 2 ** (len(channels) - 1)
     if image_size % stride:

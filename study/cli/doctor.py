@@ -1,4 +1,4 @@
-"""Look after a record: are its files what was written, do MLflow and Optuna agree with its trial folders?
+"""Check and repair a record: its files, and whether MLflow and Optuna agree with its trial folders.
 
     python -m study.doctor --record DIR             say what is wrong; the exit code is 1 if something is
     python -m study.doctor --record DIR --repair    quarantine what is damaged; the study's command makes it anew
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     add = parser.add_mutually_exclusive_group().add_argument
     add("--check", action="store_true", help="verify files, digests and both databases; the default")
     add("--repair", action="store_true", help="check and repair; nothing is deleted, damaged files go to quarantine")
-    add("--relocate", action="store_true", help="after a move or copy of the record: MLflow's paths lead to it again")
+    add("--relocate", action="store_true", help="correct MLflow's paths after the record was moved or copied")
     add("--rebuild-mlflow", action="store_true", help="a new mlflow.db from the trial folders and study.json alone")
     add("--import", dest="source", metavar="OTHER", type=Path, help="add another record's trials, trainings, studies")
     add("--prune-checkpoints", action="store_true", help="delete the weights that no missing trial needs")
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not any((record / name).is_dir() for name in ("studies", "trials", "cache")):
             if arguments.relocate:
                 return say(["nothing is recorded yet"])
-            raise ValueError(f"{record} is no record: write --record DIR with the folder of a study.")
+            raise ValueError(f"{record} is not a record: write --record DIR with the folder of a study.")
         return act(arguments, record)
     except ValueError as error:
         print(f"doctor.py: {error}", file=sys.stderr)

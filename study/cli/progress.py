@@ -168,7 +168,7 @@ class Display:
                 self._finished(slot, f"{trial.name}: {status}: {error}")
             case events.Retried(trial, slot, status, error, tries):
                 self._left(slot)
-                self.screen.line(f"{trial.name}: {status}: {error}; tried again, time {tries}")
+                self.screen.line(f"{trial.name}: {status}: {error}; retry {tries}")
 
     def _trained(self, name: str, slot: int, lines: Sequence[Mapping[str, float]], total: int) -> None:
         reports = [line for line in lines if "loss" in line]

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     what("--evaluator", metavar="FILE", type=Path, help="the official checkpoint.pth [default: a surrogate is trained]")
     what("--seeds", metavar="N", type=int, help="training seeds per arm, 0 to N-1 [default: the study's]")
     what("--confirmatory", action="store_true", help="require at least 5 training seeds per arm")
-    what("--trials", metavar="N", type=int, help="suggestions of a search [default: the study's]")
+    what("--trials", metavar="N", type=int, help="number of trials in a search [default: the study's]")
     what("--set", metavar="FIELD=VALUE", action="append", default=[], help="change a field of the baseline; repeatable")
     how = parser.add_argument_group("where and how").add_argument
     how("--record", metavar="DIR", type=Path, default=DEFAULT_RECORD, help="where everything is kept [default: mlruns]")
@@ -52,8 +52,8 @@ def parser() -> argparse.ArgumentParser:
     how("--deterministic", action="store_true", help="reproduce the same bits on a GPU too, at a cost in speed")
     how("--compile", choices=["auto", "on", "off"], default="auto", help="torch.compile; auto: only if expected savings exceed compile time [default: auto]")  # fmt: skip  # noqa: E501
     how("--retries", metavar="N", type=int, default=1, help="retries after a crash, hang or OOM [default: 1]")
-    how("--worker-timeout", metavar="MINUTES", type=float, default=15.0, help="kill workers without heartbeat for so long [default: 15]")  # fmt: skip  # noqa: E501
-    how("--keep-checkpoints", choices=["all", "best", "none"], default="all", help="weights that stay [default: all]")
+    how("--worker-timeout", metavar="MINUTES", type=float, default=15.0, help="kill a worker that sends no heartbeat for this long [default: 15]")  # fmt: skip  # noqa: E501
+    how("--keep-checkpoints", choices=["all", "best", "none"], default="all", help="weights to keep [default: all]")
     look = parser.add_argument_group("without running anything").add_argument
     look("--explain", metavar="ARM", help="print the trials behind the numbers of an arm")
     look("--dry-run", action="store_true", help="print arms, trials, trainings, time and disk; touch nothing")
@@ -149,7 +149,7 @@ def _studies(arguments: argparse.Namespace) -> list[Named]:
     words = registry.names() if arguments.study == ["all"] else list(dict.fromkeys(arguments.study))
     named = [registry.asked(word) for word in words]
     if arguments.trials is not None and not any(one.spec.space for one in named):
-        raise ValueError(f"--trials {arguments.trials} is for a search (--study search); of a grid write --seeds N.")
+        raise ValueError(f"--trials {arguments.trials} is for a search (--study search); for a grid, write --seeds N.")
     return named
 
 

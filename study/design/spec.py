@@ -70,11 +70,9 @@ class StudySpec:
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"The factor {name!r} needs values that differ from each other.")
             if name in self.fixed:
-                raise ValueError(f"The field {name!r} is a factor of the study and fixed at once: remove one.")
+                raise ValueError(f"The field {name!r} is both varied and fixed: remove one.")
             if name in self.factors and name in self.nuisance:
-                raise ValueError(
-                    f"The field {name!r} is a factor and a nuisance at once: it is either asked about or not."
-                )
+                raise ValueError(f"The field {name!r} is both in factors and in nuisance: remove one.")
             if self.baseline.get(name) not in values:
                 raise ValueError(f"The baseline needs a value of the factor {name!r}: one of {list(values)}.")
         if self.factors and self.arms is not None:
@@ -82,7 +80,7 @@ class StudySpec:
         if not self.factors and self.arms is None and self.space is None:
             raise ValueError("The study has no arm: give factors=..., arms=... or, for a search, space=...")
         if not self.margin > 0:
-            raise ValueError(f"margin={self.margin} leaves no room for 'no difference': write 0.05 or another above 0.")
+            raise ValueError(f"margin={self.margin} must be above 0: write margin=0.05, for example.")
         if self.space is not None and self.trials < 1:
             raise ValueError(f"A search of {self.trials} trials finds nothing: write trials=1 or more.")
 

@@ -21,7 +21,7 @@ SQLITE = {  # what SQLite says -> what it is
 SENTENCES = {
     "full": "the disk of {record} is full: make room",
     "locked": "another program keeps a database of {record} locked: end it",
-    "read-only": "{record} cannot be written: give yourself the right to write there",
+    "read-only": "{record} cannot be written: grant yourself write permission there",
     "damaged": "a database of {record} is damaged: repair it with `python -m study.doctor --record {record} --repair`",
 }
 

@@ -45,7 +45,7 @@ def take(source: Path, record: Path) -> Iterator[Progress | Imported]:
     if source == record:
         raise ValueError(f"{source} is the record itself: give the folder of another one to --import.")
     if not layout.trials_folder(source).is_dir():
-        raise ValueError(f"{source} is no record (it has no trials/): give the folder of another one to --import.")
+        raise ValueError(f"{source} is not a record (it has no trials/): give the folder of another one to --import.")
     studies = [path.parent for path in layout.study_files(source)]
     yield from _take("trials", take_trial, sorted(layout.trials_folder(source).glob("*")), record)
     yield from _take("trainings", take_training, sorted(layout.trainings_folder(source).glob("*")), record)
@@ -73,7 +73,7 @@ def take_trial(folder: Path, record: Path) -> bool | None:
     if re.fullmatch(r"[0-9a-f]{12}\.(failed|pruned|partial)", folder.name):
         return None
     if not layout.KEY.fullmatch(folder.name):
-        raise Conflict("its name is no key of a trial")
+        raise Conflict("its name is not the key of a trial")
     _refuse_links(folder)
     if problem := integrity.trial_damage(folder):
         raise Conflict(problem)
@@ -90,7 +90,7 @@ def take_training(folder: Path, record: Path) -> bool | None:
     if not (folder / "done.json").is_file() or not layout.has_weights(folder.parents[2], folder.name):
         return None
     if not layout.KEY.fullmatch(folder.name):
-        raise Conflict("its name is no key of a training")
+        raise Conflict("its name is not the key of a training")
     _refuse_links(folder)
     if problem := find(DEFAULT_EXPERIMENT).training_damage(folder):
         raise Conflict(problem)
@@ -107,7 +107,7 @@ def take_training(folder: Path, record: Path) -> bool | None:
 def take_study(folder: Path, record: Path) -> bool:
     """Add a study, or its new arms and seeds to the study that is here; False when nothing is new. Raises Conflict."""
     if not layout.STUDY_ID.fullmatch(folder.name):
-        raise Conflict("its name is no plain word")
+        raise Conflict("its name has characters that are not allowed")
     _refuse_links(folder)
     if problem := integrity.study_damage(folder / "study.json"):
         raise Conflict(problem)

@@ -66,7 +66,7 @@ def findings(record: Path) -> Found:
     for name in unreadable:
         yield Trouble(f"{name} is damaged", "database", name=name)
     if "mlflow.db" not in unreadable and mlflow_index.displaced(record):
-        yield Trouble("mlflow.db leads to the place where the record was before", "relocate")
+        yield Trouble("mlflow.db has the paths of the record's old location", "relocate")
     for path in layout.study_files(record):
         if path in broken:
             continue
@@ -102,7 +102,7 @@ def trial_damage(folder: Path) -> str:
     if key != folder.name:
         return f"config.json belongs to the trial {key}"
     if torn(folder / "metrics.jsonl"):
-        return "metrics.jsonl has a line that is no JSON"
+        return "metrics.jsonl has a line that is not JSON"
     return ""
 
 
@@ -124,7 +124,7 @@ def damaged_trainings(record: Path) -> Found:
     def look(folder: Path) -> Iterator[Trouble]:
         problem = experiment.training_damage(folder)
         if not problem and torn(folder / "curve.jsonl"):
-            problem = "curve.jsonl has a line that is no JSON"
+            problem = "curve.jsonl has a line that is not JSON"
         if problem:
             yield Trouble(f"training {folder.name}: {problem}", "quarantine", folder)
 
@@ -179,7 +179,7 @@ def differing_mlflow(record: Path, study: Study, done: Trials) -> Iterator[Troub
     index = mlflow_index.MlflowIndex(record, study.study_id, study.question)
     stuck, runs = index.stuck(), index.finished()
     if stuck:
-        text = f"{study.study_id}: {len(stuck)} runs of MLflow are RUNNING, but nothing runs"
+        text = f"{study.study_id}: {len(stuck)} MLflow runs are marked RUNNING, but no study is running"
         yield Trouble(text, "close", study=study)
     for key, ids in runs.items():
         extra = ids[1:] if key in done else ids

@@ -51,7 +51,7 @@ def trials_folder(record: Path) -> Path:
 def trial_folder(record: Path, trial_key: str) -> Path:
     """Raises ValueError for what is no key: study.json may come from elsewhere, and must not lead out of the record."""
     if not KEY.fullmatch(trial_key):
-        raise ValueError(f"{trial_key!r} is no key of a trial (12 hex digits): restore study.json of {record}.")
+        raise ValueError(f"{trial_key!r} is not the key of a trial (12 hex digits): restore study.json of {record}.")
     return trials_folder(record) / trial_key
 
 

@@ -1,4 +1,4 @@
-"""With which probability should the condition be dropped in training, each at its own best guidance?
+"""How often should the condition be dropped, with each drop probability at its best guidance scale?
 
     python study/run.py --study dropout
 
@@ -26,7 +26,7 @@ def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
 
 
 STUDY = StudySpec(
-    question="With which probability should the condition be dropped, each at its best guidance?",
+    question="How often should the condition be dropped, with each drop probability at its best guidance scale?",
     arms=arms,
     baseline_arm="drop_probability=0.1 guidance_scale=1.0",
     baseline={"guidance_scale": 1.0},

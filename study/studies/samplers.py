@@ -1,4 +1,4 @@
-"""Which sampler, how many steps, how much noise: what does a score cost?
+"""Which sampler, with how many steps and how much noise, gives the best accuracy for its cost?
 
     python study/run.py --study samplers
 
@@ -41,6 +41,6 @@ def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
 
 
 STUDY = StudySpec(
-    question="Which sampler, how many steps, how much noise: what does a score cost?",
+    question="Which sampler, with how many steps and how much noise, gives the best accuracy for its cost?",
     arms=arms,
 )

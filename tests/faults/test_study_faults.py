@@ -186,7 +186,7 @@ def test_a_worker_that_is_killed_is_tried_again(undisturbed, tmp_path):
     launch.says("started ")
     os.kill(launch.workers[0], signal.SIGKILL)
     assert launch.end() == 0, launch.text
-    assert "tried again, time 1" in launch.text
+    assert "retry 1" in launch.text
     assert_whole(record, 3)
 
 
@@ -302,7 +302,7 @@ def test_a_folder_that_may_not_be_written_stops_the_study_with_one_sentence(undi
     launch = Launch(record, before=without_root)
     assert launch.end() == 1, launch.text
     last = launch.text.strip().splitlines()[-1]
-    assert last.endswith("cannot be written: give yourself the right to write there and run the same command again.")
+    assert last.endswith("cannot be written: grant yourself write permission there and run the same command again.")
     assert "Traceback" not in launch.text
     (record / "trials").chmod(0o755)
     assert Launch(record).end() == 0

@@ -137,7 +137,7 @@ BAD = {
     "a device twice": (["--devices", "cpu,cpu"], "--per-device N"),
     "no workers": (["--per-device", "0"], "--per-device 1 or more"),
     "half a worker": (["--per-device", "1.5"], "--per-device 1 or more, or auto"),
-    "no data": (["--data", "/nowhere"], "is no folder"),
+    "no data": (["--data", "/nowhere"], "is not a folder"),
     "a digest by hand": (["--set", "data=folder(digest='x')"], "--data DIR"),
     "no evaluator": (["--evaluator", "/nowhere.pth"], "There is no file"),
     "read-only disk": (["--record", "/proc/record"], "cannot be written"),

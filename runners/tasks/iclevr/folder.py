@@ -37,7 +37,7 @@ def read_folder(root: Path) -> Folder:
     file name that leaves the folder, a missing image, fewer than 100 images.
     """
     if not root.is_dir():
-        raise ValueError(f"--data {root} is no folder: give the i-CLEVR folder that holds train.json.")
+        raise ValueError(f"--data {root} is not a folder: give the i-CLEVR folder that holds train.json.")
     train = _read_json(root, "train.json")
     if not isinstance(train, dict):
         raise ValueError(f"{root / 'train.json'} must map file names to lists of labels.")

@@ -57,7 +57,7 @@ def rendered_arguments(source: str) -> dict[str, Any]:
 
     call = Call.parse(source)
     if call.name != "rendered":
-        raise ValueError(f"data={source!r} is no source: write 'rendered' or give a folder with --data DIR.")
+        raise ValueError(f"data={source!r} is not a data source: write 'rendered' or give a folder with --data DIR.")
     arguments = rendered(**call.bind(rendered))
     if arguments["view"] not in ("clevr", "near"):
         raise ValueError(f"view={arguments['view']!r} is unknown: write view='clevr' or view='near'.")

@@ -30,7 +30,7 @@ def test_answers() -> None:
     assert unclear.startswith("Inconclusive: in accuracy/validation no arm is better or worse than lr=0 (0.600)")
     assert "+0.030 [-0.121, +0.181]" in unclear
     assert "One training per arm gives no interval over seeds, and so no answer" in answer([[0.6, 0.7]])
-    assert "0.700 of lr=1, the baseline lr=0 has 0.600 (n = 1)" in answer([[0.6, 0.7]])
+    assert "lr=1 with 0.700, the baseline lr=0 has 0.600 (n = 1)" in answer([[0.6, 0.7]])
     assert answer([[None, None]]).startswith("No answer yet: none of the 2 trials")
     assert answer([[0.6, 0.7], [None, 0.7]]).startswith("No answer yet: 1 of 4 trials")
     assert "Preliminary: 1 arm is incomplete" in answer([[0.6, 0.70, None], [0.6, 0.71, 0.5], [0.6, 0.72, 0.5]])

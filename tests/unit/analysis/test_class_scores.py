@@ -55,5 +55,5 @@ def test_many_arms_and_none(tmp_path: Path) -> None:
     assert list(table["list"].unique()) == ["validation", "test", "new_test", "unseen"]
     sheets = classes.readable(table, results)
     assert all(len(sheet.columns) == 2 + classes.MOST_ARMS for sheet in sheets.values())
-    assert classes.note(table, results).endswith("Shown are 8 of 12 arms.")
+    assert classes.note(table, results).endswith("Only 8 of 12 arms are shown.")
     assert classes.table(results.of(results.study, results.rows.assign(state="missing"))).empty

@@ -131,19 +131,19 @@ def another_value(record: Path) -> None:
 DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a truncated result": (truncated, f"trial {KEYS[0]}: result.json is changed"),
     "the config of another trial": (swapped, f"config.json belongs to the trial {KEYS[1]}"),
-    "a torn line": (torn, "metrics.jsonl has a line that is no JSON"),
+    "a torn line": (torn, "metrics.jsonl has a line that is not JSON"),
     "a changed file": (changed_picture, "outcomes.npz is changed"),
     "a truncated study.json": (broken_study, f"study {STUDY}: study.json: JSONDecodeError"),
     "keys that lead out of the record": (foreign_keys, "the keys of trial '../../outside' are not those of its config"),
     "changed weights": (broken_training, "ema.safetensors is not the file that was written"),
-    "a run that is stuck": (stuck_run, "1 runs of MLflow are RUNNING, but nothing runs"),
+    "a run that is stuck": (stuck_run, "1 MLflow runs are marked RUNNING, but no study is running"),
     "two runs of one trial": (second_run, f"trial {KEYS[0]} has more than one finished run"),
     "a run without its folder": (run_without_folder, f"trial {KEYS[0]} has a finished run, but no complete folder"),
     "a folder without its run": (folder_without_run, "1 complete trials are not in MLflow"),
     "no mlflow.db": (lost_database, "mlflow.db is missing"),
     "a damaged mlflow.db": (damaged_index, "mlflow.db is damaged"),
     "a damaged optuna.db": (damaged_optuna, "optuna.db is damaged"),
-    "paths to another place": (moved, "mlflow.db leads to the place where the record was before"),
+    "paths to another place": (moved, "mlflow.db has the paths of the record's old location"),
     "a cell that is stuck": (running_cell, "1 trials are RUNNING in Optuna"),
     "another value in Optuna": (another_value, "1 trials are COMPLETE in Optuna with a value that no folder has"),
 }
@@ -263,7 +263,7 @@ def test_nothing_is_done_while_a_study_runs(action, record, capsys):
 
 def test_what_is_no_record_is_refused(tmp_path, capsys):
     assert run(tmp_path) == 2
-    assert "is no record: write --record DIR" in capsys.readouterr().err
+    assert "is not a record: write --record DIR" in capsys.readouterr().err
     assert run(tmp_path, "--relocate") == 0
 
 

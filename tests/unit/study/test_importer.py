@@ -71,7 +71,7 @@ def link(other: Path) -> str:
 
 def odd_name(other: Path) -> str:
     shutil.copytree(other / "studies" / STUDY, other / "studies" / "..; rm -rf x")
-    return "not taken: studies '..; rm -rf x': its name is no plain word"
+    return "not taken: studies '..; rm -rf x': its name has characters that are not allowed"
 
 
 def leading_out(other: Path) -> str:
