@@ -6,12 +6,17 @@ BIN := .venv/bin
 # Jupyter refuses root, who is who works in most containers; it listens to this machine only.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: study test faults ui dashboard notebooks report lint bench
+.PHONY: study test test-long faults ui dashboard notebooks report lint bench
 study: .venv/ready
 	$(BIN)/python study/run.py --study $(STUDY) --record "$(RECORD)"
 
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
+
 test: .venv/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
+	$(PYTEST) -m "not long"
+
+test-long: .venv/ready
+	$(PYTEST) -m long
 
 faults: .venv/ready
 	FAULT_KILLS=20 $(BIN)/python -m pytest tests/faults -s

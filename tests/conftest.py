@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,8 @@ import synthetic_record
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, so that no worker is left with a long one at the end; within a file as written."""
-    seconds = {
-        path: sum(bool(item.get_closest_marker("slow")) for item in items if item.path == path)
-        for path in {item.path for item in items}
-    }
-    items.sort(key=lambda item: (-seconds[item.path], str(item.path)))
+    slow = Counter(item.path for item in items if {"slow", "long"} & {mark.name for mark in item.iter_markers()})
+    items.sort(key=lambda item: (-slow[item.path], str(item.path)))
 
 
 @pytest.fixture(scope="session")

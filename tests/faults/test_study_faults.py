@@ -30,7 +30,7 @@ from study.cli import doctor
 from study.executors.local import LocalExecutor, Slot
 from study.record import layout, mlflow_index, optuna_store, reader
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 KILLS = int(os.environ.get("FAULT_KILLS", "0"))
 SEEDS = 4 if KILLS else 1  # of three arms
 takes_minutes = pytest.mark.skipif(not KILLS, reason="takes minutes: make faults")

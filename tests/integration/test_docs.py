@@ -130,7 +130,7 @@ def test_a_command_is_accepted(page: str, line: str) -> None:
     elif program == "python":
         check_python(words)
     else:
-        assert words == ["-m", "not slow"]
+        assert words == ["-m", "not slow and not long"]
 
 
 def check_make(words: list[str]) -> None:

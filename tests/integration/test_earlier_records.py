@@ -70,7 +70,7 @@ def test_it_is_reported(record):
     assert (layout.report_folder(record, "search-smoke") / "index.html").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_is_resumed_and_grown(record):
     """The same command trains what is missing, goes on from the checkpoint of the stopped training, and uses the data
     and the evaluator of the record; --seeds 3 then adds three trials and changes none."""

@@ -14,7 +14,7 @@ from launch import ROOT, run, table_of
 from runners.evaluation.surrogate import ResNet18
 from study.record import reader
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_a_folder_and_an_evaluator_file_run_through(tmp_path):

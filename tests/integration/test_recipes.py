@@ -98,7 +98,7 @@ def build(image_size: int, labels: int, width: int = 8) -> nn.Module:
 '''
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_architecture(tree):
     (tree / "runners/models/tiny.py").write_text(MODEL)
     run(

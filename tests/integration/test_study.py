@@ -225,7 +225,7 @@ def test_killed_at_any_moment_the_same_command_finishes_it(finished, tmp_path):
     shutil.rmtree(record / "cache" / "trainings")
     untouched = {path: path.stat().st_mtime_ns for path in (record / "trials").rglob("*")}
     launched = subprocess.Popen(
-        command(record, "--seeds", "2"), cwd=ROOT, stdout=subprocess.PIPE, text=True, env=UNDRAWN
+        command(record, "--seeds", "2", "--per-device", "1"), cwd=ROOT, stdout=subprocess.PIPE, text=True, env=UNDRAWN
     )
     assert launched.stdout is not None
     printed = ""
@@ -285,7 +285,12 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, finished):
     record = tmp_path / "record"
     shutil.copytree(finished[0] / "cache", record / "cache", ignore=shutil.ignore_patterns("trainings"))
     launched = subprocess.Popen(
-        command(record), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=UNDRAWN
+        command(record, "--per-device", "1"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=UNDRAWN,
     )
     assert launched.stdout is not None
     for line in launched.stdout:

@@ -133,7 +133,7 @@ def cpu_seconds(record: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_hundred_trials_take_a_few_times_as_long_as_nine(tmp_path: Path) -> None:
     """Not 20 times: most of a report is its figures, whose number does not grow."""
     record = synthetic_record.many(tmp_path / "many", arms=20, seeds=10)

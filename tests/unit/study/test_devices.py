@@ -44,7 +44,7 @@ def test_a_network_that_cannot_train_is_refused() -> None:
         devices.benchmark("ddpm", config, "cpu", seconds=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_study_with_auto_says_what_the_benchmark_saw_and_ends(tmp_path: Path) -> None:
     """Compiling, too, is tried where it is asked for. A C++ compiler that fails is what a laptop without one has: the
     trial's own benchmark says so, and goes on without."""

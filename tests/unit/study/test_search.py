@@ -137,7 +137,7 @@ def test_pruning_reads_validation_accuracy_at_equal_images(record):
     assert max(rows.values(), key=lambda row: row.value) == rows[better.trial.key]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_that_was_killed_resumes_and_trains_its_winner_on_fresh_seeds(tmp_path):
     """Five trials at smoke scale, ended by SIGKILL in the middle; the same command finishes them."""
     record = tmp_path / "record"

@@ -20,7 +20,7 @@ from runners.tasks.iclevr.labels import LABELS
 from study.design import registry
 from study.record import reader
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 TRIALS = 3  # of the search; its own tests run more
 
 
