@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synthetic_trial import SCHEDULES, evaluations, write_text, write_trial
 
 from runners.ddpm.config import TrialConfig
+from tests.synthetic_trial import SCHEDULES, evaluations, write_text, write_trial
 
 # accuracy/validation of seeds 0, 1, 2 of each arm; the other lists are shifted from it.
 VALIDATION = {"linear": (0.60, 0.62, 0.58), "cosine": (0.70, 0.73, 0.69), "squaredcos_cap_v2": (0.80, 0.81, 0.85)}

@@ -2,11 +2,14 @@
 
 import json
 import math
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from launch import ROOT, UNDRAWN
 
 from benchmarks import bench, gpu, growth, harness, laptop, loops
 from runners.ddpm.trial import build_model
@@ -64,6 +67,14 @@ def test_a_trial_is_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shared_trainings_are_counted_once() -> None:
     hours = harness.sharing(train_seconds=3600.0, trial_seconds=0.0)
     assert hours == {"shared": pytest.approx(3), "alone": pytest.approx(18)}  # 3 seeds, 6 scales
+
+
+def test_a_report_is_timed_outside_of_the_tests() -> None:
+    """As `make bench` does it: a process of its own, which has this repository on its path and nothing else."""
+    code = "from benchmarks import harness; harness.REPORTS[2] = (2, 1); print(harness.report_seconds(2))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=UNDRAWN)
+    assert done.returncode == 0, done.stderr
+    assert 0 < float(done.stdout) < 100
 
 
 def test_the_table_of_a_gpu_has_its_columns_on_a_cpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
