@@ -25,9 +25,9 @@ from runners.tasks.iclevr import render, scenes, split
 from runners.tasks.iclevr.folder import MIN_IMAGES, Folder
 from runners.tasks.iclevr.labels import Condition, multi_hot
 from runners.tasks.iclevr.lists import LISTS
+from runners.tasks.iclevr.split import FRAMES
 
 MAX_SIDE = 4096  # i-CLEVR is 320x240: anything larger than this is a mistake or an image bomb
-FRAMES = 3  # of a scene, of one, two and three objects
 # Of scenes.py and render.py: to be raised by whoever changes what they draw, so that records render anew.
 RENDERER = 1
 Pixels = NDArray[np.uint8]

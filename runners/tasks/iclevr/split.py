@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from runners.tasks.iclevr.labels import LABELS, Condition
 
+FRAMES = 3  # of a scene, of one, two and three objects
 HELD_OUT = 0.05  # of the scenes: the surrogate's and the denoising loss's unseen images
 UNSEEN = 136  # triples of the list, as many as i-CLEVR's 6,003 scenes never show
 
@@ -20,12 +22,22 @@ def scene_of(name: str) -> str:
     return re.sub(r"_\d+$", "", Path(name).stem)
 
 
+def units(names: Sequence[str]) -> list[str]:
+    """What is held out whole, per image: its scene, or the image alone.
+
+    Names like img_00000.png count images, not the frames of one scene: a scene has at most FRAMES.
+    """
+    frames = Counter(map(scene_of, names))
+    return [scene if frames[scene := scene_of(name)] <= FRAMES else name for name in names]
+
+
 def held_out(names: Sequence[str]) -> list[int]:
-    """Positions of the images of the held-out scenes. The frames of a scene are nested: they stay together."""
-    scenes = sorted({scene_of(name) for name in names})
-    count = max(1, round(HELD_OUT * len(scenes)))
-    chosen = {scenes[i] for i in np.random.default_rng(0).permutation(len(scenes))[:count]}
-    return [position for position, name in enumerate(names) if scene_of(name) in chosen]
+    """Positions of the images of the held-out units. The frames of a scene are nested: they stay together."""
+    unit_N = units(names)
+    distinct = sorted(set(unit_N))
+    count = max(1, round(HELD_OUT * len(distinct)))
+    chosen = {distinct[i] for i in np.random.default_rng(0).permutation(len(distinct))[:count]}
+    return [position for position, unit in enumerate(unit_N) if unit in chosen]
 
 
 def validation(conditions: Sequence[Condition], lists: dict[str, list[Condition]]) -> list[Condition]:

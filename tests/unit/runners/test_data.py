@@ -89,6 +89,20 @@ def test_the_split_is_by_scene(rendered_folder, tmp_path):
     assert len(scenes.train_indices) + len(scenes.held_out_indices) == 120
 
 
+@pytest.mark.parametrize("name", ["img_{:05d}.png", "img_{}.png", "scene_of_a_user_{}.jpg", "{}.png"])
+def test_images_that_are_only_numbered_are_held_out_one_by_one(name, tmp_path):
+    """They were one scene, which was held out whole: no image was left for training."""
+    labels = {name.format(number): [LABELS[number % 24]] for number in range(100)}
+    for file in labels:
+        Image.new("RGB", (16, 16)).save(tmp_path / file)
+    content = {"train": labels, "objects": {label: i for i, label in enumerate(LABELS)}}
+    for file, value in (content | {"test": [[LABELS[0]]], "new_test": [[LABELS[1]]]}).items():
+        (tmp_path / f"{file}.json").write_text(json.dumps(value))
+    found = prepare(tmp_path, 16, tmp_path / "cache")
+    assert len(found.held_out_indices) == 5
+    assert len(found.train_indices) == 95
+
+
 @pytest.fixture(scope="session")
 def full_lists():
     """The lists of the whole set of 6,003 scenes, from their labels alone."""
