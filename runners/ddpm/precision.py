@@ -22,13 +22,16 @@ def working(model: nn.Module, precision: str) -> nn.Module:
     """The network that computes at this precision: `model` itself, or with "bf16_copy" a new copy of it in bf16.
 
     Batch norm stays fp32 and shares its running statistics with `model`: they are updated by fractions of themselves.
+    Every part of a module whose `in_fp32` is true stays fp32, too.
     """
     if precision != "bf16_copy":
         return model
     copied = copy.deepcopy(model)
+    exact = {part for module in copied.modules() if getattr(module, "in_fp32", False) for part in module.modules()}
     for original, module in zip(model.modules(), copied.modules(), strict=True):
         if isinstance(module, _BatchNorm):
             module._buffers.update(original._buffers)
+        if isinstance(module, _BatchNorm) or module in exact:
             continue
         for parameter in module.parameters(recurse=False):
             parameter.data = parameter.data.to(torch.bfloat16)

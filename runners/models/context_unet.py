@@ -62,7 +62,7 @@ class ContextUNet(nn.Module):
             for name, weight in self.labels.named_parameters():
                 if name.endswith(".0.weight"):  # the first layer of each
                     nn.init.normal_(weight)
-        self.time = nn.ModuleList(embed(1, width) for width in widths)
+        self.time = nn.ModuleList(TimeEmbedding(width) for width in widths)
         self.up = nn.ModuleList(
             nn.Sequential(
                 nn.ConvTranspose2d(2 * width, outputs, 2, 2),
@@ -79,17 +79,37 @@ class ContextUNet(nn.Module):
         )
 
     def forward(self, x_BCHW: torch.Tensor, t_B: torch.Tensor, c_BK: torch.Tensor) -> torch.Tensor:
-        t_B1 = ((t_B + 1) / self.timesteps).to(x_BCHW.dtype)[:, None]
+        t_B1 = ((t_B + 1) / self.timesteps)[:, None]
         start_BCHW = self.start(x_BCHW)
         skips = [start_BCHW]
         for down in self.down:
             skips.append(down(skips[-1]))
         h_BCHW = self.from_vector(self.to_vector(skips[-1]))
         for labels, time, up, skip_BCHW in zip(self.labels, self.time, self.up, reversed(skips), strict=False):
-            h_BCHW = labels(c_BK)[:, :, None, None] * h_BCHW + time(t_B1)[:, :, None, None]
+            time_BC = time(t_B1).to(h_BCHW.dtype)
+            h_BCHW = labels(c_BK)[:, :, None, None] * h_BCHW + time_BC[:, :, None, None]
             h_BCHW = up(torch.cat([h_BCHW, skip_BCHW], dim=1))
         out_BCHW: torch.Tensor = self.head(torch.cat([h_BCHW, start_BCHW], dim=1))
         return out_BCHW
+
+
+class TimeEmbedding(nn.Module):
+    """(B, 1) -> (B, width) in float32, at any precision of the network: bf16 has 506 values for 1,000 timesteps."""
+
+    in_fp32 = True  # `precision.working` leaves its weights as they are
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        for index, layer in enumerate(embed(1, width)):
+            self.add_module(str(index), layer)  # the names that checkpoints have
+
+    def forward(self, t_B1: torch.Tensor) -> torch.Tensor:
+        counted = t_B1.device.type == "meta"  # where FLOP are counted; autocast knows no such device
+        with torch.autocast("cpu" if counted else t_B1.device.type, enabled=False):
+            embedded_BC = t_B1.float()
+            for layer in self.children():
+                embedded_BC = layer(embedded_BC)
+        return embedded_BC
 
 
 def embed(inputs: int, width: int) -> nn.Sequential:

@@ -29,7 +29,8 @@ class Images:
     @property
     def bytes(self) -> int:
         """What they take on the disk, decoded."""
-        from runners.tasks.iclevr.images import FRAMES, rendered_arguments
+        from runners.tasks.iclevr.images import rendered_arguments
+        from runners.tasks.iclevr.split import FRAMES
 
         count = len(self.folder.labels) if self.folder else FRAMES * int(rendered_arguments(self.source)["scenes"])
         return count * self.size**2 * CHANNELS
