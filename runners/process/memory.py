@@ -15,8 +15,7 @@ import torch
 Result = TypeVar("Result")
 
 # A GPU's allocator raises torch.OutOfMemoryError; a CPU's, cuBLAS and cuDNN raise RuntimeError with one of these.
-# cuDNN's search for the fastest kernel finds none when none fits.
-WORDS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED", "unable to find an engine")
+WORDS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
 def ran_out(error: BaseException) -> bool:
@@ -29,13 +28,17 @@ def ran_out(error: BaseException) -> bool:
 def halving(attempt: Callable[[int], Result], size: int, device: torch.device) -> tuple[Result, int]:
     """`attempt(size)`, with half the size each time that memory runs out: its result and the size that fitted.
 
-    `attempt` must leave nothing that a second one minds. Raises what it raised at size 1.
+    `attempt` must leave nothing that a second one minds. Raises what it raised at size 1, with a note where that was
+    lack of memory.
     """
     while True:
         try:
             return attempt(size), size
         except (RuntimeError, MemoryError) as error:
-            if size == 1 or not ran_out(error):
+            if not ran_out(error):
+                raise
+            if size == 1:
+                error.add_note("not even one image at a time fits into memory")
                 raise
         size = -(-size // 2)
         # Out here the error, and with it every tensor of the failed attempt, is gone.

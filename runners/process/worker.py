@@ -26,6 +26,8 @@ from runners.process.protocol import LAST, Done, Failed, Heartbeat, Job, Message
 HEARTBEAT_SECONDS = 10.0
 ORPHAN_SECONDS = 10.0  # that an orphan has to save its training
 TERMINATED = 128 + signal.SIGTERM  # the exit code that shells give a process ended by SIGTERM
+# Errors after which a process can compute nothing more on its GPU, whatever their cause: it needs a successor.
+POISONED = ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "illegal memory access")
 Send = Callable[[Message], None]
 
 
@@ -83,13 +85,16 @@ def _work(job: Job, stopped: set[int], send: Send) -> None:
 
 
 def explain(error: Exception) -> tuple[Status, str]:
-    """The status of a job that failed, and its error in words."""
+    """The status of a job that failed, and its error in words; "crashed" where this process can do no other job."""
     from runners.process import files, memory
 
     if isinstance(error, FloatingPointError):
         return "diverged", str(error)
     if memory.ran_out(error):
-        return "out of memory", f"not even one image at a time fits into memory: {str(error).splitlines()[0]}"
+        found = next(iter(getattr(error, "__notes__", ())), "memory ran out outside of the network's own pass")
+        return "out of memory", f"{found}: {(str(error) or type(error).__name__).splitlines()[0]}"
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in POISONED):
+        return "crashed", str(error)
     if files.disk_full(error):
         return "failed", f"the disk is full ({error}): make space and run the same command again."
     return "failed", str(error)

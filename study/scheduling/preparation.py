@@ -28,6 +28,8 @@ def prepare(plan: Plan, record: Path, executor: Executor, settings: Settings) ->
         refuse_full_disk(failed, record)
         if failed.status not in RETRIED or tries == settings.retries:
             raise RuntimeError(f"The study could not be prepared:\n{failed.traceback}")
+        if failed.status == "crashed":
+            executor.renew(slot)
         tries += 1
         yield events.Noted(f"preparing the study: {failed.status}: {failed.error}; it is tried again")
 

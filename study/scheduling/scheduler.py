@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -211,9 +211,8 @@ class Launch:
     def _failed(self, slot: Slot, current: Running, message: Failed) -> Iterator[events.Event]:
         """Once more where that can help; else the arm stays incomplete."""
         refuse_full_disk(message, self.record)
-        if "CUDA error" in message.error:  # whatever its cause, the process can compute nothing more
+        if message.status == "crashed":  # the process, where it still lives, can do no other job
             self.executor.renew(slot)
-            message = replace(message, status="crashed")
         trial = current.trial
         _keep_traceback(layout.trial_folder(self.record, trial.key), message.traceback)
         self.index.fail(current.run, message.traceback, message.status)

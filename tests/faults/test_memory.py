@@ -107,9 +107,33 @@ def test_not_even_one_image_is_out_of_memory(lack):
     assert text.startswith("not even one image")
 
 
+def test_memory_that_ran_out_elsewhere_is_not_blamed_on_one_image():
+    """The optimiser's state and the average are made whole: fewer images would not help."""
+    status, text = worker.explain(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert (status, text.partition(": ")[0]) == ("out of memory", "memory ran out outside of the network's own pass")
+
+
 def test_other_errors_are_not_lack_of_memory():
-    for error in (RuntimeError("shapes do not match"), ValueError("out of memory"), OSError("no space")):
+    engine = RuntimeError("GET was unable to find an engine to execute this computation")
+    for error in (RuntimeError("shapes do not match"), ValueError("out of memory"), OSError("no space"), engine):
         assert not memory.ran_out(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RuntimeError("CUDA error: device-side assert triggered"), "crashed"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "crashed"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "crashed"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"), "crashed"),
+        (RuntimeError("CUBLAS_STATUS_INTERNAL_ERROR"), "crashed"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "out of memory"),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), "failed"),
+        (ValueError("CUDA error"), "failed"),
+    ],
+)
+def test_after_an_error_of_its_gpu_a_process_does_no_other_job(error, status):
+    assert worker.explain(error)[0] == status
 
 
 def test_images_that_do_not_fit_are_sampled_in_smaller_chunks():
