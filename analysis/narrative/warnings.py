@@ -15,6 +15,7 @@ COMPUTE = (
     ("train_pflop", "training PFLOP"),
     ("network_evaluations", "network evaluations per image"),
 )
+BETAS = "treatment/beta_digest"  # of the schedule as it was trained
 NOISE = "noise_digest/"  # of the initial noises of a list, made by the runner
 PAIRED_WITHIN = ["seed", "timesteps", "image_size"]  # trials that could have started from the same noise
 SURROGATE = "stand-in"  # what a result calls an evaluator that the record trained itself
@@ -27,7 +28,7 @@ def warnings(results: Results) -> list[str]:
     complete = results.complete
     if complete.empty:
         return []
-    found = [*_same_weights(results), *_not_paired(results)]
+    found = [*_same_weights(results), *_edited_schedules(results), *_not_paired(results)]
     found += [*_of_the_runner(results), *_unequal_compute(results), *_colocated(results)]
     for field, words in (("evaluator_kind", "evaluators"), ("data_digest", "data sets")):
         if field in complete and complete[field].nunique() > 1:
@@ -109,6 +110,20 @@ def _same_weights(results: Results) -> list[str]:
         listed = f"{names[0]} and {names[1]}" if len(names) == 2 else named(names)
         found[f"{listed} have different settings but the same weights: the factor did not reach the training."] = None
     return list(found)
+
+
+def _edited_schedules(results: Results) -> list[str]:
+    """Schedules whose trials had different betas: a config names a schedule, and its function was edited."""
+    complete = results.complete
+    if BETAS not in complete:
+        return []
+    counts = complete.groupby(["schedule", "timesteps"], sort=False)[BETAS].nunique().reset_index()
+    return [
+        f"Trials with schedule={schedule} and timesteps={timesteps} were trained with {count} different sets of betas: "
+        "the schedule was edited between them. Give the new formula another name, and run its trials."
+        for schedule, timesteps, count in counts.itertuples(index=False)
+        if count > 1
+    ]
 
 
 def _not_paired(results: Results) -> list[str]:

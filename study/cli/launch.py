@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.list:
             return print_list()
         request = requests.read(arguments)
-        if arguments.dry_run:
+        if arguments.dry_run or arguments.json:
             from study.cli.dry_run import dry_run
 
             return dry_run(request, arguments)
@@ -47,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def interpreter() -> str:
+    """What starts this Python again: "python" where the shell finds it under that name, else its path."""
+    return "python" if shutil.which("python") == sys.executable else sys.executable
 
 
 def print_list() -> int:
@@ -131,7 +136,8 @@ def stoppable(work: Callable[[], int], record: Path, executor: LocalExecutor, co
     try:
         return work()
     except KeyboardInterrupt:
-        print("\nStopped. To resume, run the same command again:\n    " + command)
+        again = command.replace("python", shlex.quote(interpreter()), 1)
+        print(f"\nStopped. To resume, run the same command again:\n    {again}")
         return INTERRUPTED
     except Exception as error:
         reason = errors.sentence(error, record)
@@ -201,6 +207,8 @@ def _study_file(request: Request, plan: Plan) -> dict[str, str]:
 def probe(record: Path, needed: float) -> None:
     """ValueError when the record's disk is full or read-only; nothing of the probe stays."""
     existed = record.exists()
+    if existed and not record.is_dir():
+        raise ValueError(f"--record {record} is a file: give a folder.")
     path = record / "write-probe"
     try:
         record.mkdir(parents=True, exist_ok=True)

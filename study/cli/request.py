@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     look = parser.add_argument_group("without running anything").add_argument
     look("--explain", metavar="ARM", help="print the trials behind the numbers of an arm")
     look("--dry-run", action="store_true", help="print arms, trials, trainings, time and disk; touch nothing")
-    look("--json", action="store_true", help="print the dry run as JSON")
+    look("--json", action="store_true", help="the dry run, as JSON")
     # Names of version 0.1, for one version more.
     parser.add_argument("--claim", dest="confirmatory", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--patience", dest="worker_timeout", type=float, help=argparse.SUPPRESS)

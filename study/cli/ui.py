@@ -50,7 +50,8 @@ def checked(record: Path, database: str, port: int) -> Path:
     record = record.resolve()
     if not (record / database).is_file():
         raise ValueError(
-            f"{record} records no study: run `python study/run.py --study schedules` first, or give --record DIR."
+            f"{record} records no study: give the --record DIR of a study, or run one: "
+            f"`python study/run.py --study schedules --record {record}`."
         )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -46,6 +46,8 @@ def asked(word: str) -> Named:
     The file is Python code, and it is run. Raises ValueError for what is neither.
     """
     path = Path(word)
+    if path.is_dir() and word not in names():
+        raise ValueError(f"{word} is a folder: write the path of a Python file that defines STUDY, or a name.")
     if path.suffix != ".py":
         return Named(word, find(word))
     if not path.is_file():

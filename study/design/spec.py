@@ -66,7 +66,16 @@ class StudySpec:
     def __post_init__(self) -> None:
         for name in [*self.factors, *self.nuisance, *self.baseline, *self.fixed]:
             self._require(name)
+        if isinstance(self.notes, str):
+            raise ValueError(f"notes={self.notes!r} must be a list of sentences: write notes=[...].")
+        if self.seeds < 1:
+            raise ValueError(f"seeds={self.seeds} runs nothing: write seeds=1 or more.")
+        scored = _metrics(self.experiment)
+        if self.metric not in scored:
+            raise ValueError(f"Unknown metric {self.metric!r}{nearest(self.metric, scored)}")
         for name, values in {**self.factors, **self.nuisance}.items():
+            if isinstance(values, str):
+                raise ValueError(f"The factor {name!r} has the text {values!r} for its values: write ({values!r},).")
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"The factor {name!r} needs values that differ from each other.")
             if name in self.fixed:
@@ -105,6 +114,9 @@ class StudySpec:
             twin = configs.setdefault(baseline.replace(**arm), name)
             if twin != name:
                 raise ValueError(f"The arms {twin!r} and {name!r} are one setting: change one or leave one out.")
+        for name in self.published:
+            if name not in arms:
+                raise ValueError(f"published= names the unknown arm {name!r}{nearest(name, arms)}")
         return Design(arms, start, self._against(list(arms), start), _factors(list(configs), arms))
 
     def _require(self, name: str) -> None:
@@ -136,6 +148,12 @@ def _factors(configs: list[StagedConfig], arms: Mapping[str, Arm]) -> dict[str, 
     changed = dict.fromkeys(name for arm in arms.values() for name in arm if name != "seed")  # a shift is no setting
     values = {name: tuple(dict.fromkeys(getattr(config, name) for config in configs)) for name in changed}
     return {name: found for name, found in values.items() if len(found) > 1}
+
+
+def _metrics(experiment: str) -> list[str]:
+    """The scores that a study can be about: the experiment's metric on each of its lists."""
+    found = find_experiment(experiment)
+    return [found.METRIC.on(one.name) for one in found.LISTS]
 
 
 def arm_name(arm: Arm) -> str:

@@ -182,10 +182,11 @@ def differing_mlflow(record: Path, study: Study, done: Trials) -> Iterator[Troub
         text = f"{study.study_id}: {len(stuck)} MLflow runs are marked RUNNING, but no study is running"
         yield Trouble(text, "close", study=study)
     for key, ids in runs.items():
-        extra = ids[1:] if key in done else ids
+        known = key in done or is_whole(record, key)
+        extra = ids[1:] if known else ids
         if extra:
-            why = "more than one finished run" if key in done else "a finished run, but no complete folder"
-            text = f"{study.study_id}: trial {key} has {why} in MLflow"
+            why = "more than one finished run in MLflow" if known else "a run in MLflow, but no complete folder"
+            text = f"{study.study_id}: trial {key} has {why}"
             yield Trouble(text, "delete", study=study, run_ids=tuple(extra))
     missing = tuple(trial for key, trial in done.items() if key not in runs)
     if missing:
@@ -203,6 +204,9 @@ def differing_optuna(record: Path, study: Study, done: Trials) -> Iterator[Troub
     for name in [study.study_id, f"{study.study_id}-fresh"] if study.search else [study.study_id]:
         grid = study.search is None or name != study.study_id
         rows = optuna_store.rows(record, name)
+        for row in rows:  # of seeds beyond those of the latest launch
+            if row.key not in values and is_whole(record, row.key):
+                values[row.key] = score(record, row.key, study.metric)
         wrong = [row for row in rows if row.state == "complete" and values.get(row.key) != row.value]
         stuck = [row for row in rows if row.state == "running" and grid]
         seen: dict[str, int] = {}
@@ -218,6 +222,15 @@ def differing_optuna(record: Path, study: Study, done: Trials) -> Iterator[Troub
             if found:
                 yield Trouble(f"{name}: {len(found)} trials are {text}", "optuna", name=name)
                 break
+
+
+def is_whole(record: Path, key: str) -> bool:
+    """Whether a trial is complete and undamaged, be it in the study's latest plan or not."""
+    try:
+        folder = layout.trial_folder(record, key)
+    except ValueError:  # whatever another program wrote as a key
+        return False
+    return layout.state(folder) == "complete" and not trial_damage(folder)
 
 
 def score(record: Path, key: str, metric: str) -> float:

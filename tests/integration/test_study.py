@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -299,7 +300,9 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, finished):
     launched.send_signal(signal.SIGINT)
     output, errors = launched.communicate(timeout=60)
     assert launched.returncode == 130, errors
-    assert "To resume, run the same command again:\n    python study/run.py --study schedules --scale smoke" in output
+    again = output.partition("To resume, run the same command again:\n    ")[2].split()
+    assert shutil.which(again[0]) == sys.executable  # also where no environment is activated
+    assert again[1:6] == ["study/run.py", "--study", "schedules", "--scale", "smoke"]
     assert "Traceback" not in errors
     assert {found.info.status for found in runs(record)} == {"KILLED"}
 

@@ -189,7 +189,7 @@ def test_what_cannot_be_shown_is_said_in_one_sentence(miniature_record, tmp_path
     for arguments in (["--record", lost], ["--record", lost, "--optuna"], ["--record", miniature_record]):
         done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-        assert f"{arguments[1]} records no study: run `python study/run.py --study schedules` first" in done.stderr
+        assert f"{arguments[1]} records no study: give the --record DIR of a study, or run one" in done.stderr
     assert not lost.exists()
     lost.mkdir()
     (lost / "mlflow.db").touch()

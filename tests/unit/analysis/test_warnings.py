@@ -66,6 +66,14 @@ def test_arms_that_start_from_other_noise_are_not_paired() -> None:
     assert warned(rows, arms=3) == []
 
 
+def test_a_schedule_that_was_edited_between_trials_is_found() -> None:
+    """Its trials are found by the schedule's name: an arm must not average two formulas unnoticed."""
+    betas = ["d8c827d9aaa3", "472b1507697d"]
+    (found,) = warned(compute_of(**{"treatment/beta_digest": betas}).assign(schedule="own(beta=0.02)", timesteps=1000))
+    assert found.startswith("Trials with schedule=own(beta=0.02) and timesteps=1000 were trained with 2 different sets")
+    assert not warned(compute_of(**{"treatment/beta_digest": betas}).assign(schedule=["a", "b"] * 3, timesteps=1000))
+
+
 def test_a_factor_that_did_not_reach_the_training_is_found() -> None:
     rows = rows_of([[0.6, 0.7, 0.8], [0.6, 0.7, 0.8]])
     rows["train_key"] = rows["arm"] + rows["seed"].astype(str)

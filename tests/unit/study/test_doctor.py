@@ -138,7 +138,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "changed weights": (broken_training, "ema.safetensors is not the file that was written"),
     "a run that is stuck": (stuck_run, "1 MLflow runs are marked RUNNING, but no study is running"),
     "two runs of one trial": (second_run, f"trial {KEYS[0]} has more than one finished run"),
-    "a run without its folder": (run_without_folder, f"trial {KEYS[0]} has a finished run, but no complete folder"),
+    "a run without its folder": (run_without_folder, f"trial {KEYS[0]} has a run in MLflow, but no complete folder"),
     "a folder without its run": (folder_without_run, "1 complete trials are not in MLflow"),
     "no mlflow.db": (lost_database, "mlflow.db is missing"),
     "a damaged mlflow.db": (damaged_index, "mlflow.db is damaged"),
@@ -159,6 +159,16 @@ def test_damage_is_found_and_put_right(name, record, capsys):
     assert f"wrong: {text}" in told or f": {text}" in told
     assert run(record, "--repair") == 0
     assert text in capsys.readouterr().out
+    assert run(record) == 0, capsys.readouterr().out
+
+
+def test_trials_beyond_the_latest_plan_are_not_wrong(record, capsys):
+    """After a launch with fewer seeds: their folders are complete, and so they keep their runs."""
+    path = record / "studies" / STUDY / "study.json"
+    value = json.loads(path.read_text())
+    left = [trial for trial in value["trials"] if trial["seed"] == 0]
+    assert 0 < len(left) < len(value["trials"])
+    path.write_text(json.dumps(value | {"trials": left, "seeds": [0]}))
     assert run(record) == 0, capsys.readouterr().out
 
 
