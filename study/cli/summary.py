@@ -64,7 +64,13 @@ def explain(request: Request, arm: str) -> int:
     """The trials behind an arm's numbers, of every study of the command."""
     from analysis.narrative import explain
     from analysis.results import Results
+    from study.record import reader
 
+    known = reader.studies(request.record)
+    for plan in request.plans:
+        if known and plan.study_id not in known:
+            there = f"{request.record} has {', '.join(known)} and not {plan.study_id}"
+            raise ValueError(f"{there}: write the --study and the --scale of one.")
     texts = [explain.text(Results.open(plan.study_id, request.record), arm) for plan in request.plans]
     print("\n\n".join(texts))
     return 0

@@ -226,3 +226,23 @@ def test_a_study_that_is_being_run_is_refused(tmp_path):
     assert f"by process {os.getpid()} since 20" in done.stderr
     assert not (record / "mlflow.db").exists()
     assert not (record / "cache").exists()
+
+
+def test_explaining_a_study_of_another_scale_names_those_that_are_there(miniature_record: Path) -> None:
+    done = refused("--study", "schedules", "--scale", "paper", "--explain", "a", "--record", miniature_record)
+    assert done.returncode == 2
+    assert "has schedules-" in done.stderr
+    assert "and not schedules-paper: write the --study and the --scale of one." in done.stderr
+
+
+def test_a_record_that_is_a_file_and_a_study_that_is_a_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = refused("--study", "schedules", "--scale", "smoke", "--record", tmp_path / "file")
+    assert done.stderr.endswith(f"--record {tmp_path / 'file'} is a file: give a folder.\n")
+    assert f"{tmp_path} is a folder: write the path of a Python file" in refused("--study", tmp_path).stderr
+
+
+def test_json_alone_runs_nothing(tmp_path: Path) -> None:
+    done = refused("--study", "schedules", "--scale", "smoke", "--json", "--record", tmp_path / "record")
+    assert json.loads(done.stdout)["study_id"] == "schedules-smoke"
+    assert not (tmp_path / "record").exists()
