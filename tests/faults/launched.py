@@ -11,7 +11,7 @@ from pathlib import Path
 
 from launch import ROOT, UNDRAWN
 
-PATIENCE = 240.0  # seconds that anything may take on a busy machine
+WAIT_SECONDS = 240.0  # seconds that anything may take on a busy machine
 
 
 def without_root() -> None:
@@ -55,7 +55,7 @@ class Launch:
 
     def wait_for(self, happened: Callable[[], object]) -> None:
         """Until something has happened, or the launch has ended."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + WAIT_SECONDS
         while not happened() and self.process.poll() is None:
             assert time.monotonic() < deadline, self.text
             time.sleep(0.05)
@@ -65,7 +65,7 @@ class Launch:
         assert text in self.text
 
     def end(self) -> int:
-        return self.process.wait(PATIENCE)
+        return self.process.wait(WAIT_SECONDS)
 
 
 def _command_line(pid: int) -> bytes:

@@ -51,11 +51,11 @@ def count_ticks(work: Callable[[], object]) -> int:
 def test_training_and_sampling_count_as_life(tmp_path):
     c_NK = torch.zeros(1, 24)
     short = STEPS.replace(sampler="ddim(steps=5)")
-    beats = {
+    counts = {
         "a training": count_ticks(lambda: list(turn(tmp_path / STEPS.train_key))),
         "sampling": count_ticks(lambda: sample.sample_list(short, Small(), "test", [("red cube",)], c_NK, 1)),
     }
-    assert beats == {"a training": 80 + 2 * 10, "sampling": 5}
+    assert counts == {"a training": 80 + 2 * 10, "sampling": 5}
 
 
 def test_an_evaluators_training_counts_as_life(record):

@@ -34,9 +34,9 @@ def in_turns(folder: Path, interrupt: Callable[[], None]) -> int:
 
 def test_stopped_after_any_step_it_ends_as_the_uninterrupted_one(undisturbed, tmp_path, monkeypatch):
     """Every step, also one in the middle of a report, and every sampling step of a point of the curve."""
-    beats = iter([*range(1, 100, 3)])
+    ticks = iter([*range(1, 100, 3)])
     folder = tmp_path / STEPS.train_key
-    turns = in_turns(folder, lambda: raise_after(monkeypatch, int(next(beats)), heartbeat.Stopped))
+    turns = in_turns(folder, lambda: raise_after(monkeypatch, int(next(ticks)), heartbeat.Stopped))
     assert turns > 8
     assert outcome(folder) == undisturbed
 

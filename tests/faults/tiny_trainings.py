@@ -74,8 +74,8 @@ class Crash(BaseException):
     """As sudden as a power cut: nobody handles it."""
 
 
-def raise_after(monkeypatch, beats: int, error: type[BaseException]) -> None:
-    left = iter(range(beats))
+def raise_after(monkeypatch, ticks: int, error: type[BaseException]) -> None:
+    left = iter(range(ticks))
 
     def tick() -> None:
         if next(left, None) is None:

@@ -1,4 +1,4 @@
-"""The treatment check: a setting that does not reach the training or the sampling is found."""
+"""The manipulation check: a setting that does not reach the training or the sampling is found."""
 
 from __future__ import annotations
 

@@ -72,6 +72,6 @@ def test_workers_beyond_the_cores_are_colocated() -> None:
 
 def test_the_report_warns_of_colocated_trials(miniature_record: Path) -> None:
     results = Results.open("schedules", miniature_record)
-    for packed, warned in (([3] + [1] * 8, True), ([1] * 9, False)):
-        found = warnings(results.of(results.study, results.rows.assign(packed=packed)))
+    for shared, warned in (([3] + [1] * 8, True), ([1] * 9, False)):
+        found = warnings(results.of(results.study, results.rows.assign(packed=shared)))
         assert any("up to 3 trials shared a device" in text for text in found) == warned
