@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from analysis.pages.figure_pool import Pool
     from analysis.results import Results
 
-FIRST = "run `python study/run.py --study schedules --record {}` first."
 BUILT_FROM = "built_from.json"
 WRITTEN_BY = 1  # raised when the same record gives another report, so that older pages are made again
 
@@ -181,7 +180,11 @@ def build_all(
         except (ValueError, OSError) as error:
             damaged.append(f"{name} has no report: {' '.join(str(error).split())}")
     if not entries:
-        raise ValueError(damaged[0] if damaged else f"{record} records no study: {FIRST.format(record)}")
+        raise ValueError(
+            damaged[0]
+            if damaged
+            else f"{record} records no study: run {reader.command('schedules', Path(record))} first."
+        )
     entries.sort(key=lambda entry: entry.study.launched, reverse=True)
     page = folder / "index.html"
     page.write_text(index.render(entries, folder), encoding="utf-8")
@@ -253,7 +256,7 @@ def file_stem(metric: str) -> str:
 def latest(record: Path) -> str:
     """The id of the latest launched study. Raises ValueError when there is none, or when one is damaged."""
     if not (known := reader.studies(record)):
-        raise ValueError(f"{record} records no study: {FIRST.format(record)}")
+        raise ValueError(f"{record} records no study: run {reader.command('schedules', Path(record))} first.")
     return list(known)[-1]
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from study.record import mlflow_index
+from study.record import mlflow_index, reader
 from study.record.layout import DEFAULT_RECORD
 
 BAD_INPUT = 2
@@ -51,7 +51,7 @@ def checked(record: Path, database: str, port: int) -> Path:
     if not (record / database).is_file():
         raise ValueError(
             f"{record} records no study: give the --record DIR of a study, or run one: "
-            f"`python study/run.py --study schedules --record {record}`."
+            f"{reader.command('schedules', record)}."
         )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -66,15 +66,15 @@ def load_study(study: str, record: Path = DEFAULT_RECORD) -> Study:
     if named:
         return named[-1]
     if not known:
-        raise ValueError(f"{record} records no study: run {_command(study, record)} first.")
+        raise ValueError(f"{record} records no study: run {command(study, record)} first.")
     if (STUDIES / f"{Path(study).name}.py").is_file():
-        raise ValueError(f"{record} has {', '.join(known)} and not yet {study}: run {_command(study, record)} first.")
+        raise ValueError(f"{record} has {', '.join(known)} and not yet {study}: run {command(study, record)} first.")
     raise ValueError(f"{record} records no study {study!r}{nearest(study, known)}")
 
 
-def _command(study: str, record: Path) -> str:
-    """What makes a study of this record: `study` is its name, or its id with the scale at the end."""
-    name, _, scale = study.partition("-")
+def command(study: str, record: Path) -> str:
+    """What runs a study into this record, in backticks; `study` is its name, or its id: name-scale and what follows."""
+    name, scale, *_ = [*study.split("-"), ""]
     given = ["python", "study/run.py", "--study", name or "NAME", *(["--scale", scale] if scale else [])]
     if record.resolve() != Path(DEFAULT_RECORD).resolve():
         given += ["--record", str(record)]

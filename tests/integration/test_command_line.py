@@ -21,6 +21,7 @@ from runners.process.locks import lock
 from study.design import cost as costs
 from study.design import plan as planning
 from study.design import registry, scales
+from study.record import reader
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -246,3 +247,15 @@ def test_json_alone_runs_nothing(tmp_path: Path) -> None:
     done = refused("--study", "schedules", "--scale", "smoke", "--json", "--record", tmp_path / "record")
     assert json.loads(done.stdout)["study_id"] == "schedules-smoke"
     assert not (tmp_path / "record").exists()
+
+
+@pytest.mark.parametrize(
+    ("study", "wanted"),
+    [
+        ("schedules", "--study schedules --record 'a b'"),
+        ("schedules-smoke", "--study schedules --scale smoke --record 'a b'"),
+        ("my_study-gpu-folder-1a2b", "--study my_study --scale gpu --record 'a b'"),
+    ],
+)
+def test_a_suggested_command_can_be_typed(study: str, wanted: str) -> None:
+    assert reader.command(study, Path("a b")) == f"`python study/run.py {wanted}`"
