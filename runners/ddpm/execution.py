@@ -32,6 +32,7 @@ COMPILE_SECONDS = 120.0  # that a cold compilation of a large network takes
 COMPILE_GAIN = 0.25  # of the time of a step that it is expected to save
 ENDLESS = 10**12  # images
 ARCHITECTURES = 64  # that one process may compile; the default of 8 would silently go back to plain ones
+NO_KERNEL = "unable to find an engine"  # of cuDNN, for these types, this layout and the memory that is free
 PLAIN = Execution()
 
 
@@ -77,11 +78,14 @@ class Benchmark:
         self.rates: dict[str, float] = {}
 
     def rate(self, execution: Execution) -> tuple[float, float]:
-        """Images per second and the seconds of the first step; 0 images if memory ran out or nothing was recorded."""
+        """Images per second and the seconds of the first step.
+
+        0 images if memory ran out, cuDNN has no kernel for it, or nothing was recorded.
+        """
         try:
             found = self._measure(execution)
         except (RuntimeError, MemoryError) as error:
-            if not memory.ran_out(error):
+            if not memory.ran_out(error) and NO_KERNEL not in str(error):
                 raise
             found = (0.0, 0.0)
         if self.device.type == "cuda":

@@ -112,6 +112,25 @@ def test_a_training_that_is_over_leaves_no_memory() -> None:
 # --- the choice ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [("GET was unable to find an engine to execute this computation", 0.0), ("out of memory", 0.0), ("shapes", None)],
+)
+def test_an_execution_that_the_device_cannot_do_is_not_chosen(
+    error: str, found: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> tuple[float, float]:
+        raise RuntimeError(error)
+
+    monkeypatch.setattr(execution.Benchmark, "_measure", fail)
+    benchmark = execution.Benchmark(TINY, build_model(TINY), CPU)
+    if found is None:
+        with pytest.raises(RuntimeError, match=error):
+            benchmark.rate(Execution())
+    else:
+        assert benchmark.rate(Execution()) == (found, found)
+
+
 def test_on_a_cpu_and_for_a_short_training_nothing_is_measured() -> None:
     model = build_model(TINY)
     assert execution.choose(LONG, model, CPU) == execution.Choice()
