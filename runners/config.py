@@ -187,6 +187,18 @@ class StagedConfig:
     def replace(self, **changes: Scalar) -> Self:
         return dataclasses.replace(self, **changes)
 
+    def at_seed(self, seed: int, block: int) -> Self:
+        """This setting trained with `seed`, in the block of trials that are compared with each other: an experiment
+        whose trials also draw something when they are scored draws it per block."""
+        return self.replace(seed=seed)
+
+    @classmethod
+    @functools.cache
+    def replicated(cls) -> frozenset[str]:
+        """The fields that `at_seed` sets: of replications, and so no settings."""
+        one, other = cls().at_seed(1, 1), cls().at_seed(2, 2)
+        return frozenset(name for name in cls.types() if getattr(one, name) != getattr(other, name))
+
     def to_dict(self) -> dict[str, Scalar]:
         return dataclasses.asdict(self)
 

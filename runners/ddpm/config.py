@@ -25,17 +25,25 @@ class TrialConfig(StagedConfig):
     lr_schedule: str = train_field("cosine", "after the warm-up: cosine (to 0) or constant")
     warmup_images: int = train_field(38_400, "images of linear learning-rate warm-up")
     weight_decay: float = train_field(0.01, "AdamW's decoupled weight decay")
+    weight_decay_on: str = train_field("all", "what decays: all, or matrices (no norm, bias or embedding)")
     adam_beta2: float = train_field(0.999, "AdamW's second-moment decay (beta1 is .9)")
     clip_norm: float = train_field(1.0, "gradient norm limit")
-    ema_halflife_images: int = train_field(88_000, "half-life of the weight average; its start is ramped")
+    ema_halflife_images: int = train_field(88_000, "half-life of the weight average")
+    ema_ramp: str = train_field("steps", "how the average begins: steps, edm(ratio=...) or unbiased")
     flips: bool = train_field(False, "mirror half of the images (conditions know no left and right)")
-    precision: str = train_field("fp32", "fp32, bf16 (autocast) or bf16_copy (a bf16 copy of fp32 weights computes)")
+    precision: str = train_field("fp32", "fp32, tf32, bf16 (autocast) or bf16_copy (a bf16 copy of fp32 weights)")
     seed: int = train_field(0, "training seed: initial weights, order, noise, timesteps, drops")
     weights: str = sample_field("ema", "weights that are scored: ema or raw, always of the last step")
     sampler: str = sample_field("ddpm", "ddpm, ddpm(steps=N) or ddim(steps=N, eta=E)")
     guidance_scale: float = sample_field(1.0, "s of eps_u + s (eps_c - eps_u); 1 is unguided")
     sampling_seeds: int = sample_field(1, "K, passes over each list with fresh noise")
+    noise_seed: int = sample_field(0, "draw of the sampling noise: one per block of arms, that of the training seed")
     evaluator: str = sample_field("stand_in", "stand_in(...) or checkpoint(sha256=...)")
+
+    def at_seed(self, seed: int, block: int) -> TrialConfig:
+        # Arms of a block share their noise, so that differences are paired; another block has another draw, so that
+        # intervals over seeds hold its share too.
+        return self.replace(seed=seed, noise_seed=block)
 
     @property
     def step_key(self) -> str:

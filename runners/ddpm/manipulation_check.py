@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from runners import models
-from runners.ddpm import sample, schedules
+from runners.ddpm import averaging, sample, schedules
 from runners.ddpm.config import TrialConfig
 from runners.tasks.iclevr.labels import LABELS
 
+LONG = 4  # half-lives of the weight average that a training should have: 2^-4 of the average is older than it
 DEVIATIONS = 5.0  # standard errors that the observed drop rate may lie off: one false alarm in two million
 
 
@@ -65,6 +66,8 @@ def warnings(config: TrialConfig, treatment: Mapping[str, Any] | None = None) ->
             f"The schedule ends at sqrt(alpha_bar_T) = {terminal:.3f} > {schedules.TERMINAL}: sampling starts from "
             "pure noise, which the training never saw, so schedule, T and terminal SNR are confounded."
         )
+    if config.weights == "ema":
+        found += _average(config)
     if treatment is not None:
         visited = set(sample.sampler_steps(config.sampler, alpha_bar_T).t.tolist())
         unseen = len(visited & set(treatment["never_drawn"]))
@@ -79,3 +82,20 @@ def warnings(config: TrialConfig, treatment: Mapping[str, Any] | None = None) ->
                 "gives the same gradients up to rounding, except where batch norm saw the parts alone."
             )
     return found
+
+
+def _average(config: TrialConfig) -> list[str]:
+    """What is odd about the weight average that is scored."""
+    halflife, total = config.ema_halflife_images, config.total_images
+    reached = averaging.ramp(config.ema_ramp, halflife).reached(total)
+    if halflife > reached:
+        return [
+            f"ema_halflife_images={halflife} never acts: the ramp {config.ema_ramp!r} lets the half-life grow to "
+            f"{reached:.0f} images in this training; write a shorter one, or ema_ramp='unbiased'."
+        ]
+    if total < LONG * halflife:
+        return [
+            f"ema_halflife_images={halflife} is long for a training of {total} images: the average holds much of the "
+            f"training's start; write {total // LONG} or less."
+        ]
+    return []

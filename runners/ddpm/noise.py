@@ -25,17 +25,19 @@ class Noise(Protocol):
 
 
 class KeyedNoise:
-    """Normal noise from one CPU generator a condition, keyed by (list, condition, sampling seed).
+    """Normal noise from one CPU generator a condition, keyed by (list, condition, sampling seed, draw).
 
     So arms are paired (the same picture's noise is the same in all of them), and a seed means the same on
     every device and in every batch.
     """
 
-    def __init__(self, list_name: str, conditions: Sequence[tuple[int, Sequence[str]]], seed: int) -> None:
-        """`conditions`: (position in the list, labels)."""
+    def __init__(
+        self, list_name: str, conditions: Sequence[tuple[int, Sequence[str]]], seed: int, draw: int = 0
+    ) -> None:
+        """`conditions`: (position in the list, labels); `draw`: the config's `noise_seed`."""
         self.generators = []
         for position, labels in conditions:
-            text = f"{list_name}|{position}|{','.join(sorted(labels))}|{seed}"
+            text = f"{list_name}|{position}|{','.join(sorted(labels))}|{seed}" + (f"|{draw}" if draw else "")
             key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
             self.generators.append(torch.Generator().manual_seed(key))
 
@@ -125,9 +127,11 @@ def slerp(a_BD: torch.Tensor, b_BD: torch.Tensor, u_F: torch.Tensor) -> torch.Te
     return mixed_BFD / angle_B1.sin()[..., None]
 
 
-def noise_digest(list_name: str, conditions: Sequence[Sequence[str]], seeds: int, shape: tuple[int, ...]) -> str:
+def noise_digest(
+    list_name: str, conditions: Sequence[Sequence[str]], seeds: int, shape: tuple[int, ...], draw: int = 0
+) -> str:
     """12 hex digits of the first noise of every image of a list: two trials with the same are paired."""
     digest = hashlib.sha256()
     for seed in range(seeds):
-        digest.update(KeyedNoise(list_name, list(enumerate(conditions)), seed).draw(shape).numpy().tobytes())
+        digest.update(KeyedNoise(list_name, list(enumerate(conditions)), seed, draw).draw(shape).numpy().tobytes())
     return digest.hexdigest()[:12]

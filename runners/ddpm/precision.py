@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-PRECISIONS = ("fp32", "bf16", "bf16_copy")
+PRECISIONS = ("fp32", "tf32", "bf16", "bf16_copy")
 
 
 def working(model: nn.Module, precision: str) -> nn.Module:

@@ -239,7 +239,8 @@ def sample_parts(
             noises, rows = [], []
             for run, together in groupby(rest[:size], lambda place: place[0]):
                 (each, seed), positions = runs[run], [position for _, position in together]
-                noises.append(KeyedNoise(each.name, [(p, each.conditions[p]) for p in positions], seed))
+                numbered = [(p, each.conditions[p]) for p in positions]
+                noises.append(KeyedNoise(each.name, numbered, seed, config.noise_seed))
                 rows.append(each.c_NK[positions])
             with _counted(network, device) as passes:
                 images_BHWC = _last(sample_as(config, network, torch.cat(rows), JoinedNoise(noises)))

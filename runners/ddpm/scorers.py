@@ -104,7 +104,7 @@ def lists(subject: Subject, real: Real) -> Scores:
         outcomes |= {name: predicted_KNL, f"{name}_probability": probability_KNL}
         found |= score_sheet.score_sheet(name, predicted_KNL, asked_NL, probability_KNL)
         found[f"ceiling/{name}"] = score_sheet.ceiling(asked_NL, real.named_NL, real_asked_NL)
-        found[f"noise_digest/{name}"] = noise_digest(name, conditions, config.sampling_seeds, shape)
+        found[f"noise_digest/{name}"] = noise_digest(name, conditions, config.sampling_seeds, shape, config.noise_seed)
         classes += score_sheet.by_class(name, predicted_KNL, asked_NL)
     np.savez_compressed(subject.folder / "outcomes.npz", **outcomes)  # type: ignore[arg-type]
     artifacts.save_classes(classes, subject.folder / "classes.csv")

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from runners.ddpm import graphs, precision, schedules
+from runners.ddpm import averaging, graphs, precision, schedules
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.diffusion import add_noise, at, drop_conditions, loss_weights, target
 from runners.ddpm.steps import Execution, TrainProgress, learning_rate, step_seed
@@ -57,13 +57,13 @@ class Training:
         if self.execution.graphed:
             self.whole = graphs.replayed(self.whole, device)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
+            decay_groups(self.model, config.weight_decay_on),
             lr=config.lr,
             betas=(0.9, config.adam_beta2),
             weight_decay=config.weight_decay,
             fused=True,
         )
-        # diffusers ramps the decay as (1 + n) / (10 + n), so short trainings are not averaged with their start.
+        self.ramp = averaging.ramp(config.ema_ramp, config.ema_halflife_images)
         self.ema: Any = EMAModel(
             self.model.parameters(), decay=0.5 ** (config.batch_size / config.ema_halflife_images), foreach=True
         )
@@ -82,17 +82,21 @@ class Training:
         self.drawn_T = torch.zeros(len(bars), dtype=torch.bool, device=device)
         self.dropped = torch.zeros((), dtype=torch.long, device=device)
         self.counted = 0  # samples whose drops were counted
+        self.clipped = torch.zeros((), dtype=torch.long, device=device)  # steps whose gradient norm was limited
+        self.steps = 0
 
     def treatment(self) -> dict[str, Any]:
         """What the training has really done: T, the betas' digest, the share of dropped conditions among the first
-        samples (at least COUNTED_SAMPLES of them, or all), parameters, timesteps that no sample had; where memory ran
-        out, the size of the parts in which a batch went through the network."""
+        samples (at least COUNTED_SAMPLES of them, or all), parameters, the share of steps whose gradient was clipped,
+        timesteps that no sample had; where memory ran out, the size of the parts in which a batch went through the
+        network."""
         return {
             "timesteps": len(self.alpha_bar_T),
             "beta_digest": schedules.digest(self.beta_T),
             "drop_rate": int(self.dropped) / max(1, self.counted),
             "counted_samples": self.counted,
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "clipped_share": int(self.clipped) / max(1, self.steps),
             "never_drawn": torch.nonzero(~self.drawn_T).flatten().tolist(),
             **({"micro_batch": self.micro_batch} if self.micro_batch else {}),
         }
@@ -112,6 +116,8 @@ class Training:
             "drawn_T": self.drawn_T,
             "dropped": self.dropped,
             "counted": self.counted,
+            "clipped": self.clipped,
+            "steps": self.steps,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -134,6 +140,15 @@ class Training:
         self.drawn_T = state["drawn_T"].to(self.device)
         self.dropped = state["dropped"].to(self.device)
         self.counted = int(state["counted"])
+        if "clipped" in state:  # checkpoints of older versions do not count it
+            self.clipped, self.steps = state["clipped"].to(self.device), int(state["steps"])
+
+    def average(self, batch: int) -> None:
+        """One step of the weight average, after one of the optimiser on `batch` images."""
+        if self.ramp.decay is not None:
+            # Between its two limits diffusers' own ramp has nothing to say.
+            self.ema.decay = self.ema.min_decay = self.ramp.decay(self.images, batch)
+        self.ema.step(self.model.parameters())
 
     def weights(self, which: str) -> dict[str, torch.Tensor]:
         """The state dict with the "raw" or the averaged ("ema") parameters."""
@@ -142,6 +157,24 @@ class Training:
             names = [name for name, _ in self.model.named_parameters()]
             weights.update(zip(names, self.ema.shadow_params, strict=True))
         return {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
+
+
+def decay_groups(model: nn.Module, on: str) -> list[dict[str, Any]]:
+    """The parameters as the optimiser's groups. "all" decay, or "matrices" alone: the weights of linear layers and of
+    convolutions. Norms and biases have a scale of their own, and a decayed embedding forgets the labels that a batch
+    lacks (as in Karpathy's nanoGPT)."""
+    if on == "all":
+        return [{"params": list(model.parameters())}]
+    kinds = (nn.Linear, nn.modules.conv._ConvNd)
+    decayed = {
+        id(module.weight)
+        for module in model.modules()
+        if isinstance(module, kinds) and not getattr(module, "embeds", False)
+    }
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for parameter in model.parameters():
+        groups[id(parameter) in decayed].append(parameter)
+    return [{"params": groups[True]}, {"params": groups[False], "weight_decay": 0.0}]
 
 
 def _laid_out_as(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -270,8 +303,10 @@ def _step(
         group["lr"] = learning_rate(config, training.images)
     training.optimizer.step()
     training.masters.give_weights()
-    training.ema.step(training.model.parameters())
+    training.average(batch)
     training.images += batch
+    training.clipped += norm > config.clip_norm
+    training.steps += 1
     return loss, norm.detach()
 
 

@@ -15,6 +15,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ SCORE = "accuracy/validation"
 WAITING = "waiting-"  # waiting-<images>-<seconds>.npy: what older versions left of a curve point without a score
 STARTS = "starts.jsonl"
 WEIGHTS = ("ema", "raw")
+# Settings that are limits or ramps: two values of them are one setting where neither is reached.
+INERT = frozenset({"clip_norm", "ema_halflife_images", "ema_ramp"})
+SINCE = frozenset({"clipped", "steps"})  # counts that checkpoints of older versions lack
 
 
 def finished(folder: Path) -> bool:
@@ -86,17 +90,31 @@ def load_weights(folder: Path, which: str, device: str) -> dict[str, torch.Tenso
     return load_file(path, device=device)
 
 
-def same_weights(folder: Path) -> str:
-    """The key of another training with the very same weights, "" if there is none.
+@dataclass(frozen=True)
+class Twin:
+    """Another training with the very same weights, last and averaged; `fields` are those whose values differ."""
+
+    key: str
+    fields: tuple[str, ...]
+
+    @property
+    def inert(self) -> bool:
+        """Whether they differ in settings alone that may come to nothing: a limit that no gradient reached, say."""
+        return set(self.fields) <= INERT
+
+
+def same_weights(folder: Path) -> Twin | None:
+    """A training of another setting with the same weights; one that differs in more than INERT goes first.
 
     Settings that differ must train differently; equal weights say that a factor did not reach the training.
     """
-    own = facts(folder)["sha256"]["raw"]
+    own, fields, found = facts(folder)["sha256"], TrialConfig.from_dict(read_json(folder / "config.json")).to_dict(), []
     for other in sorted(folder.parent.glob("*/done.json")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # of one that is damaged: its own affair
-            if other.parent != folder and facts(other.parent)["sha256"]["raw"] == own:
-                return other.parent.name
-    return ""
+            if other.parent != folder and facts(other.parent)["sha256"] == own:
+                theirs = TrialConfig.from_dict(read_json(other.with_name("config.json"))).to_dict()
+                found.append(Twin(other.parent.name, tuple(name for name in fields if fields[name] != theirs[name])))
+    return min(found, key=lambda twin: twin.inert, default=None)
 
 
 def run(
@@ -263,8 +281,8 @@ class _Run:
             path.unlink()
 
     def _fits(self, state: dict[str, Any]) -> bool:
-        wanted = self.training.state_dict().keys()
-        return state.get("train_key") == self.config.train_key and state.get("training", {}).keys() == wanted
+        wanted, given = set(self.training.state_dict()), set(state.get("training", {}))
+        return state.get("train_key") == self.config.train_key and given <= wanted and wanted - given <= SINCE
 
 
 def _quarantine(folder: Path) -> None:

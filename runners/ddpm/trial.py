@@ -160,10 +160,12 @@ def train(trial: _Trial) -> Generator[Event, None, Trained]:
 
     yield from trainings.run(config, folder, model, device, trial.images, trial.evaluator, context.curve_points, choose)
     if twin := trainings.same_weights(folder):
-        raise ManipulationError(
-            f"The trainings {folder.name} and {twin} differ in their settings but not in a single weight: the "
-            f"factor did not reach the training, or makes no difference. Compare the config.json of both."
-        )
+        if not twin.inert:
+            raise ManipulationError(
+                f"The trainings {folder.name} and {twin.key} differ in {', '.join(twin.fields)} but not in a single "
+                "weight: the factor did not reach the training. Compare the config.json of both."
+            )
+        yield Note(f"{', '.join(twin.fields)} made no difference: the training {twin.key} has the same weights")
     model.load_state_dict(trainings.load_weights(folder, config.weights, context.device))
     model.eval()
     return Trained(precision.working(model, config.precision), folder, trainings.facts(folder))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from runners import models
-from runners.ddpm import diffusion, sample, schedules
+from runners.ddpm import averaging, diffusion, sample, schedules
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.precision import PRECISIONS
 from runners.evaluation import evaluator
 from runners.tasks.iclevr.images import rendered_arguments
 from runners.tasks.iclevr.labels import LABELS
 
-CHOICES = {"lr_schedule": ("cosine", "constant"), "precision": PRECISIONS, "weights": ("ema", "raw")}
+CHOICES = {
+    "lr_schedule": ("cosine", "constant"),
+    "precision": PRECISIONS,
+    "weights": ("ema", "raw"),
+    "weight_decay_on": ("all", "matrices"),
+}
 POSITIVE = ("total_images", "batch_size", "lr", "clip_norm", "ema_halflife_images", "sampling_seeds")
-NOT_NEGATIVE = ("warmup_images", "weight_decay", "guidance_scale", "seed")
+NOT_NEGATIVE = ("warmup_images", "weight_decay", "guidance_scale", "seed", "noise_seed")
 PROBABILITIES = ("drop_probability", "adam_beta2")
 
 
@@ -30,6 +35,7 @@ def check(config: TrialConfig) -> None:
     for name, choices in CHOICES.items():
         if getattr(config, name) not in choices:
             raise ValueError(f"{name}={getattr(config, name)!r} is unknown: write {' or '.join(choices)}.")
+    averaging.ramp(config.ema_ramp, config.ema_halflife_images)
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
     diffusion.loss_weights(config.weighting, config.prediction, alpha_bar_T)
     sample.sampler_steps(config.sampler, alpha_bar_T)

@@ -59,9 +59,10 @@ class ContextUNet(nn.Module):
         widths.reverse()
         self.labels = nn.ModuleList(embed(labels, width) for width in widths)
         if encoder == "embedding":
-            for name, weight in self.labels.named_parameters():
-                if name.endswith(".0.weight"):  # the first layer of each
-                    nn.init.normal_(weight)
+            for name, layer in self.labels.named_modules():
+                if name.endswith(".0") and isinstance(layer, nn.Linear):  # the first layer of each
+                    nn.init.normal_(layer.weight)
+                    layer.embeds = True  # type: ignore[assignment]  # its weight does not decay
         self.time = nn.ModuleList(TimeEmbedding(width) for width in widths)
         self.up = nn.ModuleList(
             nn.Sequential(

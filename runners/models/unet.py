@@ -81,6 +81,7 @@ def labelled(
     linear = nn.Linear(labels, width)
     if encoder == "embedding":
         nn.init.normal_(linear.weight)
+        linear.embeds = True  # type: ignore[assignment]  # a lookup written as a product: its weight does not decay
     return LabelUNet(unet, linear, patch)
 
 

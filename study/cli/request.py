@@ -236,7 +236,7 @@ def check(plan: Plan) -> None:
         for name, dimension in plan.space.items()
         for value in dimension.corners()
     ]
-    settings = {trial.arm: trial.config.replace(seed=0) for trial in plan.trials}
+    settings = {trial.arm: trial.config.at_seed(0, 0) for trial in plan.trials}
     for config in dict.fromkeys([*settings.values(), *corners]):
         experiment.check(config)
     arms_of: dict[str, list[str]] = {}

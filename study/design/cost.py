@@ -111,7 +111,7 @@ def _costs(experiment: Experiment) -> Callable[[StagedConfig], Cost]:
     counted = cache(experiment.cost)
 
     def cost(config: StagedConfig) -> Cost:
-        return counted(config.replace(seed=0))
+        return counted(config.at_seed(0, 0))
 
     return cost
 

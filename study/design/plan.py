@@ -152,8 +152,9 @@ def make(study: str, spec: StudySpec, scale_name: str, scale: Scale, asked: Requ
 
     Raises ValueError when a change names a factor of the study, or a number of seeds or trials runs nothing.
     """
-    if "seed" in asked.changes:
-        raise ValueError("The seed is a replication, not a setting: write --seeds N for seeds 0 to N-1.")
+    for name in asked.changes:
+        if name in scale.config.replicated():
+            raise ValueError(f"The {name} is a replication, not a setting: write --seeds N for seeds 0 to N-1.")
     if asked.searched is not None and asked.searched < 1:
         raise ValueError(f"--trials {asked.searched} suggests nothing: write --trials 1 or more.")
     count = _seeds(asked, scale.seeds or spec.seeds)
@@ -196,7 +197,7 @@ def _seeds(asked: Request, exploratory: int) -> int:
 
 def _trials(design: Design, baseline: StagedConfig, seeds: Sequence[int]) -> tuple[Trial, ...]:
     return tuple(
-        Trial(name, baseline.replace(**{**arm, "seed": seed + int(arm.get("seed", 0))}), seed)
+        Trial(name, baseline.replace(**arm).at_seed(seed + int(arm.get("seed", 0)), seed), seed)
         for seed in seeds
         for name, arm in design.arms.items()
     )

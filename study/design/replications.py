@@ -63,13 +63,13 @@ class Setting:
             "lr_schedule": self.lr_schedule,
             "warmup_images": 0,
             "weight_decay": self.weight_decay,
+            "weight_decay_on": "all",
             "adam_beta2": 0.999,
             "clip_norm": UNCLIPPED,
             "precision": self.precision if find(scale).machine == "gpu" else "fp32",
             "weights": "raw",
             "sampler": SAMPLERS[scale],
             "guidance_scale": self.guidance_scale,
-            "sampling_seeds": 1,
         }
 
 

@@ -44,12 +44,14 @@ ROWS: dict[str, dict[str, Scalar]] = {
     "batch_size":          {"smoke": 32,                              "laptop": 32,               "gpu": 128,                "paper": 32},
     "lr":                  {"smoke": 4e-3,                            "laptop": 5e-3,             "gpu": 4e-4,               "paper": 1e-5},
     "warmup_images":       {"smoke": 64,                              "laptop": 3_200,            "gpu": 38_400,             "paper": 0},
+    "weight_decay_on":     {"smoke": "matrices",                      "laptop": "matrices",       "gpu": "matrices",         "paper": "all"},
     "adam_beta2":          {"smoke": 0.99,                            "laptop": 0.99,             "gpu": 0.99,               "paper": 0.999},
-    "ema_halflife_images": {"smoke": 160,                             "laptop": 2_560,            "gpu": 88_000,             "paper": 88_000},
+    "ema_halflife_images": {"smoke": 64,                              "laptop": 2_560,            "gpu": 88_000,             "paper": 88_000},
+    "ema_ramp":            {"smoke": "unbiased",                      "laptop": "unbiased",       "gpu": "unbiased",         "paper": "steps"},
     "precision":           {"smoke": "fp32",                          "laptop": "fp32",           "gpu": "bf16_copy",        "paper": "bf16"},
     "sampler":             {"smoke": "ddim(steps=2)",                 "laptop": "ddim(steps=20)", "gpu": "ddim",             "paper": "ddpm"},
     "guidance_scale":      {"smoke": 3.0,                             "laptop": 3.0,              "gpu": 2.0,                "paper": 1.0},
-    "sampling_seeds":      {"smoke": 1,                               "laptop": 1,                "gpu": 3,                  "paper": 1},
+    "sampling_seeds":      {"smoke": 1,                               "laptop": 4,                "gpu": 4,                  "paper": 1},
     "evaluator":           {"smoke": "stand_in(size='smoke')",        "laptop": "stand_in",       "gpu": "stand_in",         "paper": "stand_in"},
 }
 # fmt: on

@@ -120,9 +120,12 @@ class StudySpec:
         return Design(arms, start, self._against(list(arms), start), _factors(list(configs), arms))
 
     def _require(self, name: str) -> None:
-        known = find_experiment(self.experiment).Config.types()
+        config = find_experiment(self.experiment).Config
+        known = config.types()
         if name not in known:
             raise ValueError(f"The study varies the unknown field {name!r}{nearest(name, known)}")
+        if name in config.replicated() and name != "seed":  # an arm's seed shifts those of the blocks
+            raise ValueError(f"The field {name!r} is drawn anew for each training seed: leave it out of the study.")
 
     def _crossed(self) -> tuple[dict[str, dict[str, Scalar]], str]:
         """Arm name -> its factor values, in the order of the factors; "schedule=linear"."""

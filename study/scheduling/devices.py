@@ -74,7 +74,7 @@ def benchmarked(plans: Sequence[Plan], given: Sequence[Slot]) -> list[Slot]:
     """
     print("benchmark: training for seconds with one, two and more workers", file=sys.stderr, flush=True)
     sizes = {
-        (plan.spec.experiment, trial.config.replace(seed=0)): plan.experiment for plan in plans for trial in plan.trials
+        (plan.spec.experiment, trial.config.at_seed(0, 0)): plan.experiment for plan in plans for trial in plan.trials
     }
     name, heaviest = max(sizes, key=lambda size: sizes[size].cost(size[1]).step_flop)
     devices = list(dict.fromkeys(slot.device for slot in given))

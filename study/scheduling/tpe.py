@@ -81,7 +81,7 @@ class SearchCells:
             self._note(trial, trial.state, trial.value, pruned)
 
     def _config(self, params: Mapping[str, Scalar]) -> StagedConfig:
-        return self.plan.baseline.replace(**{**params, "seed": SEARCH_SEED})
+        return self.plan.baseline.replace(**params).at_seed(SEARCH_SEED, SEARCH_SEED)
 
     def _note(self, trial: Stored, state: SearchState, value: float | None, pruned_at: int | None = None) -> None:
         config = self._config(trial.params)

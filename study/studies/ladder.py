@@ -29,6 +29,7 @@ def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
             "lr_schedule": best.lr_schedule,
             "warmup_images": best.warmup_images,
             "weight_decay": best.weight_decay,
+            "weight_decay_on": best.weight_decay_on,
         },
         "+ batch, beta2, clipping": {
             "batch_size": best.batch_size,
@@ -36,7 +37,11 @@ def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
             "clip_norm": best.clip_norm,
             "precision": best.precision,
         },
-        "+ weight average": {"weights": "ema", "ema_halflife_images": best.ema_halflife_images},
+        "+ weight average": {
+            "weights": "ema",
+            "ema_halflife_images": best.ema_halflife_images,
+            "ema_ramp": best.ema_ramp,
+        },
         "+ v": {"prediction": "v"},
         "+ min-SNR": {"weighting": "min_snr"},
         "+ label embedding": {"model": model},
@@ -45,7 +50,7 @@ def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
             "guidance_scale": best.guidance_scale,
         },
         "+ cosine schedule": {"schedule": "cosine"},
-        "+ DDIM": {"sampler": best.sampler, "sampling_seeds": best.sampling_seeds},
+        "+ DDIM": {"sampler": best.sampler},
     }
     found = {}
     for name, step in steps.items():
