@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _preview(request: Request, arguments: argparse.Namespace, index: int) -> Pre
     larger = requests.plan_of(one, plan.scale, request.scale, asked)
     job = requests.job_of(plan, request, request.slots)
     more = requests.job_of(larger, request, request.slots).estimate.seconds - job.estimate.seconds
-    return Preview(job, power.spread(plan.study_id, plan.scale, plan.spec.metric, request.record), more)
+    return Preview(job, power.spread(plan.study_id, plan.scale, plan.spec.answered_in, request.record), more)
 
 
 def _text(preview: Preview) -> str:
@@ -58,7 +58,7 @@ def _text(preview: Preview) -> str:
     )
     lines.append(f"disk: up to {estimate.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
     more = minutes(preview.seed_seconds)
-    lines.append(power.sentence(preview.spread, plan.spec.metric, len(plan.seeds), plan.comparisons, more))
+    lines.append(power.sentence(preview.spread, plan.spec.answered_in, len(plan.seeds), plan.comparisons, more))
     lines += [f"note: {note}" for note in plan.notes]
     lines += [f"search: {name} in {dimension}" for name, dimension in plan.space.items()]
     lines.append("\neverything else, in every arm:")
@@ -70,10 +70,18 @@ def _text(preview: Preview) -> str:
 def size_of(plan: Plan) -> str:
     """Trials, arms, seeds and distinct trainings, in words."""
     if plan.space:
-        fresh = ", ".join(map(str, plan.seeds))
-        return f"{plan.searched} trials of a search, then winner and baseline on fresh seeds ({fresh})"
+        count = min(plan.most_finalists, plan.searched)
+        best = f"the best {count}" if count > 1 else "the best one"
+        return (
+            f"{plan.searched} trials of a search, {best} of them again on {_seeds(plan.selection_seeds)} to choose the "
+            f"winner, then winner and baseline on {_seeds(plan.seeds)}"
+        )
     arms, seeds = len(plan.design.arms), len(plan.seeds)
     return f"{len(plan.trials)} trials = {arms} arms x {seeds} seeds, {len(plan.train_keys)} distinct trainings"
+
+
+def _seeds(numbers: Sequence[int]) -> str:
+    return f"seed{'s' * (len(numbers) != 1)} {', '.join(map(str, numbers))}"
 
 
 def _arm_table(plan: Plan) -> str:
@@ -124,6 +132,9 @@ def _json(preview: Preview, request: Request) -> Mapping[str, Any]:
         "trials": len(plan.trials),
         "trainings": len(plan.train_keys),
         "search_trials": plan.searched,
+        "finalists": min(plan.most_finalists, plan.searched),
+        "selection_seeds": list(plan.selection_seeds),
+        "answer_metric": plan.spec.answered_in,
         "missing_trials": estimate.missing_trials,
         "missing_trainings": estimate.missing_trainings,
         "train_flop": estimate.train_flop,

@@ -154,11 +154,13 @@ def carry_out(job: Job, request: Request, executor: LocalExecutor, command: str)
     """Run the plan with the progress on the terminal; then the table, the figures and where they are."""
     from study.cli.progress import Display
     from study.cli.summary import draw_sheet, summarize
-    from study.scheduling import preparation, standing
+    from study.record import reader
+    from study.scheduling import preparation, retention, standing
     from study.scheduling.scheduler import Launch
     from study.scheduling.settings import Settings
 
     plan, record, display = job.plan, request.record, Display()
+    before = reader.find_study(plan.study_id, record)
     settings = Settings(
         command=command,
         curve_points=job.scale.curve_points,
@@ -168,33 +170,32 @@ def carry_out(job: Job, request: Request, executor: LocalExecutor, command: str)
         on_trial_complete=draw_sheet(),
     )
 
-    def launched(plan: Plan, total: int, already: int) -> Launch:
+    def launched(plan: Plan) -> Launch:
+        done = standing.complete(plan, record)
         launch = Launch(plan, record, executor, settings, done)
+        total, already = len(plan.due), len(done)
+        if plan.stage == "search":
+            total, already = plan.searched, standing.searched(plan, record)
         display.begin(total, already, len(executor.slots), plan.spec.metric)
         for event in launch.run():
             display.show(event)
         return launch
 
     try:
-        done = standing.complete(plan, record)
-        searched = standing.searched(plan, record)
-        if len(done) < len(plan.trials) or searched < plan.searched:
+        if job.estimate.missing_trials:
             for event in preparation.prepare(plan, record, executor, settings):
                 display.show(event)
+        for following in (standing.with_finalists, standing.with_winner) if plan.space else ():
+            stage = launched(plan)
+            for sentence in stage.close("FAILED" if stage.failures else "FINISHED"):
+                print(sentence)
+            plan = following(plan, record)
+        launch = launched(plan)
         if plan.space:
-            searching = launched(plan, plan.searched, searched)
-            _print(searching.close("FAILED" if searching.failures else "FINISHED"))
-            plan = standing.with_winner(plan, record)
-            done = standing.complete(plan, record)
-        launch = launched(plan, len(plan.trials), len(done))
+            retention.release_former(before, plan, record)
     finally:
         display.end()
     return summarize(plan, record, launch)
-
-
-def _print(sentences: object) -> None:
-    for sentence in sentences:  # type: ignore[attr-defined]
-        print(sentence)
 
 
 def _study_file(request: Request, plan: Plan) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,9 +12,10 @@ from statistics import median
 from runners.config import StagedConfig
 from runners.experiment import Cost, Experiment
 from runners.process.files import read_json
-from study.design.plan import WINNER, Plan
+from study.design.plan import Plan, Trial
 from study.design.scales import Scale
 from study.record import layout, reader
+from study.record.schema import Search
 
 WEIGHT_COPIES = 2  # that a finished training keeps: the average and the last step
 STATE_COPIES = 4  # in a checkpoint of a training: weights, their average, two moments
@@ -53,8 +54,8 @@ class Throughput:
 class Missing:
     """What a record lacks of a plan: the settings of its missing trials, and of their trainings one each.
 
-    `repeated`: as many more trials of the baseline's size, of a search whose suggestions are not known yet. A search
-    is counted as if no trial were pruned and every one had the baseline's network.
+    `repeated`: as many more trials of the baseline's size, of a search whose suggestions, finalists or winner are not
+    known yet. A search is counted as if no trial were pruned and every one had the baseline's network.
     """
 
     trials: tuple[StagedConfig, ...]
@@ -63,16 +64,29 @@ class Missing:
 
 
 def missing(plan: Plan, record: Path) -> Missing:
-    """What `record` does not have yet."""
-    study = reader.find_study(plan.study_id, record) if plan.space else None
-    search = study.search if study else None
-    to_search = max(0, plan.searched - (search.finished if search else 0))
-    if plan.space and not to_search and search and search.best:
+    """What `record` does not have yet: of a search, of its finalists and of its answer together."""
+    if plan.stage != "search":
+        return _lacking(plan.due, record)
+    study = reader.find_study(plan.study_id, record)
+    search = (study.search if study else None) or Search()
+    to_search = max(0, plan.searched - search.finished)  # those that were interrupted included
+    # Each suggestion that is still to be scored may take a finalist's place; the best ones of today keep the others.
+    replaced = min(plan.most_finalists, to_search)
+    leading = search.leading(plan.most_finalists - replaced, plan.experiment.METRIC.higher_is_better)
+    finalists = plan.with_finalists({trial.number: trial.params for trial in leading}).due
+    unknown = to_search + replaced * len(plan.selection_seeds)
+    open_finalists = bool(unknown or _lacking(finalists, record).trials)
+    if search.best and search.selection_seeds and not open_finalists:
         plan = plan.with_winner(search.best.params)
-    lacking = [trial for trial in plan.trials if layout.state(layout.trial_folder(record, trial.key)) != "complete"]
+    else:
+        unknown += len(plan.seeds)  # of the winner
+    return _lacking([*finalists, *plan.trials], record, unknown)
+
+
+def _lacking(trials: Sequence[Trial], record: Path, repeated: int = 0) -> Missing:
+    lacking = [trial for trial in trials if layout.state(layout.trial_folder(record, trial.key)) != "complete"]
     untrained = {trial.train_key: trial.config for trial in lacking if not layout.has_weights(record, trial.train_key)}
-    fresh = len(plan.seeds) if plan.space and WINNER not in plan.design.arms else 0
-    return Missing(tuple(trial.config for trial in lacking), tuple(untrained.values()), fresh + to_search)
+    return Missing(tuple(trial.config for trial in lacking), tuple(untrained.values()), repeated)
 
 
 def estimate(plan: Plan, scale: Scale, record: Path, slots: int) -> Estimate:

@@ -8,18 +8,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from runners.config import Scalar, StagedConfig
 from runners.experiment import Experiment
 from runners.experiment import find as find_experiment
 from study.design.scales import Scale
 from study.design.space import Dimension
-from study.design.spec import Design, StudySpec
+from study.design.spec import Arm, Design, StudySpec
 from study.record.schema import Keep, Search, Study, StudyTrial
 
 CONFIRMATORY_SEEDS = 5  # at .05 and 80 % power they see 1.68 sd of the paired differences; 3 seeds see 3.3
-SEARCH_SEED = 0  # the training seed of a search's trials; its winner is scored on others
+SEARCH_SEED = 0  # the training seed of a search's trials; its winner is chosen, and then scored, on others
 BASELINE, WINNER = "baseline", "winner"  # the arms of a search
+FINALIST = "finalist "  # and the number of the suggestion: its arm where it is trained again
+Stage = Literal["grid", "search", "finalists", "answer"]  # of a search its three, in this order
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,17 @@ class Trial:
     def name(self) -> str:
         return f"{self.arm} seed={self.seed}"
 
+    def as_recorded(self, run_ids: Mapping[str, str]) -> StudyTrial:
+        """What study.json says of it; `run_ids`: trial_key -> run of MLflow."""
+        return StudyTrial(
+            arm=self.arm,
+            seed=self.seed,
+            trial_key=self.key,
+            train_key=self.train_key,
+            run_id=run_ids.get(self.key, ""),
+            config=self.config.to_dict(),
+        )
+
 
 @dataclass(frozen=True)
 class Request:
@@ -66,7 +80,10 @@ class Request:
 class Plan:
     """What a launch is to have when it ends.
 
-    Of a search with a `space`, `trials` are those of the fresh seeds: of the baseline, and of the winner once known.
+    A search with a `space` has three stages: `searched` suggestions on one seed; the `most_finalists` best of them
+    again on the `selection_seeds`, which choose the winner; winner and baseline on `seeds`, on which nothing was
+    chosen. `trials` are those of the last stage: of the baseline, and of the winner once known. `finalists` are those
+    of the second one, once known.
     """
 
     study: str
@@ -81,10 +98,27 @@ class Plan:
     space: Mapping[str, Dimension] = dataclasses.field(default_factory=dict)
     searched: int = 0  # trials of the search
     confirmatory: bool = False
+    stage: Stage = "grid"
+    most_finalists: int = 0
+    selection_seeds: tuple[int, ...] = ()
+    finalists: tuple[Trial, ...] = ()
 
     @property
     def experiment(self) -> Experiment:
         return find_experiment(self.spec.experiment)
+
+    @property
+    def due(self) -> tuple[Trial, ...]:
+        """The trials that a launch of this stage is to have when it ends; a search's suggestions are not known yet."""
+        return self.finalists if self.stage == "finalists" else self.trials
+
+    @property
+    def due_factors(self) -> Mapping[str, tuple[Scalar, ...]]:
+        """The fields that differ between the arms of `due`, with their values."""
+        if self.stage != "finalists":
+            return self.design.factors
+        settings = [trial.config.to_dict() for trial in self.finalists]
+        return {name: tuple(dict.fromkeys(fields[name] for fields in settings)) for name in self.space}
 
     @property
     def notes(self) -> list[str]:
@@ -102,12 +136,24 @@ class Plan:
         """Tests that share the .05: every arm that is compared with another; winner and baseline of a search."""
         return 1 if self.space else len(self.design.against)
 
+    def with_finalists(self, suggestions: Mapping[int, Mapping[str, Scalar]]) -> Plan:
+        """The plan of a finished search: its best suggestions (number -> fields) on the seeds that choose."""
+        arms = {f"{FINALIST}{number}": params for number, params in suggestions.items()}
+        finalists = _trials(arms, self.baseline, self.selection_seeds)
+        return dataclasses.replace(self, stage="finalists", finalists=finalists)
+
     def with_winner(self, params: Mapping[str, Scalar]) -> Plan:
-        """The plan of a finished search: its winner beside the baseline on fresh seeds."""
+        """The plan of a search that has chosen: its winner beside the baseline, on seeds that chose nothing.
+
+        The baseline is alone where it is the winner itself.
+        """
+        if self.baseline.replace(**params) == self.baseline:
+            return dataclasses.replace(self, stage="answer")
         arms: dict[str, Mapping[str, Scalar]] = {BASELINE: {}, WINNER: dict(params)}
         spec = dataclasses.replace(self.spec, arms=arms, baseline_arm=BASELINE)
         design = spec.design(self.scale, self.baseline)
-        return dataclasses.replace(self, design=design, trials=_trials(design, self.baseline, self.seeds))
+        trials = _trials(design.arms, self.baseline, self.seeds)
+        return dataclasses.replace(self, stage="answer", design=design, trials=trials)
 
     def as_study(self, launched: str, command: str, run_ids: Mapping[str, str], search: Search | None) -> Study:
         """What study.json says of it: all that a reader of the record needs to know."""
@@ -132,19 +178,17 @@ class Plan:
             margin=self.spec.margin,
             claim=self.confirmatory,
             keep_checkpoints=self.keep,
-            trials=tuple(
-                StudyTrial(
-                    arm=trial.arm,
-                    seed=trial.seed,
-                    trial_key=trial.key,
-                    train_key=trial.train_key,
-                    run_id=run_ids.get(trial.key, ""),
-                    config=trial.config.to_dict(),
-                )
-                for trial in self.trials
-            ),
-            search=search,
+            trials=tuple(trial.as_recorded(run_ids) for trial in self.trials),
+            search=search and _indexed(search, run_ids),
         )
+
+
+def _indexed(search: Search, run_ids: Mapping[str, str]) -> Search:
+    """The search with the MLflow runs of its finalists; those that are not asked for stay."""
+    finalists = [
+        trial.model_copy(update={"run_id": run_ids.get(trial.trial_key, trial.run_id)}) for trial in search.finalists
+    ]
+    return search.model_copy(update={"finalists": tuple(finalists)})
 
 
 def make(study: str, spec: StudySpec, scale_name: str, scale: Scale, asked: Request) -> Plan:
@@ -164,7 +208,9 @@ def make(study: str, spec: StudySpec, scale_name: str, scale: Scale, asked: Requ
     for name in asked.changes:
         if any(name in arm for arm in design.arms.values()) or name in space:
             raise ValueError(f"{name!r} is a factor of the study {study}: it cannot be --set; change another field.")
-    numbers = tuple(range(count)) if not space else tuple(range(SEARCH_SEED + 1, SEARCH_SEED + 1 + count))
+    choosing = _selection_seeds(spec, scale) if space else ()
+    first = choosing[-1] + 1 if choosing else 0
+    numbers = tuple(range(first, first + count))
     return Plan(
         study=study,
         scale=scale_name,
@@ -173,12 +219,21 @@ def make(study: str, spec: StudySpec, scale_name: str, scale: Scale, asked: Requ
         design=design,
         baseline=baseline,
         seeds=numbers,
-        trials=_trials(design, baseline, numbers),
+        trials=_trials(design.arms, baseline, numbers),
         keep=asked.keep,
         space=space,
         searched=(asked.searched or spec.trials) if space else 0,
         confirmatory=asked.confirmatory,
+        stage="search" if space else "grid",
+        most_finalists=spec.finalists if space else 0,
+        selection_seeds=choosing,
     )
+
+
+def _selection_seeds(spec: StudySpec, scale: Scale) -> tuple[int, ...]:
+    """The training seeds that choose a search's winner, as many as a scale of fewer seeds allows."""
+    count = min(spec.selection_seeds, scale.seeds or spec.selection_seeds)
+    return tuple(range(SEARCH_SEED + 1, SEARCH_SEED + 1 + count))
 
 
 def _seeds(asked: Request, exploratory: int) -> int:
@@ -195,11 +250,11 @@ def _seeds(asked: Request, exploratory: int) -> int:
     return count
 
 
-def _trials(design: Design, baseline: StagedConfig, seeds: Sequence[int]) -> tuple[Trial, ...]:
+def _trials(arms: Mapping[str, Arm], baseline: StagedConfig, seeds: Sequence[int]) -> tuple[Trial, ...]:
     return tuple(
         Trial(name, baseline.replace(**arm).at_seed(seed + int(arm.get("seed", 0)), seed), seed)
         for seed in seeds
-        for name, arm in design.arms.items()
+        for name, arm in arms.items()
     )
 
 

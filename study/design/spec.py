@@ -43,7 +43,10 @@ class StudySpec:
     question sets for every arm. `published`: arm -> metric -> the number of a report. `seeds`: training seeds.
     `notes`: sentences that stand under every table. `margin`: a difference in the metric that would not matter; an
     interval inside it is the verdict "equivalent". `experiment`: the package of `runners` that does the trials.
-    A search has a `space` (field -> range) and a number of `trials`; its arms are the baseline and the winner.
+    A search has a `space` (field -> range) and a number of `trials`; its arms are the baseline and the winner. The
+    winner is chosen in `metric` among the `finalists` best trials, trained again on `selection_seeds` training seeds;
+    it is compared with the baseline on `seeds` further ones, in `answer_metric`, of a list that is only reported
+    (default: the first such list).
     """
 
     question: str
@@ -62,6 +65,9 @@ class StudySpec:
     experiment: str = "ddpm"
     space: Mapping[str, Dimension] | AtScale[Mapping[str, Dimension]] | None = None
     trials: int = 0
+    finalists: int = 5
+    selection_seeds: int = 3
+    answer_metric: str = ""
 
     def __post_init__(self) -> None:
         for name in [*self.factors, *self.nuisance, *self.baseline, *self.fixed]:
@@ -90,8 +96,36 @@ class StudySpec:
             raise ValueError("The study has no arm: give factors=..., arms=... or, for a search, space=...")
         if not self.margin > 0:
             raise ValueError(f"margin={self.margin} must be above 0: write margin=0.05, for example.")
-        if self.space is not None and self.trials < 1:
-            raise ValueError(f"A search of {self.trials} trials finds nothing: write trials=1 or more.")
+        self._check_search()
+
+    def _check_search(self) -> None:
+        """Raises ValueError for a search that finds or answers nothing, and for the answer's metric of a grid."""
+        reported = _metrics(self.experiment, "report")
+        if self.space is None:
+            if self.answer_metric:
+                raise ValueError(f"answer_metric={self.answer_metric!r} is for a search: write metric= instead.")
+            return
+        for name, value in {"trials": self.trials, "selection_seeds": self.selection_seeds}.items():
+            if value < 1:
+                raise ValueError(f"A search with {name}={value} finds nothing: write {name}=1 or more.")
+        if self.finalists < 1:
+            raise ValueError(f"finalists={self.finalists} leaves no winner: write finalists=1 or more.")
+        if self.answer_metric and self.answer_metric not in reported:
+            raise ValueError(
+                f"answer_metric={self.answer_metric!r} is of no list that is only reported"
+                f"{nearest(self.answer_metric, reported)}"
+            )
+        if self.metric not in (choosing := _metrics(self.experiment, "choose")):
+            raise ValueError(
+                f"metric={self.metric!r} is what a search chooses by, on a list that is only reported: write "
+                f"metric={choosing[0]!r}, and answer_metric= for what it is answered in."
+            )
+
+    @property
+    def answered_in(self) -> str:
+        """The score that the question is answered in: of a search, on a list that nothing was chosen on."""
+        reported = _metrics(self.experiment, "report") if self.space is not None else []
+        return self.answer_metric or (reported or [self.metric])[0]
 
     def design(self, scale: str, baseline: StagedConfig) -> Design:
         """The arms at a scale, whose baseline config is given.
@@ -153,10 +187,10 @@ def _factors(configs: list[StagedConfig], arms: Mapping[str, Arm]) -> dict[str, 
     return {name: found for name, found in values.items() if len(found) > 1}
 
 
-def _metrics(experiment: str) -> list[str]:
-    """The scores that a study can be about: the experiment's metric on each of its lists."""
+def _metrics(experiment: str, role: str = "") -> list[str]:
+    """The scores that a study can be about: the experiment's metric on each of its lists, or those of a role."""
     found = find_experiment(experiment)
-    return [found.METRIC.on(one.name) for one in found.LISTS]
+    return [found.METRIC.on(one.name) for one in found.LISTS if role in ("", one.role)]
 
 
 def arm_name(arm: Arm) -> str:

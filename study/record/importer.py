@@ -17,7 +17,7 @@ from runners.experiment import Progress, find
 from runners.process.files import read_json
 from study.record import integrity, layout, reader
 from study.record.journal import Journal
-from study.record.schema import DEFAULT_EXPERIMENT, Study, renamed
+from study.record.schema import DEFAULT_EXPERIMENT, Search, Study, renamed
 
 SETTLED = ("study", "scale", "experiment", "metric", "baseline", "baseline_arm", "question")  # equal, or another study
 TIMES = ("seconds/", "images_per_second", "peak_memory_mb")  # of one trial on two machines these differ
@@ -112,7 +112,7 @@ def take_study(folder: Path, record: Path) -> bool:
     if problem := integrity.study_damage(folder / "study.json"):
         raise Conflict(problem)
     theirs = reader.read_study(folder / "study.json")
-    theirs = renamed(theirs, {trial.trial_key: "" for trial in theirs.trials})
+    theirs = renamed(theirs, dict.fromkeys(theirs.all_trials, ""))
     ours = reader.find_study(folder.name, record)
     merged = theirs if ours is None else united(ours, theirs)
     if merged != ours:
@@ -125,8 +125,7 @@ def united(ours: Study, theirs: Study) -> Study:
     for name in SETTLED:
         if getattr(ours, name) != getattr(theirs, name):
             raise Conflict(f"its {name} is {getattr(theirs, name)!r}, here it is {getattr(ours, name)!r}")
-    if theirs.search and ours.search and ours.search != theirs.search:
-        raise Conflict("both records searched, and asked for different trials")
+    search = _search_of_both(ours.search, theirs.search)
     known = {trial.trial_key for trial in ours.trials}
     names = dict.fromkeys([*ours.factors, *theirs.factors])
     changes: dict[str, Any] = {
@@ -138,9 +137,22 @@ def united(ours: Study, theirs: Study) -> Study:
     }
     if len(theirs.seeds) > len(ours.seeds):  # they say how many seeds there are
         changes |= {"notes": theirs.notes, "claim": theirs.claim}
-    if theirs.search:
-        changes["search"] = theirs.search
-    return ours.model_copy(update=changes)
+    return ours.model_copy(update=changes | {"search": search})
+
+
+def _search_of_both(ours: Search | None, theirs: Search | None) -> Search | None:
+    """The search of both, or the one that came further with the same suggestions. Raises Conflict."""
+    if ours is None or theirs is None:
+        return ours or theirs
+    if ours.trials != theirs.trials:
+        raise Conflict("both records searched, and asked for different trials")
+    if ours.winner is not None and theirs.winner is not None:
+        if (ours.winner, ours.selection_seeds) != (theirs.winner, theirs.selection_seeds):
+            raise Conflict("both records searched, and chose their winner in different ways")
+        return ours
+    if ours.selection_seeds != theirs.selection_seeds:
+        raise Conflict("both records searched, and choose their winner on different seeds")
+    return theirs if (theirs.winner is not None, len(theirs.finalists)) > (False, len(ours.finalists)) else ours
 
 
 def _both(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> tuple[Any, ...]:

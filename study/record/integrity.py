@@ -201,7 +201,8 @@ def differing_optuna(record: Path, study: Study, done: Trials) -> Iterator[Troub
     from study.record import optuna_store
 
     values = {key: score(record, key, study.metric) for key in done}
-    for name in [study.study_id, f"{study.study_id}-fresh"] if study.search else [study.study_id]:
+    stages = ("", "-finalists", "-fresh") if study.search else ("",)
+    for name in (study.study_id + stage for stage in stages):
         grid = study.search is None or name != study.study_id
         rows = optuna_store.rows(record, name)
         for row in rows:  # of seeds beyond those of the latest launch

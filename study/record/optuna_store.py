@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import optuna
+from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -134,7 +136,7 @@ class OptunaStudy:
 
     def suggest(self, distributions: Distributions, seed: int, startup_trials: int) -> Stored:
         """The next suggestion of TPE, as a running trial; the first `startup_trials` are drawn at random."""
-        self.study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup_trials)
+        self.study.sampler = _tpe(seed, startup_trials)
         trial = self.study.ask(dict(distributions))
         return _stored(self.storage.get_trial(trial._trial_id))
 
@@ -162,13 +164,41 @@ class OptunaStudy:
         pruner = optuna.pruners.MedianPruner(after_trials, n_warmup_steps=from_step)
         return bool(pruner.prune(self.study, self.storage.get_trial(id)))
 
-    def importance(self) -> dict[str, float]:
-        """Each parameter's share of the variance between complete trials, by fANOVA (Hutter et al. 2014).
+    def importances(self, shuffles: int) -> list[dict[str, float]]:
+        """Each parameter's share of the variance between complete trials, by fANOVA (Hutter et al. 2014), largest
+        first; then the same for so many shuffles of the values over the trials, the same ones every time.
 
-        Raises ValueError or RuntimeError where there are too few trials.
+        Raises ValueError or RuntimeError where there are too few trials, or the values never differ.
         """
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        return dict(optuna.importance.get_param_importances(self.study, evaluator=evaluator))
+        complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len(complete) < 2:
+            raise ValueError(f"{len(complete)} complete trials have no variance")
+        copy = optuna.create_study(direction=self.direction)  # in memory: the database is read once
+        copy.add_trials(complete)
+        generator, values = np.random.default_rng(0), np.array([trial.value for trial in complete], dtype=np.float64)
+        orders = [np.arange(len(values)), *(generator.permutation(len(values)) for _ in range(shuffles))]
+        return [_importance(copy, values[order]) for order in orders]
+
+
+def _tpe(seed: int, startup_trials: int) -> optuna.samplers.TPESampler:
+    """TPE over all parameters jointly, for several workers.
+
+    Constant liar: running trials count as bad ones, so that two workers are not sent to one place. Both settings are
+    the defaults of Optuna 5 for one objective, and were off by default and marked as experimental before.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=startup_trials, multivariate=True, constant_liar=True
+        )
+
+
+def _importance(study: optuna.Study, values: NDArray[np.float64]) -> dict[str, float]:
+    """Parameter -> share, as if the trial of number i had the i-th value."""
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    target = lambda trial: float(values[trial.number])  # noqa: E731
+    found = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
+    return {name: float(share) for name, share in found.items()}
 
 
 def _stored(trial: FrozenTrial) -> Stored:

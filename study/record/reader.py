@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from runners.config import nearest
 from runners.process.files import read_json, read_lines
 from study.record import journal, layout
 from study.record.layout import DEFAULT_RECORD
-from study.record.schema import Study, parse
+from study.record.schema import Study, StudyTrial, parse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,10 +90,24 @@ def load(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
     an arm may shift.
     Raises ValueError as `load_study` does.
     """
+    found = load_study(study, record)
+    return _rows(found, found.trials, record)
+
+
+def load_finalists(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
+    """As `load`, of the trials that choose the winner of a search: arm "finalist 7" is suggestion 7, trained again.
+
+    Empty for a study that is no search, and for a search that has none yet.
+    """
+    found = load_study(study, record)
+    return _rows(found, found.search.finalists if found.search else (), record)
+
+
+def _rows(found: Study, trials: Iterable[StudyTrial], record: Path) -> pd.DataFrame:
     import pandas as pd
 
-    found, rows = load_study(study, record), []
-    for trial in found.trials:
+    rows = []
+    for trial in trials:
         folder = layout.trial_folder(Path(record), trial.trial_key)
         row: dict[str, Any] = {"arm": trial.arm, "seed": trial.seed, "state": layout.state(folder)}
         row |= {"trial_key": trial.trial_key, "train_key": trial.train_key, "run_id": trial.run_id}

@@ -6,7 +6,7 @@ that a newer record survives being rewritten by an older version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -64,15 +64,30 @@ class SearchTrial(_Frozen):
 
 
 class Search(_Frozen):
-    """A search: its suggestions, and what they led to once all are finished."""
+    """A search: its suggestions, and what they led to once all are finished.
+
+    `finalists`: the best suggestions trained again on the `selection_seeds`, arm "finalist 7" for suggestion 7; the
+    `winner` is the one with the best mean there, its `selection_score`. Without selection seeds, as in records of
+    earlier versions, the winner was chosen by its score on the `search_seed`, which is then the selection score.
+    `answer_metric`: the score that winner and baseline are compared in, on seeds that chose nothing; "" for the
+    study's metric. `importance`: each parameter's share of the variance between complete suggestions. Of
+    `importance_shuffles` shuffles of the scores over the suggestions, `importance_null` is the mean share, and
+    `importance_limit` one that any of the parameters exceeds in about 5 % of searches of noise.
+    """
 
     trials: tuple[SearchTrial, ...] = ()
     planned: int = 0
     winner: int | None = None
     selection_score: float | None = None
     search_seed: int = 0
+    selection_seeds: tuple[int, ...] = ()
+    finalists: tuple[StudyTrial, ...] = ()
+    answer_metric: str = ""
     importance: dict[str, float] = {}
     importance_evaluator: str = ""
+    importance_null: dict[str, float] = {}
+    importance_limit: dict[str, float] = {}
+    importance_shuffles: int = 0
     pruning: str = ""
 
     def of(self, *states: SearchState) -> list[SearchTrial]:
@@ -88,6 +103,15 @@ class Search(_Frozen):
     def best(self) -> SearchTrial | None:
         """The winner; None while there is none."""
         return next((trial for trial in self.trials if trial.number == self.winner), None)
+
+    def leading(self, count: int, higher_is_better: bool) -> list[SearchTrial]:
+        """The `count` best complete suggestions, the best first; a setting that was suggested twice counts once."""
+        sign = -1 if higher_is_better else 1
+        scored = [(sign * trial.value, trial.number, trial) for trial in self.of("complete") if trial.value is not None]
+        distinct: dict[str, SearchTrial] = {}
+        for _, _, trial in sorted(scored, key=lambda entry: entry[:2]):
+            distinct.setdefault(trial.trial_key, trial)
+        return list(distinct.values())[:count]
 
 
 class Study(_Frozen):
@@ -134,14 +158,30 @@ class Study(_Frozen):
 
     @property
     def searching(self) -> bool:
-        """Whether this is a search that has not led to a winner on fresh seeds yet."""
-        return self.search is not None and "winner" not in self.arms
+        """Whether this is a search that has not led to a winner yet, or to one that is not trained again yet."""
+        return self.search is not None and "winner" not in self.arms and not self.won_by_baseline
+
+    @property
+    def won_by_baseline(self) -> bool:
+        """Whether the winner of the search is the baseline's own setting: there is nothing to compare then."""
+        best = self.search.best if self.search else None
+        if best is None:
+            return False
+        baseline = self.of_experiment().Config.from_dict(self.baseline)
+        return self.config(best).at_seed(0, 0) == baseline.at_seed(0, 0)
+
+    @property
+    def answer_metric(self) -> str:
+        """The score that the verdict is about: of a search, one of a list that nothing was chosen on."""
+        return (self.search.answer_metric if self.search else "") or self.metric
 
     @property
     def all_trials(self) -> dict[str, StudyTrial | SearchTrial]:
-        """trial_key -> trial, of the search and of the plan."""
+        """trial_key -> trial, of the search, of its finalists and of the plan."""
         found: dict[str, StudyTrial | SearchTrial] = {}
-        found |= {trial.trial_key: trial for trial in (self.search.trials if self.search else ())}
+        if self.search:
+            found |= {trial.trial_key: trial for trial in self.search.trials}
+            found |= {trial.trial_key: trial for trial in self.search.finalists}
         found |= {trial.trial_key: trial for trial in self.trials}
         return found
 
@@ -176,7 +216,12 @@ def parse(value: Any) -> Study:
 
 def renamed(study: Study, run_ids: Mapping[str, str]) -> Study:
     """The study with the MLflow runs of its trials: trial_key -> run id."""
-    trials: Sequence[StudyTrial] = [
-        trial.model_copy(update={"run_id": run_ids.get(trial.trial_key, trial.run_id)}) for trial in study.trials
-    ]
-    return study.model_copy(update={"trials": tuple(trials)})
+    changes: dict[str, Any] = {"trials": _renamed(study.trials, run_ids)}
+    if study.search and study.search.finalists:
+        finalists = _renamed(study.search.finalists, run_ids)
+        changes["search"] = study.search.model_copy(update={"finalists": finalists})
+    return study.model_copy(update=changes)
+
+
+def _renamed(trials: Iterable[StudyTrial], run_ids: Mapping[str, str]) -> tuple[StudyTrial, ...]:
+    return tuple(trial.model_copy(update={"run_id": run_ids.get(trial.trial_key, trial.run_id)}) for trial in trials)

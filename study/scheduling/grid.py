@@ -15,6 +15,7 @@ from runners.config import Scalar
 from study.design.plan import Plan, Trial
 from study.record import optuna_store
 from study.record.optuna_store import Distributions, OptunaStudy, Stored
+from study.record.schema import Search
 from study.scheduling.cells import Cell
 
 
@@ -27,7 +28,7 @@ class GridCells:
         self.index.agree(complete)
         # train_key -> its missing trials with their places in the plan; and the trainings by their first one.
         self.waiting: dict[str, deque[tuple[int, Trial]]] = {}
-        for place, trial in enumerate(plan.trials):
+        for place, trial in enumerate(plan.due):
             if trial.key not in complete:
                 self.waiting.setdefault(trial.train_key, deque()).append((place, trial))
         self.order = [(trials[0][0], train_key) for train_key, trials in self.waiting.items()]
@@ -69,15 +70,17 @@ class GridCells:
     def report(self, cell: Cell, images: int, total_images: int, value: float) -> bool:
         return False
 
-    def search(self) -> None:
+    def search(self) -> Search | None:
         return None
 
 
 class GridIndex:
-    """The cells of a plan as an Optuna study of the plan's id; those of a search's fresh seeds have their own."""
+    """The cells of a plan as an Optuna study of the plan's id; those of a search's further stages have their own."""
 
     def __init__(self, record: Path, plan: Plan) -> None:
-        name = f"{plan.study_id}-fresh" if plan.space else plan.study_id
+        name = {"finalists": f"{plan.study_id}-finalists", "answer": f"{plan.study_id}-fresh"}.get(
+            plan.stage, plan.study_id
+        )
         higher = plan.experiment.METRIC.higher_is_better
         self.plan = plan
         self.study = OptunaStudy(record, name, plan.spec.question, plan.spec.metric, higher)
@@ -98,7 +101,7 @@ class GridIndex:
             if trial.state in ("running", "waiting"):
                 self._fail(trial)
         known = {trial.key for trial in stored if trial.state == "complete"}
-        for planned in self.plan.trials:
+        for planned in self.plan.due:
             if planned.key in complete and planned.key not in known:
                 self._add(planned, complete[planned.key])
 
@@ -125,7 +128,7 @@ class GridIndex:
                 if name not in seen:
                     seen[name] = list(getattr(distribution, "choices", ()))
         found = {}
-        for name, values in self.plan.design.factors.items():
+        for name, values in self.plan.due_factors.items():
             before = seen.get(name, [])
             found[name] = optuna_store.categories([*before, *(value for value in values if value not in before)])
         return found

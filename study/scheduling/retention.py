@@ -62,6 +62,19 @@ def prune(record: Path, studies: Iterable[Study]) -> tuple[int, int, int]:
     return count, size, len(wanted)
 
 
+def release_former(before: Study | None, plan: Plan, record: Path) -> None:
+    """Delete the weights of trainings that a search no longer has: it grew, and others are its finalists or its winner
+    now. `before`: the search as it was."""
+    now = reader.find_study(plan.study_id, record)
+    if before is None or now is None or plan.keep == "all":
+        return
+    mine, former = ({trial.train_key for trial in study.all_trials.values()} for study in (now, before))
+    files = [path for path in layout.study_files(record) if path.parent.name != plan.study_id]
+    others = set[str]().union(*(kept(reader.read_study(path), record) for path in files))
+    for train_key in former - mine - others:
+        delete_weights(record, train_key)
+
+
 class Best:
     """The training of the best score so far."""
 
@@ -91,7 +104,7 @@ class Retention:
         self.open: Counter[str] = Counter()  # training -> trials of this study that still want it
         study = reader.find_study(plan.study_id, record)
         wanting = {key: trial.train_key for key, trial in study.all_trials.items()} if study else {}
-        wanting |= {trial.key: trial.train_key for trial in plan.trials}
+        wanting |= {trial.key: trial.train_key for trial in (*plan.trials, *plan.finalists)}
         for key, train_key in wanting.items():
             folder = layout.trial_folder(record, key)
             if layout.state(folder) == "complete":

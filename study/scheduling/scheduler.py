@@ -21,14 +21,15 @@ from runners.process.files import append_lines, read_json, write_json
 from runners.process.locks import lock
 from runners.process.protocol import LAST, Done, Failed, Job, Message, Stopped
 from study.design.cost import images_ahead
-from study.design.plan import WINNER, Plan, Trial
+from study.design.plan import Plan, Trial
 from study.executors import Executor, Slot
 from study.record import layout, provenance, reader
 from study.record.journal import Journal
 from study.record.mlflow_queue import Indexer, Run
-from study.record.schema import Search
+from study.record.schema import Search, StudyTrial
 from study.scheduling import events
 from study.scheduling.cells import Cell, Cells
+from study.scheduling.finalists import FinalistCells
 from study.scheduling.grid import GridCells
 from study.scheduling.retention import Retention
 from study.scheduling.settings import RETRIED, Settings, context, refuse_full_disk
@@ -74,11 +75,12 @@ class Launch:
         with lock(layout.index_lock(record), wait=True):  # two processes must not create one database
             self.cells = _cells(plan, record, done, self.known.search if self.known else None)
         self.journal = Journal(record, plan.study_id)
-        run_ids = {trial.trial_key: trial.run_id for trial in self.known.trials} if self.known else {}
+        known = self.known.all_trials if self.known else {}
+        run_ids = {key: trial.run_id for key, trial in known.items() if isinstance(trial, StudyTrial)}
         tags = {"study": plan.study, "scale": plan.scale, **provenance.tags()}
         self.study = plan.as_study(self.launched, settings.command, run_ids, self._search())
         self.index = Indexer(record, self.study, tags)
-        missing = {trial.train_key: trial.config for trial in plan.trials if trial.key not in self.done}
+        missing = {trial.train_key: trial.config for trial in plan.due if trial.key not in self.done}
         untrained: list[StagedConfig] = [c for key, c in missing.items() if not layout.has_weights(record, key)]
         self.images_ahead = images_ahead(untrained)
         self.trained: set[str] = set()  # trainings whose weights are there: looked for once each
@@ -93,7 +95,8 @@ class Launch:
             if self._differs():
                 self.journal.fold(self.study)
             self.index.open()
-            complete = [trial for trial in self.plan.trials if trial.key in self.done]
+            complete = [trial for trial in self.plan.due if trial.key in self.done]
+            complete += self.cells.scored() if isinstance(self.cells, SearchCells) else []
             files = lambda: {**provenance.files(self.settings.command), **self.settings.files}  # noqa: E731
             self.index.catch_up(complete, f"launch {datetime.now():%Y-%m-%d %H:%M}", files)
             yield from self._write_index()
@@ -105,6 +108,8 @@ class Launch:
                 if answer is not None:
                     yield from self._take(*answer)
             yield from map(events.Noted, self.index.drain())
+            if isinstance(self.cells, SearchCells) and self.cells.unweighed:
+                yield events.Noted("the importance of each parameter, and what shuffled scores would give it", "search")
             self._fold()
         except BaseException as error:
             yield from self._end(error)
@@ -264,8 +269,11 @@ class Launch:
             self.journal.suggestion(self.cells.suggestion(cell))
 
     def _differs(self) -> bool:
-        """Whether study.json is to be written: not by a command that finds everything done."""
+        """Whether study.json is to be written: not by a command that finds everything done. The stages of a search
+        before its last one write nothing but the search: what it has led to may be there already."""
         old = self.known
+        if old is not None and self.plan.stage in ("search", "finalists"):
+            return old.search != self.study.search
         return old is None or old.model_copy(update={"launched": self.launched}) != self.study
 
     def _fold(self) -> None:
@@ -291,9 +299,12 @@ class Launch:
 
 
 def _cells(plan: Plan, record: Path, done: Mapping[str, float], recorded: Search | None) -> Cells:
-    """What a launch of the plan has to run: the search first, then the grid."""
-    searching = plan.space and WINNER not in plan.design.arms
-    return SearchCells(record, plan, recorded) if searching else GridCells(record, plan, done)
+    """What a launch of the plan has to run, in its stage."""
+    if plan.stage == "search":
+        return SearchCells(record, plan, recorded)
+    if plan.stage == "finalists" and recorded is not None:
+        return FinalistCells(record, plan, done, recorded)
+    return GridCells(record, plan, done)
 
 
 def _keep_pruned(record: Path, trial: Trial, lines: list[Mapping[str, float]]) -> int:

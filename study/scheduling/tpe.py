@@ -17,7 +17,9 @@ from study.design.space import Choice, Dimension
 from study.record import optuna_store
 from study.record.optuna_store import Distributions, OptunaStudy, Stored
 from study.record.schema import Search, SearchState, SearchTrial
+from study.scheduling import importance
 from study.scheduling.cells import Cell
+from study.scheduling.importance import SHUFFLES
 
 STARTUP_TRIALS = 10  # drawn at random before TPE models anything (Bergstra et al. 2011; optuna's default)
 PRUNE_AFTER = 5  # finished trials before any is pruned
@@ -38,22 +40,34 @@ class SearchCells:
         Raises ValueError when the space is not the one that the record was searched with.
         """
         metric, higher = plan.spec.metric, plan.experiment.METRIC.higher_is_better
-        self.plan, self.higher = plan, higher
+        self.plan = plan
         self.study = OptunaStudy(record, plan.study_id, plan.spec.question, metric, higher)
         self.distributions: Distributions = {name: _distribution(space) for name, space in plan.space.items()}
         self.trials: dict[int, SearchTrial] = {}  # number -> suggestion, as study.json has it
         self.ids: dict[str, list[int]] = {}  # trial_key -> the numbers that suggested it
         self.asked = 0  # trials of Optuna's study, those that nobody has seen included
         self.interrupted: list[Stored] = []
+        self.recorded = recorded or Search()
+        self.weighed: dict[str, Any] = {}  # what `_importance` has found, once all suggestions are finished
         stored = self._restored(recorded)
-        for trial in stored:
-            if trial.distributions and dict(trial.distributions) != self.distributions:
-                raise ValueError(
-                    f"The search {plan.study_id} was begun over another space: give another --record DIR, or delete "
-                    f"{record / 'studies' / plan.study_id} and {record / 'optuna.db'}."
-                )
+        self._refuse_others(stored, record)
         for trial in stored:
             self._take_over(trial)
+
+    def _refuse_others(self, stored: list[Stored], record: Path) -> None:
+        """Raises ValueError for suggestions of another space, or of another baseline: a record of an earlier version
+        whose scale had other numbers, say."""
+        changed = ""
+        for trial in stored:
+            if trial.distributions and dict(trial.distributions) != self.distributions:
+                changed = "over another space"
+            elif trial.key and trial.key != self._config(trial.params).trial_key:
+                changed = "from another baseline"
+        if changed:
+            raise ValueError(
+                f"The search {self.plan.study_id} was begun {changed}: give another --record DIR, or delete "
+                f"{record / 'studies' / self.plan.study_id} and {record / 'optuna.db'}."
+            )
 
     def _restored(self, recorded: Search | None) -> list[Stored]:
         """Optuna's trials; those that its database has lost are written again."""
@@ -77,8 +91,13 @@ class SearchCells:
             self.study.finish(trial.id, None)
             return
         if not unseen:
-            pruned = max(trial.reports, default=None) if trial.state == "pruned" else None
+            pruned = self._pruned_at(trial) if trial.state == "pruned" else None
             self._note(trial, trial.state, trial.value, pruned)
+
+    def _pruned_at(self, trial: Stored) -> int | None:
+        """Images after which a trial was pruned; a database that was written again does not know its curve."""
+        known = {one.number: one.pruned_at_images for one in self.recorded.trials}
+        return max(trial.reports, default=known.get(trial.number))
 
     def _config(self, params: Mapping[str, Scalar]) -> StagedConfig:
         return self.plan.baseline.replace(**params).at_seed(SEARCH_SEED, SEARCH_SEED)
@@ -138,7 +157,15 @@ class SearchCells:
         return True
 
     def _cell(self, trial: Stored) -> Cell:
-        return Cell(Trial(f"trial {trial.number}", self._config(trial.params), SEARCH_SEED), trial.id)
+        return Cell(self._trial(trial.number, trial.params), trial.id)
+
+    def _trial(self, number: int, params: Mapping[str, Scalar]) -> Trial:
+        return Trial(f"trial {number}", self._config(params), SEARCH_SEED)
+
+    def scored(self) -> list[Trial]:
+        """The suggestions that are complete, each setting once: those that MLflow lacks are to be indexed."""
+        first = {trial.trial_key: trial for trial in reversed(self._in_order()) if trial.state == "complete"}
+        return [self._trial(trial.number, trial.params) for trial in first.values()]
 
     # --- taking back -----------------------------------------------------------------------------------
 
@@ -178,24 +205,47 @@ class SearchCells:
         return self.trials[int(cell.trial.arm.removeprefix("trial "))]
 
     def search(self) -> Search:
-        """All suggestions; once they are finished, also the winner and the importance of the parameters."""
-        trials = tuple(self.trials[number] for number in sorted(self.trials))
-        found = Search(trials=trials, planned=self.plan.searched, search_seed=SEARCH_SEED, pruning=PRUNING)
-        complete = found.of("complete")
-        if self.more() or found.of("running") or not complete:
-            return found
-        sign = 1 if self.higher else -1
-        best = max(complete, key=lambda trial: sign * (trial.value or 0.0))
-        changes: dict[str, Any] = {"winner": best.number, "selection_score": best.value}
-        return found.model_copy(update=changes | self._importance(len(complete)))
+        """All suggestions; once they are finished, also the importance of the parameters."""
+        seeds = self.plan.selection_seeds
+        terms: dict[str, Any] = {"planned": self.plan.searched, "search_seed": SEARCH_SEED, "selection_seeds": seeds}
+        terms |= {"answer_metric": self.plan.spec.answered_in, "pruning": PRUNING}
+        if self._is_recorded():
+            return self.recorded.model_copy(update=terms)  # with the finalists and the winner
+        found = Search(trials=self._in_order(), **terms)
+        return found.model_copy(update=self._importance(len(found.of("complete")))) if self.finished else found
+
+    def _in_order(self) -> tuple[SearchTrial, ...]:
+        return tuple(self.trials[number] for number in sorted(self.trials))
+
+    @property
+    def finished(self) -> bool:
+        """Whether every suggestion was made and came to an end."""
+        return not self.more() and all(trial.state != "running" for trial in self.trials.values())
+
+    @property
+    def unweighed(self) -> bool:
+        """Whether the importance of the parameters is still to be estimated, which takes seconds."""
+        return self.finished and not self.weighed and not self._is_recorded()
+
+    def _is_recorded(self) -> bool:
+        """Whether study.json has this search as it is, finished and weighed."""
+        old = self.recorded
+        same = self.finished and old.trials == self._in_order() and old.selection_seeds == self.plan.selection_seeds
+        return same and bool(old.importance_evaluator)
 
     def _importance(self, complete: int) -> dict[str, Any]:
-        """Each field's share of the variance between complete trials, and what estimated it."""
+        """Each field's share of the variance between complete trials, what estimated it, and what it gives to noise."""
         name = f"fANOVA (Hutter et al. 2014) over {complete} complete trials"
-        try:
-            return {"importance": self.study.importance(), "importance_evaluator": name}
-        except (ValueError, RuntimeError) as error:
-            return {"importance": {}, "importance_evaluator": f"{name}: not computed ({error})"}
+        if not self.weighed:
+            try:
+                observed, *shuffled = self.study.importances(SHUFFLES)
+            except (ValueError, RuntimeError) as error:
+                self.weighed = {"importance": {}, "importance_evaluator": f"{name}: not computed ({error})"}
+            else:
+                null = importance.null(shuffled)
+                self.weighed = {"importance": observed, "importance_evaluator": name, "importance_shuffles": SHUFFLES}
+                self.weighed |= {"importance_null": null.mean, "importance_limit": null.limit}
+        return self.weighed
 
 
 def _distribution(dimension: Dimension) -> optuna_store.Distribution:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-import re
-import signal
-import subprocess
+import warnings
 
 import pytest
-from launch import ROOT, UNDRAWN, command, run
 
 from study.design import plan as planning
 from study.design import scales
 from study.design.space import Choice, Range
 from study.design.spec import StudySpec
-from study.record import reader
+from study.record import optuna_store
+from study.scheduling import tpe
 from study.scheduling.tpe import SearchCells
 
 SPACE = {"lr": Range(1e-3, 1e-1, log=True), "schedule": Choice(("linear", "cosine"))}
@@ -39,6 +38,12 @@ def carry_on(cells: SearchCells, count: int) -> list:
     return asked
 
 
+@pytest.fixture(autouse=True)
+def few_shuffles(monkeypatch):
+    """The importance is another file's subject, and each shuffle takes a tenth of a second."""
+    monkeypatch.setattr(tpe, "SHUFFLES", 3)
+
+
 @pytest.fixture
 def record(tmp_path):
     (tmp_path / "record").mkdir()
@@ -46,19 +51,49 @@ def record(tmp_path):
 
 
 def test_a_search_finds_the_best_setting_and_says_what_mattered(record):
+    """The winner is not known yet: only its finalists' fresh seeds choose it."""
     cells = SearchCells(record, plan(40), None)
     configs = carry_on(cells, 40)
     assert not cells.more()
     assert cells.next(set()) is None
     told = cells.search()
     best = max(configs, key=score)
-    assert told.selection_score == pytest.approx(score(best))
-    assert told.best.trial_key == best.trial_key
+    assert (told.winner, told.selection_score, told.selection_seeds) == (None, None, (1,))
+    assert told.leading(1, True)[0].trial_key == best.trial_key
     assert best.schedule == "cosine"
     assert 0.003 < best.lr < 0.03
     assert told.importance["schedule"] > 0.3
     assert "fANOVA" in told.importance_evaluator
     assert "over 40 complete trials" in told.importance_evaluator
+    assert set(told.importance_null) == set(told.importance_limit) == set(told.importance)
+    assert told.importance_shuffles == 3
+    assert told.answer_metric == "accuracy/test"  # the first list that is only reported
+
+
+def test_tpe_reads_what_is_running_as_bad_and_says_so(record, monkeypatch):
+    """Defaults that Optuna has changed before are written down, without a warning of any of its versions."""
+    cells, given = SearchCells(record, plan(2), None), {}
+    real = optuna_store.optuna.samplers.TPESampler
+
+    def sampler(**settings):
+        given.update(settings)
+        warnings.warn("constant_liar is experimental", optuna_store.optuna.exceptions.ExperimentalWarning, stacklevel=2)
+        return real(**settings)
+
+    monkeypatch.setattr(optuna_store.optuna.samplers, "TPESampler", sampler)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cells.next(set())
+    assert (given["constant_liar"], given["multivariate"]) == (True, True)
+
+
+def test_one_complete_trial_has_no_importance(record):
+    """The estimator would give each parameter the same share of no variance at all."""
+    cells = SearchCells(record, plan(1), None)
+    carry_on(cells, 1)
+    told = cells.search()
+    assert (told.importance, told.importance_shuffles) == ({}, 0)
+    assert "over 1 complete trials: not computed (1 complete trials have no variance)" in told.importance_evaluator
 
 
 def test_going_on_draws_no_suggestion_twice(record):
@@ -96,6 +131,39 @@ def test_a_lost_database_is_rebuilt_from_the_record(record):
     assert len(carry_on(again, 2)) == 2
 
 
+def test_a_lost_database_costs_no_pruned_trial_its_place(record):
+    """Its curve is gone with the database, but study.json says how far it came."""
+    cells = SearchCells(record, plan(2), None)
+    carry_on(cells, 1)
+    cell = cells.next(set())
+    cells.report(cell, 400, 1000, 0.4)
+    cells.prune(cell)
+    told = cells.search()
+    (record / "optuna.db").unlink()
+    assert SearchCells(record, plan(2), told).search() == told
+    assert told.of("pruned")[0].pruned_at_images == 400
+
+
+def test_a_finished_search_is_weighed_once(record, monkeypatch):
+    """The next command takes what study.json says, finalists and winner included; a search that grows starts anew."""
+    cells = SearchCells(record, plan(4), None)
+    carry_on(cells, 4)
+    assert cells.unweighed
+    told = cells.search().model_copy(update={"winner": 2, "selection_score": 0.7})
+    assert not cells.unweighed
+    monkeypatch.setattr(optuna_store.OptunaStudy, "importances", lambda *_: pytest.fail("it is known"))
+    assert SearchCells(record, plan(4), told).search() == told
+    grown = SearchCells(record, plan(5), told).search()
+    assert (grown.winner, grown.importance, grown.planned) == (None, {}, 5)
+
+
+def test_a_search_that_was_killed_before_it_was_weighed_is_weighed_then(record):
+    cells = SearchCells(record, plan(4), None)
+    carry_on(cells, 4)
+    known = cells.search().model_copy(update={"importance": {}, "importance_evaluator": "", "importance_shuffles": 0})
+    assert SearchCells(record, plan(4), known).search().importance_shuffles == 3
+
+
 def test_a_raster_without_new_points_ends(record):
     """Four points, ten suggestions: repeated ones take the known value and cost nothing."""
     space = {"schedule": Choice(("linear", "cosine")), "timesteps": Choice((500, 1000))}
@@ -111,6 +179,15 @@ def test_another_space_is_refused(record):
     carry_on(SearchCells(record, plan(2), None), 1)
     with pytest.raises(ValueError, match="begun over another space"):
         SearchCells(record, plan(2, {"lr": Range(1e-3, 1e-2)}), None)
+
+
+def test_another_baseline_is_refused(record):
+    """Suggestions of a record whose scale had other numbers are not those of today: their keys are of other trials."""
+    carry_on(SearchCells(record, plan(2), None), 1)
+    today = plan(2)
+    other = dataclasses.replace(today, baseline=today.baseline.replace(weight_decay_on="all"))
+    with pytest.raises(ValueError, match=r"begun from another baseline: give another --record DIR, or delete"):
+        SearchCells(record, other, None)
 
 
 def test_pruning_reads_validation_accuracy_at_equal_images(record):
@@ -135,39 +212,3 @@ def test_pruning_reads_validation_accuracy_at_equal_images(record):
     assert (pruned.state, pruned.pruned_at_images, pruned.value) == ("pruned", 400, 0.4)
     assert rows[better.trial.key].state == "complete"
     assert max(rows.values(), key=lambda row: row.value) == rows[better.trial.key]
-
-
-@pytest.mark.long
-def test_a_search_that_was_killed_resumes_and_trains_its_winner_on_fresh_seeds(tmp_path):
-    """Five trials at smoke scale, ended by SIGKILL in the middle; the same command finishes them."""
-    record = tmp_path / "record"
-    arguments = ["--study", "search", "--trials", "5", "--per-device", "2"]
-    launched = subprocess.Popen(command(record, *arguments), cwd=ROOT, stdout=subprocess.PIPE, text=True, env=UNDRAWN)
-    assert launched.stdout is not None
-    for text in launched.stdout:
-        if text.startswith("[2/5]"):
-            break
-    launched.send_signal(signal.SIGKILL)
-    launched.wait()
-    before = reader.load_study("search", record).search.trials
-    assert 2 <= len(before) < 5
-    done = run(record, *arguments[:-2], workers=2)
-    assert done.returncode == 0, done.stdout + done.stderr
-    told = reader.load_study("search", record).search
-    after = told.trials
-    assert len(after) == 5
-    keys = [trial.trial_key for trial in after]
-    assert len(set(keys)) == 5
-    assert [trial.trial_key for trial in before] == keys[: len(before)]  # the same suggestions, none anew
-    assert {trial.state for trial in after} <= {"complete", "pruned"}
-    rows = reader.load("search", record)
-    assert sorted(rows["arm"]) == ["baseline", "winner"]
-    assert set(rows["seed"]) == {1}
-    assert set(rows["state"]) == {"complete"}
-    winner = told.best
-    assert winner.value == told.selection_score == max(t.value for t in after if t.state == "complete")
-    assert rows.set_index("arm").loc["winner", "lr"] == winner.params["lr"]
-    assert re.search(r"Selection: trial \d+ scored \d\.\d+ .* on fresh seeds \(n = 1\)", done.stdout)
-    again = run(record, *arguments[:-2])
-    assert "nothing is run" in again.stdout
-    assert reader.load_study("search", record).search == told

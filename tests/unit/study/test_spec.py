@@ -25,6 +25,7 @@ def of(name: str, scale: str, seeds: int | None = None) -> planning.Plan:
 
 
 CROSSED = {"factors": {"schedule": ("linear", "cosine")}, "baseline": {"schedule": "linear"}}
+SEARCH = {"space": {"lr": Range(0.1, 0.2)}, "trials": 3}
 BAD = {
     "no arm": ({}, "has no arm"),
     "an unknown field": ({"factors": {"schedul": ("linear",)}, "baseline": {}}, "did you mean 'schedule'"),
@@ -40,7 +41,16 @@ BAD = {
     "an unknown metric": (CROSSED | {"metric": "accuracy/tset"}, "did you mean 'accuracy/test'"),
     "a factor that is a text": ({"factors": {"schedule": "linear"}}, r"write \('linear',\)"),
     "published of no arm": (CROSSED | {"published": {"schedule=cosin": {}}}, "did you mean 'schedule=cosine'"),
-    "a search of nothing": ({"space": {"lr": Range(0.1, 0.2)}}, "finds nothing"),
+    "a search of nothing": ({"space": {"lr": Range(0.1, 0.2)}}, "trials=0 finds nothing: write trials=1 or more"),
+    "a search that chooses on nothing": (SEARCH | {"selection_seeds": 0}, "write selection_seeds=1 or more"),
+    "a search without finalists": (SEARCH | {"finalists": 0}, "leaves no winner: write finalists=1 or more"),
+    "a search that chooses on a reported list": (SEARCH | {"metric": "accuracy/test"}, "metric='accuracy/validation'"),
+    "a search answered where it chose": (
+        SEARCH | {"answer_metric": "accuracy/validation"},
+        "did you mean 'accuracy/test'",
+    ),
+    "a search answered nowhere": (SEARCH | {"answer_metric": "accuracy/unsen"}, "did you mean 'accuracy/unseen'"),
+    "an answer of its own in a grid": (CROSSED | {"answer_metric": "accuracy/test"}, "is for a search: write metric="),
     "an empty arm": ({"arms": {"a": {}, "b": {}}}, "The arm 'b' is empty"),
     "a nameless arm": ({"arms": {"a": {}, " ": {"lr": 0.1}}}, "is empty"),
     "two arms that are one": ({"arms": {"a": {"lr": 0.1}, "b": {"lr": 0.1}}}, "'a' and 'b' are one setting"),
@@ -96,18 +106,26 @@ def test_nuisance_is_crossed_with_the_factors():
         plan(study, {"guidance_scale": 3.0})
 
 
-def test_a_search_plans_the_baseline_and_then_its_winner_on_fresh_seeds():
+def test_a_search_plans_the_baseline_and_then_its_winner_on_seeds_that_chose_nothing():
+    """Scale smoke has one seed: the search trains on 0, the finalists on 1, the answer on 2 and, as asked for, 3."""
     study = StudySpec(question="?", space={"lr": Range(1e-3, 1e-2, log=True)}, trials=7)
     made = plan(study, seeds=2)
-    assert (made.searched, made.seeds, [trial.arm for trial in made.trials]) == (7, (1, 2), ["baseline", "baseline"])
+    assert (made.searched, made.seeds, [trial.arm for trial in made.trials]) == (7, (2, 3), ["baseline", "baseline"])
+    assert (made.most_finalists, made.selection_seeds, made.spec.answered_in) == (5, (1,), "accuracy/test")
     won = made.with_winner({"lr": 0.005})
     assert [(trial.arm, trial.config.seed, trial.config.lr) for trial in won.trials] == [
-        ("baseline", 1, BASELINE.lr),
-        ("winner", 1, 0.005),
         ("baseline", 2, BASELINE.lr),
         ("winner", 2, 0.005),
+        ("baseline", 3, BASELINE.lr),
+        ("winner", 3, 0.005),
     ]
     assert plan(study, searched=3).searched == 3
+
+
+def test_the_search_of_the_project_is_answered_on_label_sets_that_no_training_image_shows():
+    made = of("search", "laptop")
+    assert (made.selection_seeds, made.seeds, made.spec.answered_in) == ((1, 2, 3), (4, 5, 6), "accuracy/unseen")
+    assert of("schedules", "laptop").spec.answered_in == "accuracy/validation"
 
 
 @pytest.mark.parametrize("scale", scales.SCALES)
