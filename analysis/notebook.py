@@ -47,17 +47,17 @@ class Opened:
 
     def table(self, metric: str = "") -> pd.DataFrame:
         """Every arm with n, interval, paired difference and verdict; `metric` is the study's own unless named."""
-        metric = metric or self.study.metric
+        metric = metric or self.results.metric
         return _shown(comparison.readable(comparison.summary(self.results, metric), self.results, metric), "arm")
 
     def best(self, metric: str = "") -> pd.DataFrame:
         """Each setting at its best nuisance value, which validation chose; empty for a study without such factors."""
-        table = comparison.best_of_nuisance(self.results, metric or self.study.metric)
+        table = comparison.best_of_nuisance(self.results, metric or self.results.metric)
         return _shown(comparison.readable(table), "arm") if len(table) else table
 
     def effects(self) -> pd.DataFrame:
         """The share of the variance that each of the crossed factors carries; empty where none are crossed."""
-        table = factors.effects_table(self.results, self.study.metric)
+        table = factors.effects_table(self.results, self.results.metric)
         return factors.readable_effects(table) if len(table) else table
 
     def search(self) -> pd.DataFrame:

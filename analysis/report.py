@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from analysis.results import Results
 
 BUILT_FROM = "built_from.json"
-WRITTEN_BY = 1  # raised when the same record gives another report, so that older pages are made again
+WRITTEN_BY = 2  # raised when the same record gives another report, so that older pages are made again
 
 
 # --- the answer ----------------------------------------------------------------------------------------
@@ -52,8 +52,8 @@ class Answer:
 
 
 def answer_of(results: Results) -> Answer:
-    from analysis.narrative import answer, warnings
-    from analysis.tables import comparison, factors, search
+    from analysis.narrative import answer, search, warnings
+    from analysis.tables import comparison, factors
 
     metric = results.metric
     shown = [comparison.readable(comparison.summary(results, metric), results, metric)]
@@ -149,10 +149,13 @@ def is_current(results: Results) -> bool:
 
 def built_from(results: Results) -> dict[str, str | int]:
     """Digests of what a page shows: the study, and the states and results of its trials. No clock is asked."""
+    from analysis.tables import search
+
     return {
         "written_by": WRITTEN_BY,
         "study": _digest(json.dumps(results.study.to_json(), sort_keys=True)),
         "trials": _digest(results.rows.drop(columns="folder").to_csv(index=False)),
+        "finalists": _digest(search.finalists(results).to_csv(index=False)),
     }
 
 
@@ -198,8 +201,8 @@ def write_tables(results: Results, folder: Path) -> None:
     """A metric's table in full (CSV) and as it is read (Markdown, LaTeX), with the protocol under it.
 
     `<metric>_best` is the table of each setting at its best nuisance value, `<metric>_factors` and `_levels` those of
-    crossed factors, `score_sheet` all scores of all lists, `classes` those by class, `search` that of the search
-    trials. `trials.csv` is the data: one row per trial, every config field, every result.
+    crossed factors, `score_sheet` all scores of all lists, `classes` those by class, `search`, `finalists` and
+    `importance` those of a search. `trials.csv` is the data: one row per trial, every config field, every result.
     """
     from analysis.narrative.protocol import protocol
     from analysis.narrative.warnings import warnings
@@ -218,6 +221,10 @@ def write_tables(results: Results, folder: Path) -> None:
         _write_table(folder / "classes", by_class, named, [classes.note(by_class, results), *lines])
     if len(searched := search.table(results)):
         _write_table(folder / "search", searched, [search.readable(searched, results)], lines)
+    if len(again := search.finalists(results)):
+        _write_table(folder / "finalists", again, [search.readable_finalists(again, results)], lines)
+    if len(weighed := search.importance(results)):
+        _write_table(folder / "importance", weighed, [weighed.round(3)], lines)
 
 
 def _write_metric(results: Results, metric: str, folder: Path, lines: list[str]) -> None:

@@ -141,7 +141,7 @@ class Results:
     @property
     def metric(self) -> str:
         """The study's own: the column that its verdict is about."""
-        return self.study.metric
+        return self.study.answer_metric
 
     @property
     def all_lists(self) -> list[str]:

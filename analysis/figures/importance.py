@@ -1,10 +1,13 @@
 """Importance of the factors.
 
 One bar per effect, the share of the variance that it carries: of a crossed grid by analysis of variance, with its p; of
-a search as its evaluator estimated it.
+a search as its evaluator estimated it, with the mean (point) and the limit (line) of the shares that shuffled
+scores give, and in grey where it is not above that limit.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,14 +15,16 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.narrative import search as search_text
 from analysis.plotting import labels, style
 from analysis.results import Results
 from analysis.tables import factors
+from analysis.tables import search as search_table
 from analysis.verdict import probability
 
 PLACE = "answer"
-COLUMNS = ["effect", "kind", "share", "p", "complete", "planned"]
-LOOKS = {"factor": style.COLOURS[0], "interaction": style.COLOURS[5], "error": "0.7"}
+COLUMNS = ["effect", "kind", "share", "p", "complete", "planned", "null mean", "null limit"]
+LOOKS = {"factor": style.COLOURS[0], "interaction": style.COLOURS[5], "error": "0.7", "noise": "0.7"}
 ERRORS = ("seed (block)", "rest")
 
 
@@ -40,10 +45,7 @@ def table(results: Results) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     if search := results.study.search:
         tried = dict.fromkeys(name for trial in search.trials for name in trial.params)
-        names = list(search.importance or tried)
-        counts = [len(search.of("complete")), search.planned or len(search.trials)]
-        found = [[name, "factor", search.importance.get(name, np.nan), np.nan, *counts] for name in names]
-        return pd.DataFrame(found, columns=COLUMNS).sort_values("share", ascending=False, ignore_index=True)
+        return _of_search(results, list(tried), [len(search.of("complete")), search.planned or len(search.trials)])
     counts = [len(results.complete), len(results.rows)]
     effects = factors.effects_table(results, results.metric)
     if effects.empty:
@@ -51,6 +53,22 @@ def table(results: Results) -> pd.DataFrame:
     else:
         known = zip(effects["effect"], effects["eta^2"], effects["p"], strict=True)
         found = [[effect, _kind(effect), share, p, *counts] for effect, share, p in known]
+    return pd.DataFrame(found, columns=COLUMNS[:-2]).reindex(columns=COLUMNS)
+
+
+def _of_search(results: Results, tried: list[str], counts: list[int]) -> pd.DataFrame:
+    """One row per parameter; the share is NaN as long as the search is not finished."""
+    known = search_table.importance(results)
+    if known.empty:
+        return pd.DataFrame(
+            [[name, "factor", np.nan, np.nan, *counts, np.nan, np.nan] for name in tried], columns=COLUMNS
+        )
+    below = known["importance"] <= known["null limit"]
+    rows = zip(known["parameter"], below, known["importance"], known["null mean"], known["null limit"], strict=True)
+    found = [
+        [name, "noise" if noise else "factor", share, np.nan, *counts, mean, limit]
+        for name, noise, share, mean, limit in rows
+    ]
     return pd.DataFrame(found, columns=COLUMNS)
 
 
@@ -79,23 +97,36 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     bars = {"hue": "kind", "palette": LOOKS, "dodge": False, "width": 0.66, "saturation": 1, "legend": False}
     shown = table.assign(row=range(len(table)))
     sns.barplot(shown, x="share", y="row", orient="h", errorbar=None, linewidth=0, ax=axes, **bars)
+    _null(axes, table)
     _words(axes, table)
     axes.set_yticks(range(len(table)), [labels.plain(name) for name in table["effect"]])
     axes.set_ylim(len(table) - 0.4, -0.6)
-    axes.set_xlim(0, min(1.18 * table["share"].max(), 1.15))
+    axes.set_xlim(0, min(1.18 * np.nanmax(table[["share", "null limit"]].to_numpy(dtype=np.float64)), 1.15))
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
     what = "importance" if results.study.search else "eta^2"
-    of = labels.plain(results.metric)
+    of = labels.plain(results.study.metric if results.study.search else results.metric)
     axes.set(xlabel=f"share of the variance of {of} ({what}); the bars sum to {_sum(table)}", ylabel="")
     return figure
 
 
+def _null(axes: Axes, table: pd.DataFrame) -> None:
+    """What shuffled scores give each parameter; nothing where that was not computed."""
+    if table["null limit"].isna().all():
+        return
+    rows = np.arange(len(table))
+    look: dict[str, Any] = {"linestyle": "", "color": "black", "zorder": 3}
+    axes.plot(table["null mean"], rows, marker="o", markersize=3, label="shuffled scores: mean", **look)
+    axes.plot(table["null limit"], rows, marker="|", markersize=11, label="their limit", **look)
+    axes.legend(loc="lower right", fontsize=7)
+
+
 def _words(axes: Axes, table: pd.DataFrame) -> None:
+    marks = table[["share", "null limit"]].max(axis=1)  # beside the bar, and beside the limit where it is farther
     for place, row in enumerate(table.itertuples()):
         p = f", p {probability(row.p)}" if np.isfinite(row.p) else ""
-        at = (max(row.share, 0), place)
-        axes.annotate(f"{row.share:.2f}{p}", at, (3, 0), textcoords="offset points", va="center", fontsize=7)
+        at = (max(marks.iloc[place], 0), place)
+        axes.annotate(f"{row.share:.2f}{p}", at, (4, 0), textcoords="offset points", va="center", fontsize=7)
 
 
 def _sum(table: pd.DataFrame) -> str:
@@ -108,7 +139,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         return (
             f"Estimated by {search.importance_evaluator or 'a method that was not recorded'} (n = {complete}, one "
             "training each): shares of the variance over the part of the ranges that the search visited. They "
-            f"sum to {_sum(table)} and are not tested. A factor that was searched in a narrow range looks unimportant."
+            f"sum to {_sum(table)}. {_against_noise(results)} A factor that was searched in a narrow range looks "
+            "unimportant."
         )
     tested = (
         "p of an F test against the effect's own interaction with the seed, one test each, not adjusted"
@@ -120,4 +152,16 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         f"eta^2 = SS / SS total, the bars sum to {_sum(table)}; {tested}. With few seeds every share is optimistically "
         "biased, because chance counts as an effect too. Shares belong to the values that were tried: wider ranges "
         "carry more."
+    )
+
+
+def _against_noise(results: Results) -> str:
+    """What the marks of noise are, and which parameters are beyond them."""
+    search = search_table.search_of(results)
+    if not search.importance_shuffles:
+        return "They are not tested: noise has shares too, and its own were not computed."
+    return (
+        f"Point and line: mean and limit of {search.importance_shuffles} shuffles of the scores over the trials; any "
+        "of the parameters exceeds its limit in about 5 % of searches of noise. "
+        f"{search_text.verdict(search_table.importance(results))}"
     )

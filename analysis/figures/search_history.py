@@ -1,7 +1,8 @@
 """Search history.
 
-Every search trial in the order of its number, by what became of it; the best so far as a line; beside it what baseline
-and winner score on fresh seeds, with their t intervals.
+Every search trial in the order of its number, by what became of it; the best so far as a line; beside it the finalists,
+where they were searched and on the seeds that chose the winner, and baseline and winner on seeds that chose nothing,
+with their t intervals.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.narrative import search as search_text
 from analysis.plotting import labels, style
 from analysis.results import Results
-from study.record.schema import Search
+from analysis.stats import intervals
+from analysis.tables import search as search_table
 
 PLACE = "answer"
-COLUMNS = ["kind", "name", "state", "value", "best", "pruned_at_images", "n", "low", "high"]
+COLUMNS = ["kind", "name", "state", "value", "best", "pruned_at_images", "n", "low", "high", "searched"]
 STATES: dict[str, dict[str, Any]] = {
     "complete": {"marker": "o", "color": style.COLOURS[0], "markersize": 4.5},
     "pruned": {"marker": "v", "color": style.COLOURS[4], "markersize": 4.5, "markerfacecolor": "none"},
@@ -32,16 +35,22 @@ def applies(results: Results) -> bool:
 
 
 def table(results: Results) -> pd.DataFrame:
-    """One row per search trial (kind "search") and per arm on fresh seeds (kind "fresh"), with COLUMNS."""
-    sign = -1 if results.smaller_is_better(results.metric) else 1
+    """One row per search trial (kind "search"), per finalist ("finalist") and per arm on seeds that chose nothing
+    ("fresh"), with COLUMNS, all in the score that is chosen by.
+
+    `searched` is a finalist's score where it was searched.
+    """
+    metric = results.study.metric
+    sign = -1 if results.smaller_is_better(metric) else 1
     found: list[list[Any]] = []
-    for trial in (results.study.search or Search()).trials:
+    for trial in search_table.search_of(results).trials:
         value = np.nan if trial.value is None else trial.value
         pruned = trial.pruned_at_images
-        found.append(["search", str(trial.number), trial.state, value, np.nan, pruned, 1, np.nan, np.nan])
-    mean = results.means(results.metric)
+        found.append(["search", str(trial.number), trial.state, value, np.nan, pruned, 1, np.nan, np.nan, np.nan])
+    found += _finalists(results)
+    mean = results.means(metric)
     for index, arm in enumerate(results.arms):
-        of_arm = [mean.n[index], mean.low[index], mean.high[index]]
+        of_arm = [mean.n[index], mean.low[index], mean.high[index], np.nan]
         found.append(["fresh", arm, "", mean.mean[index], np.nan, None, *of_arm])
     gathered = pd.DataFrame(found, columns=COLUMNS)
     searched = gathered["kind"] == "search"
@@ -50,18 +59,36 @@ def table(results: Results) -> pd.DataFrame:
     return gathered
 
 
+def _finalists(results: Results) -> list[list[Any]]:
+    """Rows of the finalists, in the order of the table of finalists."""
+    again = search_table.finalists(results)
+    scores = again[[name for name in again.columns if name.startswith("seed ")]].to_numpy(dtype=np.float64)
+    rows = []
+    for row, values in zip(again.itertuples(), scores, strict=True):
+        low, high = intervals.t_interval(values) if row.n == row.planned else (np.nan, np.nan)
+        rows.append(["finalist", str(row.trial), row.chosen, row.mean, np.nan, None, row.n, low, high, row.searched])
+    return rows
+
+
 def lacking(table: pd.DataFrame, results: Results) -> str:
     return "" if (table["kind"] == "search").any() else "No search trial has begun yet."
 
 
 def draw(table: pd.DataFrame, results: Results) -> Figure:
-    figure = style.figure(style.DOUBLE, 2.8)
-    history, fresh = figure.subplots(1, 2, sharey=True, width_ratios=[4, 1])
-    _history(history, table[table["kind"] == "search"])
-    history.set(xlabel="search trial", ylabel=labels.plain(results.metric))
-    _fresh(fresh, table[table["kind"] == "fresh"], results)
-    lines, names = history.get_legend_handles_labels()
-    figure.legend(lines, names, loc="outside upper center", ncols=len(names))
+    figure = style.figure(style.DOUBLE, 3.0)
+    parts = {kind: table[table["kind"] == kind] for kind in ("search", "finalist", "fresh")}
+    again = len(parts["finalist"]) > 0
+    widths = [3.6, 0.6 + 0.22 * len(parts["finalist"]), 1.3] if again else [4.0, 1.0]
+    panels = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
+    _history(panels[0], parts["search"])
+    panels[0].set(xlabel="search trial", ylabel=labels.plain(results.study.metric))
+    if again:
+        _again(panels[1], parts["finalist"])
+    _fresh(panels[-1], parts["fresh"], results)
+    handles = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
+    if again:
+        handles |= dict(zip(*reversed(panels[1].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=min(len(handles), 4))
     return figure
 
 
@@ -83,6 +110,26 @@ def _history(axes: Axes, trials: pd.DataFrame) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
+def _again(axes: Axes, finalists: pd.DataFrame) -> None:
+    """Each finalist's score where it was searched, and its mean on the seeds that chose; the winner as a star."""
+    x = np.arange(len(finalists))
+    look = STATES["complete"] | {"linestyle": "", "markerfacecolor": "none"}
+    axes.plot(x - 0.15, finalists["searched"], label="where it was searched", **look)
+    for place, row in zip(x + 0.15, finalists.itertuples(), strict=True):
+        if np.isfinite(row.low):
+            axes.plot([place, place], [row.low, row.high], color="black", linewidth=1.2)
+    won = (finalists["state"] == "winner").to_numpy()
+    marks = {"mean on the choosing seeds": (~won, "s", 4.0), "winner there": (won, "*", 9.0)}
+    for label, (chosen, marker, size) in marks.items():
+        if chosen.any():
+            means = finalists["value"][chosen]
+            axes.plot(x[chosen] + 0.15, means, marker, color="black", markersize=size, label=label)
+    axes.set_xticks(x, finalists["name"])
+    axes.set_xlim(-0.7, len(finalists) - 0.3)
+    axes.set(xlabel="finalist", title="chosen again")
+    axes.grid(False, axis="x")
+
+
 def _fresh(axes: Axes, arms: pd.DataFrame, results: Results) -> None:
     looks = style.looks(results.arms)
     for index, row in enumerate(arms.itertuples()):
@@ -98,13 +145,17 @@ def _fresh(axes: Axes, arms: pd.DataFrame, results: Results) -> None:
 
 def caption(table: pd.DataFrame, results: Results) -> str:
     trials, fresh = table[table["kind"] == "search"], table[table["kind"] == "fresh"]
-    seed = (results.study.search or Search()).search_seed
+    again, search = table[table["kind"] == "finalist"], search_table.search_of(results)
     text = (
-        f"Left: every search trial once (training seed {seed}, n = 1), by state; a pruned trial is drawn at "
-        "its last value, a trial without one at the bottom. The line is the best complete trial so far. It can only "
-        "improve and is optimistically biased by selection. Right: means with 95 % t intervals on fresh seeds, on "
-        "which nothing was chosen"
+        f"Left: every search trial once (training seed {search.search_seed}, n = 1), by state; a pruned trial is drawn "
+        "at its last value, a trial without one at the bottom. The line is the best complete trial so far. It can only "
+        "improve and is optimistically biased by selection."
     )
+    if len(again):
+        text += (
+            f" Middle: the {len(again)} best again on {search_text.seeds(search.selection_seeds)}, means with 95 % t "
+            "intervals beside the scores that made them finalists; the best mean is the winner, a star."
+        )
     scored = [
         f"{row.name} {row.value:.3f}" + (f" [{row.low:.3f}, {row.high:.3f}]" if np.isfinite(row.low) else "")
         for row in fresh.itertuples()
@@ -112,4 +163,10 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     ]
     counts = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
     n = f" (n = {fresh['n'].max()})" if scored else ""
-    return f"{text}: {'; '.join(scored) or 'none is complete yet'}{n}. {len(trials)} trials: {counts}."
+    text += (
+        f" Right: means with 95 % t intervals on fresh seeds, on which nothing was chosen: "
+        f"{'; '.join(scored) or 'none is complete yet'}{n}. {len(trials)} trials: {counts}."
+    )
+    if results.metric != results.study.metric:
+        text += f" The answer is about another list, {results.metric}."
+    return text

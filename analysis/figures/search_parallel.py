@@ -40,7 +40,7 @@ def lacking(table: pd.DataFrame, results: Results) -> str:
 
 
 def draw(table: pd.DataFrame, results: Results) -> Figure:
-    names = search_slices.parameters(table)[:MOST_AXES]
+    names, metric = search_slices.parameters(table)[:MOST_AXES], results.study.metric
     shown = table[table["value"].notna()].sort_values("value", kind="stable")
     figure = style.figure(style.DOUBLE, 3.0)
     axes = figure.subplots()
@@ -49,16 +49,16 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     scale = Normalize(complete.min(), complete.max()) if len(complete) else Normalize()
     value = _height(axes, len(names), table, "value")[shown.index]
     points = np.concatenate([heights, value[:, None]], axis=1)
-    colours = DARK_IS_SMALL if results.smaller_is_better(results.metric) else DARK_IS_LARGE
+    colours = DARK_IS_SMALL if results.smaller_is_better(metric) else DARK_IS_LARGE
     _lines(axes, points, shown, scale, colours)
-    axes.set_xticks(range(len(names) + 1), [*(labels.plain(name) for name in names), labels.plain(results.metric)])
+    axes.set_xticks(range(len(names) + 1), [*(labels.plain(name) for name in names), labels.plain(metric)])
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.set(xlim=(-0.1, len(names) + 0.35), ylim=(-0.04, 1.04), yticks=[])
     axes.spines[:].set_visible(False)
     axes.grid(False)
     shades = matplotlib.cm.ScalarMappable(scale, colours)
-    bar = figure.colorbar(shades, ax=axes, label=labels.plain(results.metric), pad=0.01, aspect=30, fraction=0.04)
+    bar = figure.colorbar(shades, ax=axes, label=labels.plain(metric), pad=0.01, aspect=30, fraction=0.04)
     bar.outline.set_visible(False)
     return figure
 
@@ -117,13 +117,14 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     others = int((shown["state"] != "complete").sum())
     text = (
         f"One line per search trial (n = {len(shown)} with a value, one training each), from its parameters on the "
-        f"left to its {results.metric} on the right, in the colour of that value; {others} that were stopped early are "
-        "dashed in grey. Numeric axes increase upwards; an axis is logarithmic where its values look log-spaced. "
-        "Categories are spread out in the order of the trials."
+        f"left to its {results.study.metric} on the right, in the colour of that value; {others} that were stopped "
+        "early are dashed in grey. Numeric axes increase upwards; an axis is logarithmic where its values look "
+        "log-spaced. Categories are spread out in the order of the trials."
     )
     if len(names) > MOST_AXES:
         text += f" Only {MOST_AXES} of {len(names)} parameters are drawn."
     winner = shown[shown["winner"]]
     if len(winner):
-        text += f" The thick line is the winner, trial {winner.iloc[0]['trial']} ({winner.iloc[0]['value']:.3f})."
+        value = f"{winner.iloc[0]['value']:.3f} where it was searched"
+        text += f" The thick line is the winner, trial {winner.iloc[0]['trial']} ({value})."
     return text

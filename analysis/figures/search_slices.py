@@ -43,8 +43,8 @@ def table(results: Results) -> pd.DataFrame:
     found = search_table.table(results)
     if found.empty:
         return pd.DataFrame(columns=COLUMNS)
-    values = pd.to_numeric(found[results.metric])
-    searched = found.drop(columns=["trial", "state", results.metric, "pruned at images", "chosen"])
+    values = pd.to_numeric(found[results.study.metric])
+    searched = found.drop(columns=["trial", "state", results.study.metric, "pruned at images", "chosen"])
     known = {"trial": found["trial"], "state": found["state"], "value": values, "winner": found["chosen"] == "winner"}
     return pd.DataFrame(known).join(searched)
 
@@ -83,7 +83,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     for axes in list(panels)[len(names) :]:
         axes.set_visible(False)
     for axes in figure.axes[::ACROSS]:
-        axes.set_ylabel(labels.plain(results.metric))
+        axes.set_ylabel(labels.plain(results.study.metric))
     handles = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
     return figure

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis.narrative.search import seeds
 from analysis.results import Results
 from analysis.stats import intervals
 from analysis.tables import comparison
@@ -41,6 +42,8 @@ def answer(results: Results) -> str:
     """
     if results.study.searching:
         return _still_searching(results)
+    if results.study.won_by_baseline:
+        return _won_by_baseline(results)
     if results.complete.empty:
         return f"No answer yet: none of the {len(results.rows)} trials is complete."
     table, metric, where = _table_that_answers(results)
@@ -64,10 +67,25 @@ def answer(results: Results) -> str:
 
 
 def _still_searching(results: Results) -> str:
-    search = results.study.search
-    winner = None if search is None else search.winner
-    best = "" if winner is None else f"; the best so far, trial {winner}, has not been trained on fresh seeds"
-    return f"No answer yet: {search_table.trial_counts(results)}{best}."
+    search = search_table.search_of(results)
+    if search.winner is not None:
+        where = "beside the baseline" if search.selection_seeds else "on fresh seeds"
+        state = f"; the best so far, trial {search.winner}, has not been trained {where}"
+    elif search.finalists:
+        again = search_table.finalists(results)
+        state = f"; {again['n'].sum()} of {len(search.finalists)} trainings of its {len(again)} finalists are complete"
+    else:
+        state = ""
+    return f"No answer yet: {search_table.trial_counts(results)}{state}."
+
+
+def _won_by_baseline(results: Results) -> str:
+    search = search_table.search_of(results)
+    k = len(search.of("complete"))
+    return (
+        f"The search found nothing better than the baseline: its winner, trial {search.winner} of {k} complete trials, "
+        "is the baseline's own setting."
+    )
 
 
 def _table_that_answers(results: Results) -> tuple[pd.DataFrame, str, str]:
@@ -88,6 +106,11 @@ def _terms(results: Results) -> str:
     search = results.study.search
     if search is None or search.selection_score is None:
         return terms
+    if search.selection_seeds:
+        return (
+            f"on {seeds(results.seeds)}, which chose nothing; the mean that the winner was chosen for, in "
+            f"{results.study.metric} on {seeds(search.selection_seeds)}, was {search.selection_score:.3f} {terms}"
+        )
     k = len(search.of("complete"))
     return (
         f"on fresh seeds; its selection score, the best of {k} and so optimistically biased by selection, was "

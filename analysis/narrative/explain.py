@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from analysis.results import Results
 from analysis.stats import intervals
+from analysis.tables import search
 from analysis.tables.format import text as text_table
 from runners.config import nearest
+from study.record import reader
 
 COLUMNS = ("trial", "training", "MLflow run", "folder")
 
@@ -24,17 +28,33 @@ def text(results: Results, arm: str) -> str:
     other = results.references.get(arm, "")
     parts = [f"{study.study_id}: {arm}" + (f", compared with {other}" if other else "")]
     parts += [f"{name}\n{text_table(_trials(results, name))}" for name in (arm, other) if name]
-    return "\n\n".join([*parts, *(_arithmetic(results, arm, other, metric) for metric in results.metrics)])
+    parts += [_arithmetic(results, arm, other, metric) for metric in results.metrics]
+    return "\n\n".join([*parts, *(_choice(results) if arm == "winner" else [])])
+
+
+def _choice(results: Results) -> list[str]:
+    """The trainings that chose the winner of a search; nothing for another study."""
+    if (table := search.finalists(results)).empty:
+        return []
+    trials = reader.load_finalists(results.study.study_id, results.record)
+    shown = text_table(search.readable_finalists(table, results))
+    listed = text_table(_listed(trials, [results.study.metric], ["arm", "seed"]))
+    return [f"how the winner was chosen: the best mean {results.study.metric}\n{shown}", listed]
 
 
 def _trials(results: Results, arm: str) -> pd.DataFrame:
     """One row per trial of the arm."""
+    return _listed(results.rows[results.rows["arm"] == arm], results.metrics, ["seed"])
+
+
+def _listed(rows: pd.DataFrame, metrics: Sequence[str], names: Sequence[str]) -> pd.DataFrame:
+    """One row per trial: its `names`, state, scores and ids."""
     lines = []
-    for trial in results.rows[results.rows["arm"] == arm].to_dict("records"):
-        scores = [f"{trial.get(metric, np.nan):.6f}" for metric in results.metrics]
+    for trial in rows.to_dict("records"):
+        scores = [f"{trial.get(metric, np.nan):.6f}" for metric in metrics]
         ids = [trial["trial_key"], trial["train_key"], trial["run_id"] or "-", f"trials/{trial['trial_key']}"]
-        lines.append([str(trial["seed"]), trial["state"], *scores, *ids])
-    return pd.DataFrame(lines, columns=["seed", "state", *results.metrics, *COLUMNS])
+        lines.append([*(str(trial[name]) for name in names), trial["state"], *scores, *ids])
+    return pd.DataFrame(lines, columns=[*names, "state", *metrics, *COLUMNS])
 
 
 def _arithmetic(results: Results, arm: str, other: str, metric: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from analysis.narrative import search
 from analysis.narrative.warnings import SURROGATE
 from analysis.results import Results, once
 from analysis.stats import intervals, proportions
 from analysis.tables import outcomes
-from analysis.tables import search as search_table
 
 MOST_VALUES = 6  # that a line writes out
 FEWEST_FOR_SIGN_FLIP = 6  # seeds: 2 / 2^6 is the first p below .05
@@ -35,7 +35,7 @@ def protocol(results: Results) -> list[str]:
     lines += [list_line(results, name) for name in results.lists if results.score.on(name) in results.complete]
     lines += [PUBLISHED] if results.study.published else []
     lines += [nuisance_line(results)] if len(results.settings()) > 1 else []
-    return [*lines, *search_table.lines(results), *results.study.notes]
+    return [*lines, *search.lines(results), *results.study.notes]
 
 
 def _unit(results: Results) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from analysis import figures
 from analysis.narrative import answer as answers
 from analysis.narrative import protocol
+from analysis.narrative import search as searched
 from analysis.narrative.warnings import warnings
 from analysis.pages import blocks
 from analysis.pages.blocks import Block, Section
@@ -140,7 +141,11 @@ def _search(results: Results) -> list[Block]:
         return []
     shown = search.readable(table, results)
     shown["folder"] = [f"trials/{trial.trial_key}" for trial in results.study.search.trials]
-    return [blocks.Items(search.lines(results)), blocks.table(shown, code=("folder",))]
+    made: list[Block] = [blocks.Items(searched.lines(results))]
+    if len(again := search.finalists(results)):
+        made += [blocks.Heading("Finalists"), blocks.table(search.readable_finalists(again, results))]
+        made.append(blocks.Heading("Search trials"))
+    return [*made, blocks.table(shown, code=("folder",))]
 
 
 def _figures(drawn: Sequence[Drawn]) -> list[Block]:

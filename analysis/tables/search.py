@@ -1,4 +1,5 @@
-"""The search of a study: its trials as a table, what choosing the best of them flatters, and its importances."""
+"""The search of a study as tables: its trials, its finalists, and the importance of its parameters beside that of
+noise. What they say in words is in `analysis.narrative.search`."""
 
 from __future__ import annotations
 
@@ -7,23 +8,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.results import Results
-from analysis.stats import intervals
-from analysis.tables.format import decimal
+from analysis.results import Results, once
+from analysis.tables.format import decimal, of_planned
+from study.record import reader
 from study.record.schema import Search
+
+IMPORTANCE = ["parameter", "importance", "null mean", "null limit"]
+FINALISTS = ["trial", "searched", "n", "planned", "mean", "chosen"]  # and a column per seed
+
+
+def search_of(results: Results) -> Search:
+    """The study's search; an empty one for a study that is none."""
+    return results.study.search or Search()
 
 
 def table(results: Results) -> pd.DataFrame:
-    """One row per search trial: number, state, parameters, value, where it was pruned, which one won.
+    """One row per search trial: number, state, parameters, value, where it was pruned, whether it was trained again and
+    which one won.
 
     Empty for a study that is no search.
     """
-    search, metric = results.study.search or Search(), results.metric
+    search, metric = search_of(results), results.study.metric
+    chosen = {int(trial.arm.split()[-1]): "finalist" for trial in search.finalists}
+    chosen |= {search.winner: "winner"} if search.winner is not None else {}
     lines = [
         {"trial": trial.number, "state": trial.state}
         | dict(trial.params)
         | {metric: trial.value, "pruned at images": trial.pruned_at_images}
-        | {"chosen": "winner" if trial.number == search.winner else ""}
+        | {"chosen": chosen.get(trial.number, "")}
         for trial in search.trials
     ]
     return _last_columns(pd.DataFrame(lines), [metric, "pruned at images", "chosen"])
@@ -38,7 +50,7 @@ def readable(table: pd.DataFrame, results: Results) -> pd.DataFrame:
     """A `table` as short strings."""
     shown = pd.DataFrame({"trial": table["trial"], "state": table["state"]})
     for name in table.columns[2:]:
-        short = _score if name == results.metric else _short
+        short = _score if name == results.study.metric else _short
         shown[name] = [short(value) for value in table[name]]
     return shown
 
@@ -55,61 +67,70 @@ def _short(value: Any) -> str:
     return str(value)
 
 
+# --- finalists -----------------------------------------------------------------------------------------
+
+
+@once
+def finalists(results: Results) -> pd.DataFrame:
+    """One row per finalist with FINALISTS: its score where it was searched, then one column per selection seed and
+    their mean in the score that is chosen by, NaN where a trial is not complete; the best one first.
+
+    Empty before there are any, and in records of versions that chose by the search's own scores.
+    """
+    search, metric = search_of(results), results.study.metric
+    rows = reader.load_finalists(results.study.study_id, results.record) if search.finalists else pd.DataFrame()
+    if rows.empty:
+        return pd.DataFrame(columns=FINALISTS)
+    scores = rows[metric] if metric in rows else pd.Series(np.nan, index=rows.index)
+    by_seed = rows.assign(score=scores).pivot(index="arm", columns="seed", values="score")
+    searched = {trial.number: trial.value for trial in search.trials}
+    numbers = [int(arm.split()[-1]) for arm in by_seed.index]
+    found = pd.DataFrame({"trial": numbers, "searched": [searched.get(number) for number in numbers]})
+    found["n"], found["planned"] = by_seed.notna().sum(axis=1).to_numpy(), by_seed.shape[1]
+    for seed in by_seed:
+        found[f"seed {seed}"] = by_seed[seed].to_numpy()
+    found["mean"] = by_seed.mean(axis=1, skipna=False).to_numpy()
+    found["chosen"] = ["winner" if number == search.winner else "" for number in numbers]
+    best_first = results.smaller_is_better(metric)
+    return found.sort_values(["mean", "trial"], ascending=[best_first, True], ignore_index=True)
+
+
+def readable_finalists(table: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """A `finalists` table as short strings."""
+    shown = pd.DataFrame({"trial": table["trial"]})
+    shown[f"seed {search_of(results).search_seed} (searched)"] = [decimal(value) for value in table["searched"]]
+    for name in (name for name in table.columns if name.startswith("seed ")):
+        shown[name] = [decimal(value) for value in table[name]]
+    shown["n"] = [of_planned(n, planned) for n, planned in zip(table["n"], table["planned"], strict=True)]
+    shown["mean"] = [decimal(value) for value in table["mean"]]
+    shown["chosen"] = table["chosen"]
+    return shown
+
+
+def spread(table: pd.DataFrame) -> float:
+    """The standard deviation between trainings of one finalist, pooled over them; NaN for one seed."""
+    scores = table[[name for name in table.columns if name.startswith("seed ")]].to_numpy(dtype=np.float64)
+    whole = scores[np.isfinite(scores).all(axis=1)]
+    return float(np.sqrt(whole.var(axis=1, ddof=1).mean())) if len(whole) and whole.shape[1] > 1 else np.nan
+
+
+# --- importance ----------------------------------------------------------------------------------------
+
+
+def importance(results: Results) -> pd.DataFrame:
+    """One row per parameter with IMPORTANCE, the largest share first; the null is NaN where none was computed."""
+    search = search_of(results)
+    lines = [
+        [name, share, search.importance_null.get(name, np.nan), search.importance_limit.get(name, np.nan)]
+        for name, share in search.importance.items()
+    ]
+    return pd.DataFrame(lines, columns=IMPORTANCE).sort_values("importance", ascending=False, ignore_index=True)
+
+
 def trial_counts(results: Results) -> str:
     """`20 of 24 search trials are done (17 complete, 2 pruned, 1 failed)`."""
-    search = results.study.search or Search()
+    search = search_of(results)
     counts = {state: len(search.of(state)) for state in ("complete", "pruned", "failed")}
     done = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     planned = search.planned or len(search.trials)
     return f"{search.finished} of {planned} search trials are done" + (f" ({done})" if done else "")
-
-
-def lines(results: Results) -> list[str]:
-    """Selection score beside the fresh seeds, the pruning rule, and the importance of the parameters.
-
-    Empty for a study that is no search.
-    """
-    if (search := results.study.search) is None:
-        return []
-    k = len(search.of("complete"))
-    found = [f"Search: {trial_counts(results)}. {search.pruning}".rstrip()]
-    if (score := search.selection_score) is not None:
-        found.append(
-            f"Selection: trial {search.winner} scored {score:.3f} in {results.metric} on seed {search.search_seed}, "
-            f"the best of {k} complete trials. Chosen on that score, it is optimistically biased by selection. The "
-            f"winner {_on_fresh_seeds(results)}."
-        )
-        found += _optimism(results, score, k)
-    if search.importance:
-        ranked = sorted(search.importance.items(), key=lambda item: -item[1])
-        shares = ", ".join(f"{name} {share:.2f}" for name, share in ranked)
-        found.append(
-            f"Importance by {search.importance_evaluator}: {shares} (shares of the variance over {k} trials; no test)."
-        )
-    return found
-
-
-def _on_fresh_seeds(results: Results) -> str:
-    if "winner" in results.arms:
-        mean, at = results.means(results.metric), results.arms.index("winner")
-        if mean.n[at]:
-            interval = f" [{mean.low[at]:.3f}, {mean.high[at]:.3f}]" if mean.n[at] > 1 else ""
-            return f"has {mean.mean[at]:.3f}{interval} on fresh seeds (n = {mean.n[at]})"
-    return "has not been trained on fresh seeds yet"
-
-
-def _optimism(results: Results, score: float, k: int) -> list[str]:
-    """What choosing the best of k adds to its score by luck; nothing where the objects of the list are not known."""
-    name = results.list_of(results.metric)
-    objects = results.mean_of(f"objects/{name}")
-    sampled = float(results.rows["sampling_seeds"].mean()) if "sampling_seeds" in results.rows else np.nan
-    passes = 1.0 if np.isnan(sampled) else sampled
-    if not name or not results.score.is_share or not objects > 0 or not 0 <= score <= 1 or k < 2:
-        return []
-    sd = float(np.sqrt(score * (1 - score) / (objects * passes)))
-    return [
-        f"Expected optimism: the best of {k} equally good settings looks {intervals.expected_maximum(k):.2f} standard "
-        f"deviations better than it is, here {intervals.selection_bias(k, sd):.3f}, where {sd:.3f} = sqrt(p (1 - p) / "
-        f"{objects * passes:.0f} objects) is the standard deviation of one score. This is a lower bound: variation "
-        "between trainings adds to it. Settings that differ much among themselves are biased less."
-    ]

@@ -13,7 +13,6 @@ from analysis.narrative import protocol
 from analysis.narrative.warnings import warnings
 from analysis.results import Results
 from analysis.tables import comparison
-from analysis.tables import search as search_table
 
 
 def answer(values: list[list[float | None]], **fields: Any) -> str:
@@ -125,44 +124,3 @@ def test_the_only_arm_is_answered_beside_its_published_value(tmp_path: Path) -> 
     assert said.startswith("One arm, R0, with nothing to compare it with: accuracy/validation is 0.450 [0.407, 0.493]")
     assert "(published: 0.643, outside the interval)" in said
     assert said.endswith("(n = 3 training seeds, 95 % t intervals).")
-
-
-def test_a_search_is_told_with_its_selection_score(tmp_path: Path) -> None:
-    record = synthetic_record.search(tmp_path)
-    results = Results.open("search", record)
-    searched = search_table.table(results)
-    assert list(searched.columns) == ["trial", "state", "lr", "schedule", METRIC, "pruned at images", "chosen"]
-    assert searched["state"].value_counts().to_dict() == {"complete": 18, "pruned": 5, "failed": 1}
-    best = searched[searched["state"] == "complete"][METRIC].max()
-    assert searched.loc[searched["chosen"] == "winner", METRIC].tolist() == [best]
-    shown = search_table.readable(searched, results)
-    assert shown.loc[7, [METRIC, "pruned at images"]].tolist() == ["-", "-"]
-    assert shown.loc[3, "pruned at images"] == "16,000"
-    mean = comparison.summary(results, METRIC).set_index("arm").loc["winner", "mean"]
-    said = "\n".join(protocol.protocol(results))
-    for expected in (
-        "Search: 24 of 24 search trials are done (18 complete, 5 pruned, 1 failed). A trial stops when",
-        f"scored {best:.3f} in accuracy/validation on seed 0, the best of 18 complete trials. Chosen on",
-        f"The winner has {mean:.3f} [",
-        "on fresh seeds (n = 3).",
-        f"Expected optimism: the best of 18 equally good settings looks 1.82 standard deviations better than it is, "
-        # expected maximum of 18 normals 1.8200 (Teichroew 1956); objects: 128
-        f"here {1.8200 * (best * (1 - best) / 128) ** 0.5:.3f}, where {(best * (1 - best) / 128) ** 0.5:.3f} = sqrt(p",
-        "This is a lower bound: variation between trainings adds to it.",
-        "Importance by fANOVA (Hutter et al. 2014) over 17 complete trials: lr 0.79, schedule 0.21 (shares of the",
-        "variance over 18 trials; no test).",
-    ):
-        assert expected in said, expected
-    found = answers.answer(results)
-    assert "winner is better by 0.1" in found
-    selected = f"its selection score, the best of 18 and so optimistically biased by selection, was {best:.3f} (n = 3"
-    assert f"on fresh seeds; {selected}" in found
-
-
-def test_a_search_that_is_not_finished_has_no_answer(tmp_path: Path) -> None:
-    record = synthetic_record.search(tmp_path, finished=False)
-    assert answers.answer(Results.open("search", record)) == (
-        "No answer yet: 23 of 30 search trials are done (18 complete, 4 pruned, 1 failed); the best so far, trial 16, "
-        "has not been trained on fresh seeds."
-    )
-    assert search_table.table(lr_results([[0.6, 0.7]])).empty

@@ -49,7 +49,10 @@ KINDS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
     ),
     "importance": (synthetic_record.guidance, ("drop_probability x guidance_scale", "seed (block)", "sum to 1.00")),
     "ladder_steps": (synthetic_record.ladder, ("start", "+ cosine", "+ flips", "+ raw weights", "better", "worse")),
-    "search_history": (synthetic_record.search, ("complete", "pruned", "failed (no value)", "best so far", "winner")),
+    "search_history": (
+        synthetic_record.search,
+        ("complete", "pruned", "failed (no value)", "best so far", "winner", "where it was searched"),
+    ),
     "search_parallel": (
         synthetic_record.search,
         ("lr", "schedule", "squaredcos_cap_v2", "0.001", "accuracy/validation"),

@@ -155,12 +155,28 @@ def test_importance_of_a_search_names_its_evaluator(tmp_path: Path) -> None:
     results = opened(synthetic_record.search(tmp_path))
     table = importance.table(results)
     assert table["effect"].tolist() == ["lr", "schedule"]
-    assert "fANOVA (Hutter et al. 2014) over 17 complete trials (n = 18" in figures.caption(importance, table, results)
+    assert table["kind"].tolist() == ["factor", "noise"]  # .79 above .75, .21 below .55
+    caption = figures.caption(importance, table, results)
+    assert "fANOVA (Hutter et al. 2014) over 17 complete trials (n = 18" in caption
+    assert "Above the limit: lr. Indistinguishable from noise: schedule" in caption
+    axes = figures.draw(importance, table, results).axes[0]
+    marks = {str(line.get_label()): list(line.get_xdata()) for line in axes.lines}  # type: ignore[arg-type]
+    assert marks == {"shuffled scores: mean": [0.6, 0.4], "their limit": [0.75, 0.55]}
+    assert len({bar.get_facecolor() for bar in axes.patches}) == 2
+    assert axes.get_xlim()[1] > 0.79
     search = results.study.search.model_copy(update={"importance": {}})
     results = results.of(results.study.model_copy(update={"search": search}), results.rows)
     table = importance.table(results)
     assert "not finished" in figures.caption(importance, table, results)
     assert len(figures.draw(importance, table, results).axes) == 0
+
+
+def test_importance_of_an_older_search_has_no_null(tmp_path: Path) -> None:
+    results = opened(synthetic_record.search(tmp_path, finalists=0))
+    table = importance.table(results)
+    assert table["kind"].tolist() == ["factor", "factor"]
+    assert list(figures.draw(importance, table, results).axes[0].lines) == []
+    assert "noise has shares too, and its own were not computed" in figures.caption(importance, table, results)
 
 
 def test_frontier_joins_the_points_in_the_order_of_s(guidance: Path) -> None:
@@ -247,14 +263,16 @@ def test_search_trials_with_a_value_are_drawn_once(tmp_path: Path) -> None:
         drawn = {str(line.get_label()): np.asarray(line.get_ydata()) for line in axes.lines}
         complete = table[table["state"] == "complete"]
         assert drawn["complete"] == pytest.approx(complete["value"].to_numpy())
-        assert drawn["winner"].tolist() == [results.study.search.selection_score]
+        assert drawn["winner"].tolist() == [results.study.search.best.value]  # where it was searched
     lines, axes = (
         figures.draw(search_parallel, table, results).axes[0].collections,
         figures.draw(search_parallel, table, results).axes[0],
     )
     assert [len(part.get_segments()) for part in lines] == [5, 18]  # type: ignore[attr-defined]
     heaviest = max(axes.lines, key=lambda line: line.get_linewidth())
-    assert heaviest.get_ydata()[-1] == pytest.approx(1)  # type: ignore[index]
+    value = table["value"]
+    won = (results.study.search.best.value - value.min()) / np.ptp(value.dropna())
+    assert heaviest.get_ydata()[-1] == pytest.approx(won)  # type: ignore[index]
     log_lr = np.log(table["lr"].to_numpy())
     winner = table.index[table["winner"]][0]
     height = (log_lr[winner] - log_lr.min()) / np.ptp(log_lr)

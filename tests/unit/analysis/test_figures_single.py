@@ -149,7 +149,7 @@ def test_search_history_tells_the_states_apart_by_shape(tmp_path: Path) -> None:
     trials = table[table["kind"] == "search"]
     complete = trials["value"].where(trials["state"] == "complete")
     assert trials["best"].tolist() == [np.nanmax(complete[: index + 1]) for index in range(len(trials))]
-    history, fresh = figures.draw(search_history, table, results).axes
+    history, _, fresh = figures.draw(search_history, table, results).axes
     step = next(line for line in history.lines if line.get_label() == "best so far")
     assert step.get_drawstyle() == "steps-post"
     means = comparison.summary(results, "accuracy/validation")
@@ -157,6 +157,28 @@ def test_search_history_tells_the_states_apart_by_shape(tmp_path: Path) -> None:
     assert [list(line.get_ydata()) for line in fresh.lines[::2]] == [  # type: ignore[arg-type]
         pytest.approx([row["ci low"], row["ci high"]]) for _, row in means.iterrows()
     ]
+
+
+def test_search_history_shows_finalists_beside_the_scores_that_made_them(tmp_path: Path) -> None:
+    results = opened(synthetic_record.search(tmp_path / "new"))
+    table = search_history.table(results)
+    finalists = table[table["kind"] == "finalist"]
+    assert finalists["value"].tolist() == pytest.approx((finalists["searched"] - [0.03, *[0.05] * 4]).tolist())
+    assert finalists["state"].tolist() == ["winner", "", "", "", ""]
+    again = figures.draw(search_history, table, results).axes[1]
+    drawn = {str(line.get_label()): list(line.get_ydata()) for line in again.lines}  # type: ignore[arg-type]
+    assert drawn["where it was searched"] == pytest.approx(finalists["searched"].tolist())
+    assert drawn["winner there"] == pytest.approx(finalists["value"].tolist()[:1])
+    assert drawn["mean on the choosing seeds"] == pytest.approx(finalists["value"].tolist()[1:])
+    # sd .01 of three seeds: half width 4.302653 x .01 / sqrt(3) = .024841
+    assert (finalists["high"] - finalists["value"]).tolist() == pytest.approx([0.024841] * 5, abs=1e-6)
+    caption = figures.caption(search_history, table, results)
+    assert "Middle: the 5 best again on seeds 1, 2 and 3" in caption
+    assert "The answer is about another list, accuracy/unseen." in caption
+    older = opened(synthetic_record.search(tmp_path / "old", finalists=0))
+    table = search_history.table(older)
+    assert len(figures.draw(search_history, table, older).axes) == 2
+    assert "Middle" not in figures.caption(search_history, table, older)
 
 
 def test_same_noise_grids_label_their_columns(miniature_record: Path) -> None:

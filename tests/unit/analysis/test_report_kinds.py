@@ -65,8 +65,15 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
     "search": (
         synthetic_record.search,
         {"importance", "search_history", "search_parallel", "search_slices"},
-        {"search"},
-        ("24 of 24 search trials are done", "pruned at images", "lr 0.79, schedule 0.21", "A trial stops when its"),
+        {"search", "finalists", "importance"},
+        (
+            "24 of 24 search trials are done",
+            "pruned at images",
+            "lr 0.79 (0.60, 0.75), schedule 0.21 (0.40, 0.55)",
+            "A trial stops when its",
+            "accuracy/unseen (the study's metric)",
+            "seed 0 (searched)",
+        ),
     ),
     "reports": (
         synthetic_record.reports,
