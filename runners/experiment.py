@@ -103,7 +103,8 @@ Event = Progress | Curve | Note
 class Cost:
     """What a setting takes, in floating-point operations (2 x multiply-adds).
 
-    `evaluations`: forward passes that one sample takes; `checkpoint_bytes`: of one copy of the weights.
+    `evaluations`: forward passes that one sample takes; `checkpoint_bytes`: of one copy of the weights; `passes`: how
+    often everything is sampled, which `sample_flop` covers.
     """
 
     train_flop: float
@@ -112,6 +113,7 @@ class Cost:
     evaluations: int
     parameters: int
     checkpoint_bytes: int
+    passes: int = 1
 
 
 class Experiment(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.results import Results, once, setting_name
-from analysis.stats import intervals, proportions
+from analysis.stats import intervals, proportions, variance
 from analysis.tables import outcomes
 from analysis.tables.format import count, decimal, of_planned, with_interval
 from analysis.verdict import Outcome, Verdict, probability
@@ -50,6 +50,7 @@ def summary(results: Results, metric: str) -> pd.DataFrame:
             "sd of differences": paired.sd,
             "p": paired.p_t,
             "p Holm": paired.p_holm,
+            "p equivalence": intervals.equivalence(paired, results.margin(metric)),
             "p sign-flip": paired.p_flip,
             "rho": paired.rho,
         }
@@ -172,8 +173,10 @@ def _complete(results: Results, arms: Sequence[str]) -> int:
 def readable(table: pd.DataFrame, results: Results | None = None, metric: str = "") -> pd.DataFrame:
     """A summary as short strings: intervals in brackets, three decimals, one dash for what does not exist.
 
-    What was spent, and what else may explain a difference, has columns where the arms differ in it.
+    Outside of the family that the study's verdicts are about, without p and without verdicts. What was spent, and what
+    else may explain a difference, has columns where the arms differ in it.
     """
+    descriptive = any(verdict.outcome is Outcome.DESCRIPTIVE for verdict in table["verdict"])
     shown = table[["arm", *(["chosen"] if "chosen" in table else [])]].copy()
     shown["n"] = [of_planned(n, planned) for n, planned in zip(table["n"], table["planned"], strict=True)]
     shown["mean [95 % CI]"] = with_interval(table, "mean", "ci low", "ci high")
@@ -182,6 +185,7 @@ def readable(table: pd.DataFrame, results: Results | None = None, metric: str = 
     if table["planned"].max() > 1:
         shown["difference [95 % CI]"] = with_interval(table, "difference", "difference low", "difference high", "+")
         digits: dict[str, Callable[[float], str]] = {"p Holm": probability, "p sign-flip": probability, "rho": decimal}
+        digits = {"rho": decimal} if descriptive else digits
         for name, short in digits.items():
             shown[name] = [short(value) for value in table[name]]
     elif table["p McNemar"].notna().any():
@@ -190,7 +194,8 @@ def readable(table: pd.DataFrame, results: Results | None = None, metric: str = 
         shown["p McNemar"] = [probability(value) for value in table["p McNemar"]]
     else:
         shown["difference"] = [decimal(value, "+") for value in table["difference"]]
-    shown["verdict"] = table["verdict"]  # before what only explains: a narrow page cuts off the end
+    if not descriptive:
+        shown["verdict"] = table["verdict"]  # before what only explains: a narrow page cuts off the end
     if results is not None:
         shown = shown.join(_published(table, results, metric))
     return shown.join(_explaining(table))
@@ -215,20 +220,33 @@ def _differs(column: pd.Series, tolerance: float) -> bool:
 
 
 def _published(table: pd.DataFrame, results: Results, metric: str) -> pd.DataFrame:
-    """What others reported beside ours, and whether their differences exceed the noise of one evaluation."""
+    """What others reported beside ours, whether one more training of ours could have given it, and whether their
+    differences exceed the noise of one evaluation."""
     known = pd.Series([results.published(arm, metric) for arm in table["arm"]], index=table.index, dtype=float)
     if known.isna().all():
         return pd.DataFrame(index=table.index)
     shown = pd.DataFrame({"published": [decimal(value) for value in known]}, index=table.index)
-    inside = (table["ci low"] <= known) & (known <= table["ci high"])
-    comparable = known.notna() & table["ci low"].notna()
-    shown["in our CI"] = [("yes" if yes else "no") if ok else "-" for yes, ok in zip(inside, comparable, strict=True)]
+    half = prediction_half_widths(table, results, metric, known)
+    shown["predicted [95 %]"] = [
+        f"{mean - width:.3f} to {mean + width:.3f}{'' if abs(value - mean) <= width else ' (outside)'}"
+        if np.isfinite(width) and np.isfinite(value)
+        else "-"
+        for mean, width, value in zip(table["mean"], half, known, strict=True)
+    ]
     reference = table["against"].map(dict(zip(table["arm"], known, strict=True))).astype(float)
     objects = table["objects"] if results.is_share(metric) else np.full(len(table), np.nan)
     if (known.notna() & reference.notna()).any():
         pairs = zip(known, reference, objects, strict=True)
         shown["published difference"] = [_published_difference(*pair) for pair in pairs]
     return shown
+
+
+def prediction_half_widths(table: pd.DataFrame, results: Results, metric: str, known: pd.Series) -> list[float]:
+    """Of each arm of a `summary`, half the interval in which a published value of the same setting should lie."""
+    objects = table["objects"] if results.is_share(metric) else np.full(len(table), np.nan)
+    sd = np.nanstd(results.values(metric), axis=0, ddof=1) if len(results.seeds) > 1 else np.full(len(table), np.nan)
+    cells = zip(sd, table["n"], known, objects, strict=True)
+    return [variance.prediction_half_width(float(spread), int(n), float(p), float(m)) for spread, n, p, m in cells]
 
 
 def _published_difference(own: float, reference: float, objects: float) -> str:

@@ -104,8 +104,7 @@ def levels_table(results: Results, metric: str) -> pd.DataFrame:
 def _verdicts(results: Results, metric: str, paired: intervals.Differences, baseline: int) -> list[Verdict]:
     """Of the levels of one factor, whose contrasts are a family of their own."""
     seeds, margin = len(results.seeds), results.margin(metric)
-    family = len(paired.difference) - 1
-    found = intervals.verdicts(paired, seeds, margin, results.smaller_is_better(metric), family)
+    found = intervals.verdicts(paired, seeds, margin, results.smaller_is_better(metric))
     if seeds == 1:
         found = [Verdict(Outcome.ONE_TRAINING, seeds, seeds) for _ in found]
     found[baseline] = Verdict(Outcome.BASELINE, seeds, seeds)

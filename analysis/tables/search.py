@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.results import Results
-from analysis.stats import intervals
+from analysis.stats import planning
 from analysis.tables.format import decimal
 from study.record.schema import Search
 
@@ -108,8 +108,8 @@ def _optimism(results: Results, score: float, k: int) -> list[str]:
         return []
     sd = float(np.sqrt(score * (1 - score) / (objects * passes)))
     return [
-        f"Expected optimism: the best of {k} equally good settings looks {intervals.expected_maximum(k):.2f} standard "
-        f"deviations better than it is, here {intervals.selection_bias(k, sd):.3f}, where {sd:.3f} = sqrt(p (1 - p) / "
+        f"Expected optimism: the best of {k} equally good settings looks {planning.expected_maximum(k):.2f} standard "
+        f"deviations better than it is, here {planning.selection_bias(k, sd):.3f}, where {sd:.3f} = sqrt(p (1 - p) / "
         f"{objects * passes:.0f} objects) is the standard deviation of one score. This is a lower bound: variation "
         "between trainings adds to it. Settings that differ much among themselves are biased less."
     ]

@@ -15,7 +15,7 @@ from study.record.layout import DEFAULT_RECORD
 if TYPE_CHECKING:
     from runners.config import Scalar
     from runners.tasks.iclevr.folder import Folder
-    from study.design.cost import Estimate
+    from study.design.cost import Estimate, Price
     from study.design.plan import Plan
     from study.design.plan import Request as Asked
     from study.design.registry import Named
@@ -42,7 +42,12 @@ def parser() -> argparse.ArgumentParser:
     what("--data", metavar="DIR", type=Path, help="an i-CLEVR folder [default: scenes are rendered]")
     what("--evaluator", metavar="FILE", type=Path, help="the official checkpoint.pth [default: a surrogate is trained]")
     what("--seeds", metavar="N", type=int, help="training seeds per arm, 0 to N-1 [default: the study's]")
-    what("--confirmatory", action="store_true", help="require at least 5 training seeds per arm")
+    what(
+        "--confirmatory",
+        action="store_true",
+        help="plan a claim before the first look: at least 5 training seeds per arm",
+    )
+    what("--looks", metavar="N", type=int, nargs="+", default=[], help="of a confirmatory study: seeds per arm at which it is judged, such as 5 10")  # fmt: skip  # noqa: E501
     what("--trials", metavar="N", type=int, help="number of trials in a search [default: the study's]")
     what("--set", metavar="FIELD=VALUE", action="append", default=[], help="change a field of the baseline; repeatable")
     how = parser.add_argument_group("where and how").add_argument
@@ -57,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
     look = parser.add_argument_group("without running anything").add_argument
     look("--explain", metavar="ARM", help="print the trials behind the numbers of an arm")
     look("--dry-run", action="store_true", help="print arms, trials, trainings, time and disk; touch nothing")
+    look(
+        "--budget", metavar="HOURS", type=float, help="with --dry-run: seeds and sampling passes that so many hours buy"
+    )
     look("--json", action="store_true", help="the dry run, as JSON")
     # Names of version 0.1, for one version more.
     parser.add_argument("--claim", dest="confirmatory", action="store_true", help=argparse.SUPPRESS)
@@ -110,6 +118,10 @@ def read(arguments: argparse.Namespace) -> Request:
         raise ValueError("Nothing to run: write --study NAME (python study/run.py --list names them).")
     if arguments.retries < 0:
         raise ValueError(f"--retries {arguments.retries} is no number of tries: write --retries 0 or more.")
+    if arguments.budget is not None and not arguments.budget > 0:
+        raise ValueError(f"--budget {arguments.budget:g} buys nothing: write hours, such as --budget 2.5.")
+    if arguments.budget is not None and not (arguments.dry_run or arguments.json):
+        raise ValueError("--budget plans and runs nothing: add --dry-run.")
     if not arguments.worker_timeout > 0:
         given = f"--worker-timeout {arguments.worker_timeout:g}"
         raise ValueError(f"{given} ends every worker: write minutes, such as --worker-timeout 15.")
@@ -124,7 +136,8 @@ def read(arguments: argparse.Namespace) -> Request:
     name = arguments.scale or ("gpu" if has_cuda else "laptop")
     scale = scales.find(name)
     named = _studies(arguments)
-    plans = [plan_of(one, name, scale, asked_of(arguments, one, changes)) for one in named]
+    record = arguments.record.resolve()
+    plans = [_going_on(plan_of(one, name, scale, asked_of(arguments, one, changes)), record) for one in named]
     for plan in plans:
         check(plan)
     return Request(
@@ -133,7 +146,7 @@ def read(arguments: argparse.Namespace) -> Request:
         scale=scale,
         scale_was_chosen=arguments.scale is None,
         slots=slots,
-        record=arguments.record.resolve(),
+        record=record,
         folder=folder,
         evaluator=evaluator,
         worker_timeout=60 * arguments.worker_timeout,
@@ -163,6 +176,7 @@ def asked_of(arguments: argparse.Namespace, one: Named, changes: Mapping[str, Sc
         keep=arguments.keep_checkpoints,
         searched=arguments.trials if one.spec.space else None,
         confirmatory=arguments.confirmatory,
+        looks=tuple(arguments.looks),
         digest=one.digest,
     )
 
@@ -171,6 +185,18 @@ def plan_of(one: Named, scale_name: str, scale: Scale, asked: Asked) -> Plan:
     from study.design import plan
 
     return plan.make(one.name, one.spec, scale_name, scale, asked)
+
+
+def _going_on(plan: Plan, record: Path) -> Plan:
+    """The plan with the looks that the record knows of; ValueError for a claim that comes after one."""
+    from study.design.plan import continued
+    from study.record import layout, reader
+
+    known = reader.find_study(plan.study_id, record)
+    judged = known is not None and all(
+        layout.state(layout.trial_folder(record, trial.trial_key)) == "complete" for trial in known.trials
+    )
+    return continued(plan, known, judged and not (known is not None and known.searching))
 
 
 def job_of(plan: Plan, request: Request, slots: Sequence[Slot]) -> Job:
@@ -182,6 +208,14 @@ def job_of(plan: Plan, request: Request, slots: Sequence[Slot]) -> Job:
     where = f"one machine that the scale is made for, not {describe(slots)}" if elsewhere else describe(slots)
     estimate = cost.estimate(plan, request.scale, request.record, 1 if elsewhere else len(slots))
     return Job(plan, request.scale, estimate, where)
+
+
+def price_of(plan: Plan, request: Request) -> Price:
+    """What a seed of the plan takes on the request's slots."""
+    from study.design import cost
+
+    elsewhere = (request.scale.machine == "gpu") == all(slot.device == "cpu" for slot in request.slots)
+    return cost.price(plan, request.scale, request.record, 1 if elsewhere else len(request.slots))
 
 
 # --- single arguments ----------------------------------------------------------------------------------

@@ -98,6 +98,30 @@ def estimate(plan: Plan, scale: Scale, record: Path, slots: int) -> Estimate:
     return Estimate(trials, len(to_train), train, sampling, seconds, rates.basis, disk)
 
 
+@dataclass(frozen=True)
+class Price:
+    """Seconds of wall clock that one training seed of a plan takes: its trainings, one sampling pass of its trials, and
+    what its trials take besides; `passes` are the plan's."""
+
+    training: float
+    sampling: float
+    rest: float
+    passes: int
+
+    def of(self, seeds: int, passes: int) -> float:
+        return seeds * (self.training + passes * self.sampling + self.rest)
+
+
+def price(plan: Plan, scale: Scale, record: Path, slots: int) -> Price:
+    """What a seed of the whole plan takes on `slots` device slots, whatever the record has of it already."""
+    rates, cost, n = throughput(plan, scale, record), _costs(plan.experiment), max(1, len(plan.seeds)) * slots
+    trainings = {trial.train_key: trial.config for trial in plan.trials}.values()
+    train = sum(cost(config).train_flop / rates.train / pace(config, scale) for config in trainings)
+    samples = [(cost(trial.config), pace(trial.config, scale)) for trial in plan.trials]
+    sampling = sum(one.sample_flop / one.passes / rates.sample / speed for one, speed in samples)
+    return Price(train / n, sampling / n, len(plan.trials) * rates.trial_seconds / n, cost(plan.baseline).passes)
+
+
 def images_ahead(configs: Iterable[StagedConfig]) -> Counter[str]:
     """`step_key` -> training images of these trainings."""
     found: Counter[str] = Counter()

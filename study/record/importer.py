@@ -133,11 +133,13 @@ def united(ours: Study, theirs: Study) -> Study:
         "factors": {name: _both(ours.factors.get(name, ()), theirs.factors.get(name, ())) for name in names},
         "arms": _both(ours.arms, theirs.arms),
         "seeds": tuple(sorted({*ours.seeds, *theirs.seeds})),
+        "contrasts": {**theirs.contrasts, **ours.contrasts},
+        "looks": tuple(sorted({*ours.looks, *theirs.looks})),
         "against": {**(theirs.against or {}), **(ours.against or {})},
         "trials": (*ours.trials, *(trial for trial in theirs.trials if trial.trial_key not in known)),
     }
     if len(theirs.seeds) > len(ours.seeds):  # they say how many seeds there are
-        changes |= {"notes": theirs.notes, "claim": theirs.claim}
+        changes |= {"notes": theirs.notes, "claim": theirs.claim, "planned_looks": theirs.planned_looks}
     if theirs.search:
         changes["search"] = theirs.search
     return ours.model_copy(update=changes)

@@ -30,4 +30,6 @@ STUDY = StudySpec(
     question="Which timesteps, schedule, guidance, dropout, architecture and learning rate together are best?",
     space=space,
     trials=30,
+    margin=0.05,
+    margin_reason="seven of the 144 objects of validation: less would not be worth a search",
 )
