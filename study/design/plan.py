@@ -251,7 +251,7 @@ def continued(plan: Plan, known: Study | None, judged: bool) -> Plan:
         return dataclasses.replace(plan, looks=looks, confirmatory=kept, planned_looks=planned)
     if looks and not known.claim:
         raise ValueError(
-            f"The study {plan.study_id} was looked at with {' and '.join(map(str, looks))} seeds before it was planned "
+            f"The study {plan.study_id} was looked at with {', '.join(map(str, looks))} seeds before it was planned "
             "as a claim: leave --confirmatory out, or give another --record DIR."
         )
     # A claim without --looks goes on with those that it was planned with.

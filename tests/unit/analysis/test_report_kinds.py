@@ -28,7 +28,7 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
         {
             f"accuracy_{name}_{kind}"
             for name in ("validation", "test", "new_test", "unseen")
-            for kind in ("best", "factors", "levels")
+            for kind in ("best", "factors", "levels", "contrasts")
         },
         (
             "accuracy/test, each setting at its best guidance_scale",
@@ -43,7 +43,7 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
     "samplers": (
         synthetic_record.samplers,
         {"accuracy_by_cost"},
-        set(),
+        {f"accuracy_{name}_contrasts" for name in ("validation", "test", "new_test", "unseen")},
         (
             "evaluations per image",
             "sampling s",
@@ -59,7 +59,8 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
             "Training FLOPs of all arms agree within 10 %.",
             "start: The schedule ends at sqrt(alpha_bar_T) = 0.080 > 0.05",
             "signal at T",
-            "Holm-corrected over the 3 comparisons of a list, each arm with its own reference",
+            "Holm-corrected over the family, each arm with its own reference",
+            "Family: the 3 comparisons on accuracy/validation.",
         ),
     ),
     "search": (
@@ -74,7 +75,7 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
         set(),
         (
             "-0.015, inside the noise of one evaluation (±0.138)",
-            "in our CI",
+            "predicted [95 %]",
             "R1 T=500, R2: The schedule ends at",
             "for the m objects of the list",
         ),
@@ -155,7 +156,7 @@ def test_the_report_of_each_kind_of_study(name: str, tmp_path: Path, monkeypatch
     assert {path.stem for path in (index.parent / "figures").glob("*")} == own_figures
     assert page.tags.count("img") == len(own_figures)
     lists = {f"accuracy_{name}" for name in ("validation", "test", "new_test", "unseen")}
-    always = lists | {"score_sheet", "classes", "trials"}
+    always = lists | {"score_sheet", "classes", "trials", "accuracy_validation_sensitivity"}
     assert {path.stem for path in (index.parent / "tables").iterdir()} == always | own_tables
     for path in (index.parent / "tables").glob("*.md"):
         assert "- Checkpoint rule: last step" in path.read_text(), path.name
