@@ -22,9 +22,10 @@ Scalar = str | int | float | bool
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
-def train_field(default: Scalar, about: str) -> Any:
-    """A field that decides what is trained."""
-    return dataclasses.field(default=default, metadata={"stage": "train", "about": about})
+def train_field(default: Scalar, about: str, inert: bool = False) -> Any:
+    """A field that decides what is trained. One that may be `inert` is a limit or a ramp: two values of it train the
+    same weights where neither is reached."""
+    return dataclasses.field(default=default, metadata={"stage": "train", "about": about, "inert": inert})
 
 
 def sample_field(default: Scalar, about: str) -> Any:
@@ -129,6 +130,12 @@ class StagedConfig:
         """One line on a field."""
         field: dataclasses.Field[Any] = cls.__dataclass_fields__[name]
         return str(field.metadata["about"])
+
+    @classmethod
+    @functools.cache
+    def inert(cls) -> frozenset[str]:
+        """The fields of which two values may come to the same."""
+        return frozenset(field.name for field in dataclasses.fields(cls) if field.metadata.get("inert"))
 
     @classmethod
     def require(cls, name: str) -> None:

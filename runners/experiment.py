@@ -139,8 +139,8 @@ class Experiment(Protocol):
         """One trial, up to its finished folder <record>/trials/<trial_key>/."""
 
     def steps(self, config: Any, device: str, execution: str) -> tuple[str, Iterator[int]]:
-        """An endless training on noise, for `runners.process.benchmark`: what it is executed as, and the images that
-        each step took. `execution`: "auto", or what another worker said."""
+        """An endless trial on noise, for `runners.process.benchmark`: what it is executed as, and the training images
+        that each step took; its memory has been taken. `execution`: "auto", or what another worker said."""
 
     def training_damage(self, folder: Path) -> str:
         """What is wrong with a finished training's files, in words; "" when each is what was written."""

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from runners import models
-from runners.ddpm import execution, manipulation_check, precision, sample, schedules, scorers, trainings
+from runners.ddpm import execution, graphs, manipulation_check, precision, sample, schedules, scorers, trainings, twins
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.manipulation_check import ManipulationError
 from runners.ddpm.steps import step_seed
@@ -95,7 +95,8 @@ def _make(config: TrialConfig, context: ExecutionContext, partial: Path, final: 
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        with png.aside() as later:  # a GPU does not wait for the compression of pictures
+        # A GPU does not wait for the compression of pictures.
+        with devices.algorithms(context.deterministic), png.aside() as later:
             yield from _fill(_begun(config, context), partial, later)
         files.write_manifest(partial)
         shutil.rmtree(final, ignore_errors=True)
@@ -128,7 +129,6 @@ class _Trial:
 def _begun(config: TrialConfig, context: ExecutionContext) -> _Trial:
     """The device made ready, the images and the evaluator opened."""
     device = torch.device(context.device)
-    devices.be_deterministic(context.deterministic)
     devices.use(device)
     memory.reset_peak(device)
     images_path, evaluator_path = data_place(config, context), evaluator_place(config, context)
@@ -154,12 +154,13 @@ def train(trial: _Trial) -> Generator[Event, None, Trained]:
     def choose() -> execution.Choice:
         if context.deterministic:
             return execution.Choice()
-        chosen = execution.choose(config, model, device, context.compile, context.images_ahead)
+        data = trial.images.images_NHWC, trial.images.labels_NK, trial.images.train_indices
+        chosen = execution.choose(config, model, device, context.compile, context.images_ahead, data)
         memory.reset_peak(device)  # the trial's is not that of its benchmark
         return chosen
 
     yield from trainings.run(config, folder, model, device, trial.images, trial.evaluator, context.curve_points, choose)
-    if twin := trainings.same_weights(folder):
+    if twin := twins.same_weights(folder):
         if not twin.inert:
             raise ManipulationError(
                 f"The trainings {folder.name} and {twin.key} differ in {', '.join(twin.fields)} but not in a single "
@@ -173,10 +174,12 @@ def train(trial: _Trial) -> Generator[Event, None, Trained]:
 
 @dataclass(frozen=True)
 class Sampled:
-    """List -> uint8 (K, N, H, W, C); the seconds that sampling took, and the forward passes of one image."""
+    """List -> uint8 (K, N, H, W, C); the seconds that sampling took, those that its warm-up and the recording of graphs
+    took, and the forward passes of one image."""
 
     images: dict[str, Pixels]
     seconds: float
+    warm_up_seconds: float
     passes: float
 
 
@@ -188,6 +191,8 @@ def draw(trial: _Trial, training: Trained) -> Generator[Event, None, Sampled]:
         for name, conditions in trial.images.lists.items()
         if conditions
     ]
+    warm_up = sample.warm_up(config, training.network, wanted, config.sampling_seeds)
+    recorded = graphs.Replayed.seconds
     start, parts = time.perf_counter(), list[sample.Part]()
     for part in sample.sample_parts(config, training.network, wanted, config.sampling_seeds):
         whole = parts[-1].chunk if parts else sample.chunk_of(device)
@@ -196,8 +201,9 @@ def draw(trial: _Trial, training: Trained) -> Generator[Event, None, Sampled]:
         parts.append(part)
         yield Progress("sampling", part.done, part.total)
     images = sample.gathered(parts, wanted, config.sampling_seeds)
-    seconds = time.perf_counter() - start
-    return Sampled(images, seconds, sum(part.passes for part in parts) / parts[-1].total)
+    recording = graphs.Replayed.seconds - recorded
+    seconds = time.perf_counter() - start - recording
+    return Sampled(images, seconds, warm_up + recording, sum(part.passes for part in parts) / parts[-1].total)
 
 
 def score(trial: _Trial, training: Trained, sampled: Sampled, folder: Path, later: png.Later) -> dict[str, Any]:
@@ -234,8 +240,11 @@ def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, 
         "seconds/train": facts["seconds/train"],
         "images_per_second": facts["images_per_second"],
         "seconds/sample": sampled.seconds,
+        "seconds/warm_up": sampled.warm_up_seconds,
         "seconds/compile": facts.get("seconds/compile", 0.0),  # trainings of older versions lack these two
         "execution": facts.get("execution", ""),
+        "device/train": facts.get("device", ""),  # of the process that trained, be it another trial's
+        "device/sample": devices.name(trial.device),
         "packed": trial.context.colocated,  # the record's word
         "parameters": size.parameters,
         "gflop_forward": size.forward_flop / 1e9,
@@ -253,7 +262,7 @@ def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, 
     }
     texts = {
         "config": config.to_dict(),
-        "environment": environment(trial.context),
+        "environment": environment(config, trial.context) | {"arithmetic/train": facts.get("arithmetic", "")},
         "conditions": trial.images.lists,
         "result": result,
     }
@@ -262,13 +271,19 @@ def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, 
     shutil.copy(training.folder / trainings.CURVE, folder / "metrics.jsonl")
 
 
-def environment(context: ExecutionContext) -> dict[str, str]:
-    """Device and versions, as text."""
+def environment(config: TrialConfig, context: ExecutionContext) -> dict[str, str]:
+    """Device, how it computed and versions, as text."""
+    with precision.arithmetic(config.precision):
+        sampling = devices.arithmetic()
+    with devices.tf32(False):
+        evaluating = devices.arithmetic()
     return {
         "device": devices.name(torch.device(context.device)),
         "device_slot": context.device,
         "threads": str(context.threads),
         "deterministic": str(context.deterministic),
+        "arithmetic/sample": sampling,
+        "arithmetic/evaluator": evaluating,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "diffusers": version("diffusers"),

@@ -52,6 +52,14 @@ def recipe(evaluator: str, image_size: int) -> surrogate.Recipe:
     return stand_in(**call.bind(stand_in))
 
 
+def architecture(evaluator: str, image_size: int) -> ResNet18:
+    """The network of the evaluator that a config names, untrained: the official one's for a checkpoint."""
+    if evaluator.startswith("checkpoint("):
+        return ResNet18()
+    made_by = recipe(evaluator, image_size)
+    return ResNet18(made_by.width, made_by.stem)
+
+
 def place(data: str, image_size: int, evaluator: str, context: ExecutionContext) -> Path:
     """The user's file, or where the record's surrogate for these config fields lies, or will lie."""
     if given := context.inputs.get("evaluator"):
@@ -101,7 +109,13 @@ def prepare(path: Path, images: Images, fields: Mapping[str, Any], context: Exec
             return
         wanted = recipe(str(fields["evaluator"]), int(fields["image_size"]))
         reports = surrogate.train(
-            images.images_NHWC, images.labels_NK, images.train_indices, images.held_out_indices, wanted, context.device
+            images.images_NHWC,
+            images.labels_NK,
+            images.train_indices,
+            images.held_out_indices,
+            wanted,
+            context.device,
+            context.deterministic,
         )
         for report in reports:
             heartbeat.tick()
@@ -154,6 +168,8 @@ def features(model: ResNet18, images_NHWC: NDArray[np.uint8], device: torch.devi
         given.append(inputs[0].half().cpu().numpy())
 
     hook = model.fc[0].register_forward_pre_hook(keep)
-    probabilities(model, images_NHWC, device)
-    hook.remove()
+    try:
+        probabilities(model, images_NHWC, device)
+    finally:
+        hook.remove()
     return np.concatenate(given)

@@ -88,7 +88,7 @@ def test_a_score_is_not_written_twice(undisturbed, tmp_path, monkeypatch):
             list(turn(folder))
     with monkeypatch.context() as patch:
         patch.setattr(trainings, "CHECKPOINT_SECONDS", NEVER)
-        raise_after(patch, 10, Crash)  # in the step after the sampling
+        raise_after(patch, 11, Crash)  # in the step after the sampling and its score
         with pytest.raises(Crash):
             list(turn(folder))
     assert trainings.SCORE in files.read_lines(folder / trainings.CURVE)[-1]
