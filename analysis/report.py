@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from analysis.results import Results
 
 BUILT_FROM = "built_from.json"
-WRITTEN_BY = 1  # raised when the same record gives another report, so that older pages are made again
+WRITTEN_BY = 2  # raised when the same record gives another report, so that older pages are made again
 
 
 # --- the answer ----------------------------------------------------------------------------------------

@@ -182,12 +182,12 @@ def test_a_pruned_trial_of_a_search_cannot_inject(tmp_path: Path, monkeypatch: p
     assert page.text.count(HOSTILE) >= 3
 
 
-def test_the_answer_names_the_shares_of_the_factors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_answer_names_the_sizes_of_the_effects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = synthetic_record.guidance(tmp_path)
     report.print_answer(report.answer_of(Results.open("dropout", record)))
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Shares of the variance")]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Effect sizes in accuracy")]
     assert len(lines) == 1
-    assert re.search(r"drop_probability 0\.4\d .*guidance_scale 0\.3\d ", lines[0])
+    assert re.search(r"drop_probability 0\.999 \[0\.98.*guidance_scale 0\.996 \[0\.91", lines[0])
 
 
 def test_a_page_of_one_training_per_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
