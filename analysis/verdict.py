@@ -32,7 +32,7 @@ class Verdict:
     `n` of `planned` `units` are complete. `margin`: the largest difference that would not matter; NaN where none is
     known. `seeds`: those that a verdict at the margin would take, None beyond what is planned for. `lacking`: what
     became of the seeds that an incomplete arm lacks. `reference`: the arm that an arm with REFERENCE_INCOMPLETE could
-    not be compared with; `n` is then that arm's. `p`: McNemar's or another test of the pictures of one training.
+    not be compared with; `n` is then that arm's. `p`: of the sign-flip test over the pictures of one training.
     """
 
     outcome: Outcome
@@ -79,7 +79,7 @@ class Verdict:
                 candidates = "1 candidate" if self.n == 1 else f"{self.n} candidates"
                 return f"not compared: chosen from {candidates}, other settings from {self.planned}"
             case Outcome.ONE_TRAINING:
-                tested = "" if np.isnan(self.p) else f", p McNemar {probability(self.p)}"
+                tested = "" if np.isnan(self.p) else f", p {probability(self.p)} over its pictures (sign-flip)"
                 return f"one training per arm: no interval over seeds{tested}"
             case Outcome.EQUIVALENT:
                 return f"equivalent (95 % CI within ±{self.margin:g})"

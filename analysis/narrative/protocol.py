@@ -11,7 +11,6 @@ from analysis.tables import outcomes
 from analysis.tables import search as search_table
 
 MOST_VALUES = 6  # that a line writes out
-FEWEST_FOR_SIGN_FLIP = 6  # seeds: 2 / 2^6 is the first p below .05
 COMPUTE = {
     "parameters": "parameters",
     "train_pflop": "PFLOP of training",
@@ -84,7 +83,6 @@ def _tests(results: Results) -> list[str]:
     margin = results.margin(results.metric)
     source = f"the study's margin for {results.metric}"
     source = source if results.study.margin is not None else f"the default margin for {results.score.name}"
-    cannot = ", so it cannot confirm a verdict here" if n < FEWEST_FOR_SIGN_FLIP else ""
     return [
         "Intervals: 95 % t intervals over seeds (Student 1908). Differences are paired by seed; each interval is for "
         f"one comparison. Verdicts: paired t tests at .05, Holm-corrected over the {m} comparisons of a list{own}. An "
@@ -92,11 +90,22 @@ def _tests(results: Results) -> list[str]:
         "Better and worse mean: on average over training seeds, for this evaluator, data split and list.",
         *([f"Equivalent: the interval lies within ±{margin:g}, {source}."] if np.isfinite(margin) else []),
         "rho: correlation of an arm with its reference across seeds; a higher rho makes pairing more efficient.",
-        f"Exact sign-flip test (no assumption of normality): with {n} seeds its p is at least "
-        f"{intervals.smallest_sign_flip(n):.3g}{cannot}.",
+        _sign_flip(n, m),
         f"Seeds needed and detectable differences: 80 % power at .05 / {max(m, 1)}, the first step of Holm's "
         "procedure, assuming that the observed difference and spread are the true ones.",
     ]
+
+
+def _sign_flip(n: int, comparisons: int) -> str:
+    """What the sign-flip test over n seeds can show at best in a family of so many comparisons."""
+    least, fewest = intervals.smallest_sign_flip(n), intervals.fewest_for_sign_flip(comparisons)
+    after = f", {min(1, comparisons * least):.3g} after Holm over {comparisons} comparisons"
+    adjusted = after if comparisons > 1 else ""
+    cannot = f": it cannot confirm a verdict here, which takes {fewest} seeds" if n < fewest else ""
+    return (
+        f"Exact sign-flip test (no assumption of normality; its column is not adjusted): with {n} seeds its p is at "
+        f"least {least:.3g}{adjusted}{cannot}."
+    )
 
 
 def table_notes(results: Results, metric: str) -> list[str]:
