@@ -160,7 +160,7 @@ def test_the_report_of_each_kind_of_study(name: str, tmp_path: Path, monkeypatch
     for path in (index.parent / "tables").glob("*.md"):
         assert "- Checkpoint rule: last step" in path.read_text(), path.name
     assert ("factor by factor" in page.text) == (name == "guidance")
-    for words_of_all in ("Score sheet", "spurious", "ceiling: the evaluator's own accuracy", "x0 error/snr -4 -2"):
+    for words_of_all in ("Score sheet", "spurious", "real images: the evaluator's own accuracy", "x0 error/snr -4 -2"):
         assert words_of_all in page.text
     for word in words:
         assert word in page.text
