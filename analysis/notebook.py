@@ -61,7 +61,7 @@ class Opened:
         return _shown(comparison.readable(table), "arm") if len(table) else table
 
     def effects(self) -> pd.DataFrame:
-        """The share of the variance that each of the crossed factors carries; empty where none are crossed."""
+        """The size of the effect of each of the crossed factors, with its test; empty where none are crossed."""
         table = factors.effects_table(self.results, self.study.metric)
         return factors.readable_effects(table) if len(table) else table
 

@@ -34,7 +34,7 @@ class Verdict:
     known. `seeds`: those that a verdict at the margin would take, at the spread that was seen and at the upper end of
     its interval, None beyond what is planned for. `within`: the difference is shown to be smaller than the margin.
     `lacking`: what became of the seeds that an incomplete arm lacks. `reference`: the arm that an arm with
-    REFERENCE_INCOMPLETE could not be compared with; `n` is then that arm's. `p`: McNemar's or another test of the
+    REFERENCE_INCOMPLETE could not be compared with; `n` is then that arm's. `p`: of the sign-flip test over the
     pictures of one training.
     """
 
@@ -83,7 +83,7 @@ class Verdict:
                 candidates = "1 candidate" if self.n == 1 else f"{self.n} candidates"
                 return f"not compared: chosen from {candidates}, other settings from {self.planned}"
             case Outcome.ONE_TRAINING:
-                tested = "" if np.isnan(self.p) else f", p McNemar {probability(self.p)}"
+                tested = "" if np.isnan(self.p) else f", p {probability(self.p)} over its pictures (sign-flip)"
                 return f"one training per arm: no interval over seeds{tested}"
             case Outcome.EQUIVALENT:
                 return f"equivalent (within ±{self.margin:g})"

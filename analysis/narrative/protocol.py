@@ -12,7 +12,6 @@ from analysis.tables import outcomes, passes
 from analysis.tables import search as search_table
 
 MOST_VALUES = 6  # that a line writes out
-FEWEST_FOR_SIGN_FLIP = 6  # seeds: 2 / 2^6 is the first p below .05
 COMPUTE = {
     "parameters": "parameters",
     "train_pflop": "PFLOP of training",
@@ -86,7 +85,6 @@ def _tests(results: Results) -> list[str]:
     n, m = len(results.seeds), results.comparisons
     own = ", each arm with its own reference" if len(set(results.references.values())) > 1 else ""
     margin = results.margin(results.metric)
-    cannot = ", so it cannot confirm a verdict here" if n < FEWEST_FOR_SIGN_FLIP else ""
     level = f"{results.level:.3g}".removeprefix("0")
     return [
         "Intervals: 95 % t intervals over seeds (Student 1908). Differences are paired by seed; each interval is for "
@@ -98,8 +96,7 @@ def _tests(results: Results) -> list[str]:
         *([_margin_line(results, margin, level)] if np.isfinite(margin) else []),
         *_noise(results),
         "rho: correlation of an arm with its reference across seeds; a higher rho makes pairing more efficient.",
-        f"Exact sign-flip test (no assumption of normality): with {n} seeds its p is at least "
-        f"{intervals.smallest_sign_flip(n):.3g}{cannot}.",
+        _sign_flip(n, m),
         f"Detectable differences: 80 % power at .05 / {max(m, 1)}, the first step of Holm's procedure, on average over "
         "what the true spread may be. Seeds that an inconclusive verdict names: those with which a difference as large "
         "as the margin would be found, and none at all would be called equivalent, each with 80 % power; at the pooled "
@@ -139,6 +136,18 @@ def family_line(results: Results, metric: str) -> str:
     if metric == results.metric:
         return f"Verdicts: one family of {results.comparisons} comparisons, corrected by Holm's procedure."
     return f"Descriptive: the study's verdicts are about {results.metric}; here no verdict is given."
+
+
+def _sign_flip(n: int, comparisons: int) -> str:
+    """What the sign-flip test over n seeds can show at best in a family of so many comparisons."""
+    least, fewest = intervals.smallest_sign_flip(n), intervals.fewest_for_sign_flip(comparisons)
+    after = f", {min(1, comparisons * least):.3g} after Holm over {comparisons} comparisons"
+    adjusted = after if comparisons > 1 else ""
+    cannot = f": it cannot confirm a verdict here, which takes {fewest} seeds" if n < fewest else ""
+    return (
+        f"Exact sign-flip test (no assumption of normality; its column is not adjusted): with {n} seeds its p is at "
+        f"least {least:.3g}{adjusted}{cannot}."
+    )
 
 
 def table_notes(results: Results, metric: str) -> list[str]:

@@ -103,7 +103,7 @@ def _results(results: Results) -> list[Block]:
 
 
 def _factors(results: Results, metric: str) -> list[Block]:
-    """Shares of variance and marginal means of crossed factors, folded for all but the study's metric."""
+    """Sizes of effects and marginal means of crossed factors, folded for all but the study's metric."""
     effects = factors.effects_table(results, metric)
     if effects.empty:
         return []

@@ -63,7 +63,7 @@ def summary(results: Results, metric: str) -> pd.DataFrame:
     if len(results.seeds) == 1:
         found = outcomes.compared(results, metric).reindex(arms)
         table = table.join(found.reset_index(drop=True))
-        p = {str(arm): float(value) for arm, value in found["p McNemar"].items()}
+        p = {str(arm): float(value) for arm, value in found[outcomes.P_OF_PICTURES].items()}
     table["verdict"] = pd.Series(list(results.verdicts(metric, p).values()), dtype=object)
     return table
 
@@ -188,10 +188,10 @@ def readable(table: pd.DataFrame, results: Results | None = None, metric: str = 
         digits = {"rho": decimal} if descriptive else digits
         for name, short in digits.items():
             shown[name] = [short(value) for value in table[name]]
-    elif table["p McNemar"].notna().any():
+    elif table[outcomes.P_OF_PICTURES].notna().any():
         of_pictures = with_interval(table, "difference", "objects low", "objects high", "+")
         shown["difference [95 % CI of the pictures]"] = of_pictures
-        shown["p McNemar"] = [probability(value) for value in table["p McNemar"]]
+        shown[outcomes.P_OF_PICTURES] = [probability(value) for value in table[outcomes.P_OF_PICTURES]]
     else:
         shown["difference"] = [decimal(value, "+") for value in table["difference"]]
     if not descriptive:

@@ -55,11 +55,12 @@ class Subject:
 @dataclass(frozen=True)
 class Real:
     """What the evaluator sees in held-out real images: `named_NL` bool (N, 24) in all of them; of some, one frame per
-    scene, `features_ND` float16 and their labels, bool."""
+    scene, `features_ND` float16 and their labels, bool. `distances`: `quality.held_out_distances`."""
 
     named_NL: NDArray[np.bool_]
     features_ND: NDArray[np.float16]
     labels_NL: NDArray[np.bool_]
+    distances: Mapping[int, quality.Floats]
 
 
 def score(subject: Subject, evaluator_path: str, data_path: str) -> Scores:
@@ -83,11 +84,12 @@ def _real(evaluator_path: str, data_path: str, device: str) -> Real:
     named_NL = recognition.predict(model, images.images_NHWC[rows], images.labels_NK[rows], device)
     some = rows[::4][:REAL_FEATURES]
     features_ND = evaluators.features(model, images.images_NHWC[some], torch.device(device))
-    return Real(named_NL, features_ND, images.labels_NK[some])
+    distances = quality.held_out_distances(images, torch.device(device))
+    return Real(named_NL, features_ND, images.labels_NK[some], distances)
 
 
 def lists(subject: Subject, real: Real) -> Scores:
-    """The score sheet of every list, with the evaluator's own ceiling; outcomes.npz, classes.csv and the pictures."""
+    """Every list's score sheet, with the evaluator's accuracy on real images; outcomes.npz, classes.csv, pictures."""
     found: Scores = {}
     outcomes: dict[str, NDArray[Any]] = {}
     classes: list[dict[str, Any]] = []
@@ -103,7 +105,7 @@ def lists(subject: Subject, real: Real) -> Scores:
         predicted_KNL = np.stack([recognition.top(probability_NL, asked_NL) for probability_NL in probability_KNL])
         outcomes |= {name: predicted_KNL, f"{name}_probability": probability_KNL}
         found |= score_sheet.score_sheet(name, predicted_KNL, asked_NL, probability_KNL)
-        found[f"ceiling/{name}"] = score_sheet.ceiling(asked_NL, real.named_NL, real_asked_NL)
+        found[f"real_accuracy/{name}"] = score_sheet.real_accuracy(asked_NL, real.named_NL, real_asked_NL)
         found[f"noise_digest/{name}"] = noise_digest(name, conditions, config.sampling_seeds, shape, config.noise_seed)
         classes += score_sheet.by_class(name, predicted_KNL, asked_NL)
     np.savez_compressed(subject.folder / "outcomes.npz", **outcomes)  # type: ignore[arg-type]
@@ -136,7 +138,11 @@ def features(subject: Subject, real: Real) -> Scores:
 
 
 def memorisation(subject: Subject, real: Real) -> Scores:
-    return {**quality.memorisation(np.concatenate(list(subject.first_pass.values())), subject.images, subject.device)}
+    """Of the first pass over all lists, each sample against real images of as many objects as it was asked for."""
+    samples = subject.first_pass
+    objects_N = np.concatenate([multi_hot(subject.images.lists[name]).sum(1) for name in samples])
+    images_NHWC = np.concatenate(list(samples.values()))
+    return {**quality.memorisation(images_NHWC, objects_N, subject.images, real.distances, subject.device)}
 
 
 def diversity(subject: Subject, real: Real) -> Scores:

@@ -235,7 +235,7 @@ def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, 
     result: dict[str, Any] = {
         **{name: value for name, value in numbers.items() if math.isfinite(value)},  # JSON has no NaN
         **{name: value for name, value in scores.items() if isinstance(value, str)},
-        "ceiling_images": len(trial.images.held_out_indices),
+        "real_images": len(trial.images.held_out_indices),
         "images": config.total_images,
         "seconds/train": facts["seconds/train"],
         "images_per_second": facts["images_per_second"],

@@ -71,9 +71,10 @@ def by_class(name: str, predicted_KNL: Bools, asked_NL: Bools) -> list[dict[str,
     ]
 
 
-def ceiling(asked_NL: Bools, real_predicted_NL: Bools, real_asked_NL: Bools) -> float:
+def real_accuracy(asked_NL: Bools, real_predicted_NL: Bools, real_asked_NL: Bools) -> float:
     """The evaluator's own accuracy on real images, weighted to the list's mix of one, two and three objects.
 
+    A reference and no bound: samples can be more typical of their labels than real images are, and then score higher.
     NaN when the real images lack a number of objects that the list asks for.
     """
     real_objects_N, objects_N = real_asked_NL.sum(-1), asked_NL.sum(-1)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import synthetic_record
 from frames import METRIC, lr_results, results_of, rows_of, study_of, words
 
@@ -93,7 +94,7 @@ def test_protocol_of_the_miniature(miniature_record: Path) -> None:
         "Sampler: ddpm",
         "s = 1 in eps_u + s (eps_c - eps_u)",
         "Evaluator: surrogate. Its accuracy on held-out images: 0.97.",
-        "with 3 seeds its p is at least 0.25, so it cannot confirm a verdict here",
+        "with 3 seeds its p is at least 0.25, 0.5 after Holm over 2 comparisons: it cannot confirm a verdict here",
         "test: 72 objects, chance level 0.200",
         # mean .688889 of 72 objects: sqrt(.688889 x .311111 / 72) = .0546
         "One evaluation at 0.689 has a standard error of 0.055",
@@ -176,3 +177,18 @@ def test_a_search_that_is_not_finished_has_no_answer(tmp_path: Path) -> None:
         "has not been trained on fresh seeds."
     )
     assert search_table.table(lr_results([[0.6, 0.7]])).empty
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "said"),
+    [
+        (2, 6, "with 6 seeds its p is at least 0.0312."),
+        (2, 5, "with 5 seeds its p is at least 0.0625: it cannot confirm a verdict here, which takes 6 seeds."),
+        (3, 6, "0.0312, 0.0625 after Holm over 2 comparisons: it cannot confirm a verdict here, which takes 7 seeds."),
+        (3, 7, "0.0156, 0.0312 after Holm over 2 comparisons."),
+    ],
+)
+def test_what_the_sign_flip_test_can_show_depends_on_the_family(arms: int, seeds: int, said: str) -> None:
+    values: list[list[float | None]] = [[0.5 + 0.01 * arm * seed for arm in range(arms)] for seed in range(seeds)]
+    (line,) = [line for line in protocol.protocol(lr_results(values)) if line.startswith("Exact sign-flip test")]
+    assert line.endswith(said)

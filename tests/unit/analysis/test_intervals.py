@@ -126,6 +126,17 @@ def test_smallest_sign_flip_is_what_unanimous_seeds_reach(n: int, p: float) -> N
     assert intervals.smallest_sign_flip(n) == p == intervals.sign_flip(np.arange(1, n + 1))
 
 
+@pytest.mark.parametrize(("comparisons", "seeds"), [(0, 6), (1, 6), (2, 7), (3, 7), (4, 8), (8, 9)])
+def test_the_seeds_of_a_sign_flip_test_grow_with_its_family(comparisons: int, seeds: int) -> None:
+    """2 / 2^n times the comparisons is below .05: Holm adjusts the smallest p by all of them."""
+    assert intervals.fewest_for_sign_flip(comparisons) == seeds
+    family = max(1, comparisons)
+    for n, enough in ((seeds - 1, False), (seeds, True)):
+        alike = np.arange(1, n + 1)[:, None] * np.append(0, np.ones(family))
+        adjusted = intervals.holm(intervals.differences(alike).p_flip, family)
+        assert bool(np.nanmin(adjusted) < intervals.SIGNIFICANT) is enough
+
+
 def test_holm_by_hand() -> None:
     # sorted .01 x 4, .02 x 3, .03 x 2 (raised to the .06 before it), .20
     assert intervals.holm([0.03, 0.01, 0.2, 0.02]) == pytest.approx([0.06, 0.04, 0.2, 0.06])
