@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from analysis.stats import intervals, planning
 from analysis.stats import looks as sequential
-from analysis.verdict import Verdict
 from runners.experiment import Metric
 from study.record import reader
 from study.record.schema import Study, StudyTrial
@@ -240,18 +239,18 @@ class Results:
         return [column.get(self.references.get(arm, ""), -1) for arm in self.arms]
 
     @once
-    def _compared(self, metric: str) -> intervals.Differences:
+    def compared(self, metric: str) -> intervals.Differences:
         """Every comparison of the study: the arms with their references, then the contrasts."""
         weights = [[row.get(arm, 0.0) for arm in self.arms] for row in self.study.contrasts.values()]
         return intervals.differences(self.values(metric), self.reference_columns, contrasts=weights)
 
     def differences(self, metric: str) -> intervals.Differences:
         """Every arm minus its reference, paired by seed."""
-        return self._compared(metric).part(slice(len(self.arms)))
+        return self.compared(metric).part(slice(len(self.arms)))
 
     def contrasts(self, metric: str) -> intervals.Differences:
         """The study's contrasts, in its order."""
-        return self._compared(metric).part(slice(len(self.arms), None))
+        return self.compared(metric).part(slice(len(self.arms), None))
 
     @property
     def comparisons(self) -> int:
@@ -263,12 +262,6 @@ class Results:
         """The two-sided level of this look: .05, or what a plan of several looks leaves for it."""
         looks, n = self.study.planned_looks, len(self.seeds)
         return sequential.levels(looks)[looks.index(n)] if n in looks and len(looks) > 1 else planning.SIGNIFICANT
-
-    def verdicts(self, metric: str, p: Mapping[str, float] | None = None) -> dict[str, Verdict]:
-        """Arm -> what may be said of it. `p`: of one training per arm, arm -> p of a test of its pictures."""
-        from analysis import verdicts
-
-        return verdicts.of_arms(self, metric, p or {})
 
     # --- nuisance factors --------------------------------------------------------------------------------
 

@@ -18,10 +18,11 @@ from analysis.verdict import Outcome, Verdict
 JUDGED = (Outcome.BETTER, Outcome.WORSE, Outcome.EQUIVALENT, Outcome.INCONCLUSIVE, Outcome.ZERO_VARIANCE)
 
 
-def of_arms(results: Results, metric: str, p: Mapping[str, float]) -> dict[str, Verdict]:
+def of_arms(results: Results, metric: str, p: Mapping[str, float] | None = None) -> dict[str, Verdict]:
     """Arm -> what may be said of it. `p`: of one training per arm, arm -> p of a test of its pictures."""
     complete = dict(zip(results.arms, map(int, results.means(metric).n), strict=True))
     found = _by_numbers(results, metric)[: len(results.arms)]
+    p = p or {}
     return {
         arm: _of_arm(results, replace(verdict, n=complete[arm]), arm, complete, p)
         for arm, verdict in zip(results.arms, found, strict=True)
@@ -32,7 +33,7 @@ def of_arms(results: Results, metric: str, p: Mapping[str, float]) -> dict[str, 
 def _by_numbers(results: Results, metric: str) -> list[Verdict]:
     """What the numbers of every comparison allow, outside of the family nothing but numbers."""
     found = intervals.verdicts(
-        results._compared(metric),
+        results.compared(metric),
         len(results.seeds),
         results.margin(metric),
         results.smaller_is_better(metric),

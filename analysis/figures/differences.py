@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from analysis import verdicts
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.results import Results
@@ -41,7 +42,7 @@ def table(results: Results) -> pd.DataFrame:
     parts = []
     kind = results.metric.split("/")[0]  # the panels share an axis, so they share a unit
     for metric in (name for name in results.metrics if name.split("/")[0] == kind):
-        paired, verdicts = results.differences(metric), list(results.verdicts(metric).values())
+        paired, said = results.differences(metric), list(verdicts.of_arms(results, metric).values())
         columns = {
             "metric": metric,
             "arm": results.arms,
@@ -52,7 +53,7 @@ def table(results: Results) -> pd.DataFrame:
             "low": paired.low,
             "high": paired.high,
             "p Holm": paired.p_holm,
-            "verdict": verdicts,
+            "verdict": said,
             "margin": results.margin(metric),
         }
         parts.append(pd.DataFrame(columns, columns=COLUMNS).iloc[compared])

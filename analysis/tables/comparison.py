@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis import verdicts
 from analysis.results import Results, once, setting_name
 from analysis.stats import intervals, proportions, variance
 from analysis.tables import outcomes
@@ -64,7 +65,7 @@ def summary(results: Results, metric: str) -> pd.DataFrame:
         found = outcomes.compared(results, metric).reindex(arms)
         table = table.join(found.reset_index(drop=True))
         p = {str(arm): float(value) for arm, value in found[outcomes.P_OF_PICTURES].items()}
-    table["verdict"] = pd.Series(list(results.verdicts(metric, p).values()), dtype=object)
+    table["verdict"] = pd.Series(list(verdicts.of_arms(results, metric, p).values()), dtype=object)
     return table
 
 

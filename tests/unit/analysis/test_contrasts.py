@@ -40,7 +40,11 @@ def test_better_here_and_inconclusive_there_says_nothing_of_here_against_there()
     """One arm is better than the baseline, the other is not, and nothing tells the two apart."""
     values = [[0.50, 0.58, 0.56], [0.50, 0.60, 0.53], [0.50, 0.59, 0.62]]
     results = lr_results(values)
-    assert [str(one)[:12] for one in results.verdicts(METRIC).values()] == ["baseline", "better", "inconclusive"]
+    assert [str(one)[:12] for one in verdicts.of_arms(results, METRIC).values()] == [
+        "baseline",
+        "better",
+        "inconclusive",
+    ]
     two = verdicts.two_best(results, METRIC)
     assert two is not None
     assert two.words == "(lr=1) - (lr=2)"

@@ -7,6 +7,7 @@ import pytest
 from frames import lr_results
 from scipy import stats
 
+from analysis import verdicts
 from analysis.narrative.stopping import kind_line
 from analysis.stats import looks
 
@@ -69,6 +70,6 @@ def test_the_level_of_the_look_decides():
     early = lr_results(values, claim=True, planned_looks=[3, 6])
     assert at_once.level == pytest.approx(0.05)
     assert early.level == pytest.approx(looks.levels((3, 6))[0])
-    said = [str(results.verdicts("accuracy/validation")["lr=1"]) for results in (at_once, early)]
+    said = [str(verdicts.of_arms(results, "accuracy/validation")["lr=1"]) for results in (at_once, early)]
     assert said[0] == "better"
     assert said[1].startswith("inconclusive (a verdict at ±0.05 takes")
