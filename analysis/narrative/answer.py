@@ -71,7 +71,7 @@ def _further(results: Results, metric: str) -> str:
     said = []
     for one in verdicts.contrasts(results, metric):
         size = f"{one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
-        said.append(f" {one.name}: {size}, {one.verdict}.")
+        said.append(f" Contrast, {one.name}: {size}, {one.verdict.short}.")
     if two := verdicts.two_best(results, metric):
         size = f"{two.difference:+.3f} [{two.low:+.3f}, {two.high:+.3f}]"
         said.append(f" The two best arms, {two.words}: {size}, {two.verdict.short} over all pairs.")

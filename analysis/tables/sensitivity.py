@@ -13,20 +13,22 @@ from analysis.tables.format import decimal
 from analysis.verdict import probability
 from study.record import layout
 
-COLUMNS = ["arm", "n", "p Holm", "p moderated", "P(best)", "not trained"]
+COLUMNS = ["arm", "n", "p Holm", "p moderated", "P(best)", "at chance"]
 DIVERGED = "FloatingPointError"  # what a training raises whose loss is not finite
 ABOVE_CHANCE = 1.645  # standard errors: a score below that is not above chance at .05
 NOTE = (
     "Sensitivity: not the verdict. p moderated: paired t tests whose variances are drawn towards their common value "
-    "(Smyth 2004), Holm-corrected; it finds more where the arms have one variance, and too much where they do not. "
+    "(Smyth 2004), Holm-corrected; it finds more where the arms have one variance, and too much where they do not. A p "
+    "Holm far below it comes from seeds that agree by chance: with three, a difference may look sharper than it is. "
     "P(best): the probability that the arm's true mean is the best of all arms, under one error for all arms and flat "
-    "priors. Not trained: seeds whose training diverged, or whose score is not above chance; an arm that sometimes "
+    "priors. At chance: seeds whose training diverged, or whose score is not above chance; an arm that sometimes "
     "collapses is described by that share, and its mean and interval by neither."
 )
 
 
 def table(results: Results) -> pd.DataFrame:
-    """One row per arm with COLUMNS; `not trained` is the number of such seeds. Empty for one seed or one arm."""
+    """One row per arm with COLUMNS, then one per contrast; `at chance` is the number of seeds that
+    diverged or are. Empty for one seed or one arm."""
     metric, arms = results.metric, results.arms
     array = results.values(metric)
     whole = np.isfinite(array).all(axis=0)
@@ -34,24 +36,32 @@ def table(results: Results) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     best = np.full(len(arms), np.nan)
     best[whole] = sensitivity.ranked_first(array[:, whole], results.smaller_is_better(metric))
+    contrasts = list(results.study.contrasts)
+    nothing = [np.nan] * len(contrasts)
     columns = {
-        "arm": arms,
-        "n": results.means(metric).n,
-        "p Holm": results.differences(metric).p_holm,
-        "p moderated": _moderated(results, array, whole),
-        "P(best)": best,
-        "not trained": [_not_trained(results, arm) for arm in arms],
+        "arm": [*arms, *contrasts],
+        "n": [*results.means(metric).n, *nothing],
+        "p Holm": results.compared(metric).p_holm,
+        "p moderated": _moderated(results, array),
+        "P(best)": [*best, *nothing],
+        "at chance": [*(_not_trained(results, arm) for arm in arms), *nothing],
     }
     return pd.DataFrame(columns, columns=COLUMNS)
 
 
-def _moderated(results: Results, array: intervals.Array, whole: intervals.Array) -> intervals.Array:
-    """p of each compared arm, corrected over the family of the study."""
-    columns = results.reference_columns
-    compared = [k for k, other in enumerate(columns) if other >= 0 and whole[k] and whole[other]]
-    p = np.full(len(columns), np.nan)
-    if compared:
-        p[compared] = sensitivity.moderated_t(np.stack([array[:, k] - array[:, columns[k]] for k in compared], axis=1))
+def _moderated(results: Results, array: intervals.Array) -> intervals.Array:
+    """p of each arm with a reference and each contrast, corrected over the family of the study."""
+    paired = np.full((len(array), len(results.arms) + len(results.study.contrasts)), np.nan)
+    for k, other in enumerate(results.reference_columns):
+        if other >= 0:
+            paired[:, k] = array[:, k] - array[:, other]
+    column = {arm: k for k, arm in enumerate(results.arms)}
+    for k, weights in enumerate(results.study.contrasts.values(), start=len(results.arms)):
+        paired[:, k] = sum(weight * array[:, column[arm]] for arm, weight in weights.items() if weight)
+    compared = np.isfinite(paired).all(axis=0)
+    p = np.full(paired.shape[1], np.nan)
+    if compared.any():
+        p[compared] = sensitivity.moderated_t(paired[:, compared])
     return intervals.holm(p, results.comparisons)
 
 
@@ -79,7 +89,6 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
     for name in ("p Holm", "p moderated"):
         shown[name] = [probability(value) for value in found[name]]
     shown["P(best)"] = [decimal(value) for value in found["P(best)"]]
-    shown["not trained"] = [
-        f"{count} of {n}" if count else "0" for count, n in zip(found["not trained"], found["n"], strict=True)
-    ]
+    cells = zip(found["at chance"], found["n"], strict=True)
+    shown["at chance"] = ["-" if np.isnan(n) else f"{count:.0f} of {n:.0f}" if count else "0" for count, n in cells]
     return shown

@@ -33,7 +33,7 @@ def test_a_declared_contrast_is_tested_in_the_family():
     p.append(intervals.paired_t(array @ [1, -1, -1, 1]))
     assert found["p Holm"].iloc[:2].tolist() == pytest.approx(intervals.holm(p)[3:].tolist())
     assert "Family: the 5 comparisons on accuracy/validation." in "\n".join(protocol.protocol(results))
-    assert "second against third: +0.050" in answer.answer(results)
+    assert "Contrast, second against third: +0.050" in answer.answer(results)
 
 
 def test_better_here_and_inconclusive_there_says_nothing_of_here_against_there():

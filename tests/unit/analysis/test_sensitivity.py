@@ -79,8 +79,8 @@ def test_the_table_names_arms_that_did_not_train():
     values = [[0.6, 0.7], [0.61, 0.25], [0.59, 0.72]]
     rows = rows_of(values).assign(**{"chance/validation": 0.2, "objects/validation": 100})
     found = table.table(results_of(rows, study_of()))
-    assert found["not trained"].tolist() == [0, 1]
-    assert table.readable(found)["not trained"].tolist() == ["0", "1 of 3"]
+    assert found["at chance"].tolist() == [0, 1]
+    assert table.readable(found)["at chance"].tolist() == ["0", "1 of 3"]
     assert found["P(best)"].sum() == pytest.approx(1)
     assert table.table(lr_results(values[:1], METRIC)).empty
 
@@ -98,4 +98,4 @@ def test_a_training_that_diverged_is_counted(tmp_path):
     import pandas as pd
 
     found = table.table(results_of(pd.concat([rows, more], ignore_index=True), study_of(arms=3)))
-    assert found.set_index("arm").loc["lr=1", "not trained"] == 1
+    assert found.set_index("arm").loc["lr=1", "at chance"] == 1
