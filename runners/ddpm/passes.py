@@ -6,19 +6,36 @@ the parts are added, so that they are those of the batch up to rounding.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 from runners.ddpm import precision
+from runners.ddpm.config import TrialConfig
 from runners.ddpm.diffusion import add_noise, at, target
 from runners.process import device as devices
 from runners.process import memory
 
-if TYPE_CHECKING:
-    from runners.ddpm.train import Training
-
 FIRST_WAIT = 100  # steps in parts before the whole batch is tried again, and twice as many after each time
+
+
+class Passing(Protocol):
+    """What a pass needs of a training."""
+
+    config: TrialConfig
+    device: torch.device
+    network: nn.Module
+    compute: Any  # the network, compiled where that is wanted
+    whole: Callable[..., tuple[torch.Tensor, ...]]  # `whole_batch`, recorded where that is wanted
+    parts: Parts
+    alpha_bar_T: torch.Tensor
+    weight_T: torch.Tensor
+    arithmetic: str
+
+    def renew_whole(self) -> None:
+        """Make `whole` one that has recorded nothing."""
 
 
 class Parts:
@@ -65,7 +82,7 @@ class Parts:
 
 
 def through(
-    training: Training, x0_BCHW: torch.Tensor, eps_BCHW: torch.Tensor, t_B: torch.Tensor, c_BK: torch.Tensor
+    training: Passing, x0_BCHW: torch.Tensor, eps_BCHW: torch.Tensor, t_B: torch.Tensor, c_BK: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Make the gradients of a batch; returns its weighted loss (), and the error of the network's target in each (B,).
 
@@ -95,7 +112,7 @@ def through(
 
 
 def whole_batch(
-    training: Training, x0_BCHW: torch.Tensor, eps_BCHW: torch.Tensor, t_B: torch.Tensor, c_BK: torch.Tensor
+    training: Passing, x0_BCHW: torch.Tensor, eps_BCHW: torch.Tensor, t_B: torch.Tensor, c_BK: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`_gradients` of a whole batch, alone. Everything that changes from step to step is an argument."""
     # Gone, not zeroed: a recorded step then writes them anew each time it is replayed.
@@ -104,7 +121,7 @@ def whole_batch(
 
 
 def _gradients(
-    training: Training,
+    training: Passing,
     x0_BCHW: torch.Tensor,
     eps_BCHW: torch.Tensor,
     t_B: torch.Tensor,

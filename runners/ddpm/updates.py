@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from runners.ddpm import precision
+from runners.ddpm.config import TrialConfig
 from runners.ddpm.steps import learning_rate
 from runners.process import memory
 
-if TYPE_CHECKING:
-    from runners.ddpm.train import Training
-
 INSTEAD = "which is not there: write --per-device 1, or a smaller model"  # how a sentence on lack of memory ends
+
+
+class Updated(Protocol):
+    """What an update needs of a training."""
+
+    config: TrialConfig
+    device: torch.device
+    model: nn.Module
+    masters: precision.Masters
+    optimizer: torch.optim.AdamW
+    ema: Any  # diffusers' EMAModel
+    images: int
+
+    def average(self, batch: int) -> None:
+        """One step of the weight average."""
 
 
 def decay_groups(model: nn.Module, on: str) -> list[dict[str, Any]]:
@@ -49,7 +63,7 @@ def take_memory(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
         memory.twice(zeros, device)
 
 
-def update(training: Training, batch: int) -> torch.Tensor:
+def update(training: Updated, batch: int) -> torch.Tensor:
     """Clip the gradients that are there, step, average; returns the gradient norm before the clipping.
 
     Raises what lack of memory raises, with a note on what lacked it: fewer images at once would not help.
