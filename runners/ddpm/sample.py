@@ -6,6 +6,7 @@ is a function that returns those tables. Shapes: B conditions, S steps, K labels
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -221,16 +222,16 @@ class Part:
 
 
 def sample_parts(
-    config: TrialConfig, network: nn.Module, wanted: Sequence[Wanted], seeds: int, chunk: int = 0
+    config: TrialConfig, network: nn.Module, wanted: Sequence[Wanted], seeds: int, chunk: int = 0, first: int = 0
 ) -> Iterator[Part]:
-    """One image a condition and sampling seed of every list, with the sampler and guidance of `config`: list after
-    list, of each seed after seed.
+    """One image a condition and sampling seed, `first` to `seeds` - 1, of every list, with the sampler and guidance of
+    `config`: list after list, of each seed after seed.
 
     `chunk` conditions go through the network together, of whatever list and seed (0: by device), and half as many from
     each time on that memory runs out.
     """
     device = wanted[0].c_NK.device
-    runs = [(each, seed) for each in wanted for seed in range(seeds)]
+    runs = [(each, seed) for each in wanted for seed in range(first, seeds)]
     places = [(run, position) for run, (each, _) in enumerate(runs) for position in range(len(each.conditions))]
     done, size = 0, chunk or chunk_of(device)
     while done < len(places):
@@ -272,6 +273,29 @@ def gathered(parts: Sequence[Part], wanted: Sequence[Wanted], seeds: int) -> dic
     ends = np.cumsum([seeds * len(each.conditions) for each in wanted])
     by_list = np.split(images, ends[:-1])
     return {each.name: found.reshape(seeds, -1, *images.shape[1:]) for each, found in zip(wanted, by_list, strict=True)}
+
+
+def sample_passes(
+    config: TrialConfig, network: nn.Module, wanted: Sequence[Wanted], first: int, seeds: int
+) -> Iterator[Part]:
+    """`sample_parts` seed after seed, `first` to `seeds` - 1, so that all images of a batch are of one pass.
+
+    Who shares its batch moves an image by rounding: so a pass is the same to the last bit whatever others are drawn.
+    """
+    chunk = 0
+    for before, seed in enumerate(range(first, seeds)):
+        for part in sample_parts(config, network, wanted, seed + 1, chunk, seed):
+            chunk = part.chunk
+            done, total = before * part.total + part.done, (seeds - first) * part.total
+            yield dataclasses.replace(part, done=done, total=total)
+
+
+def gathered_passes(parts: Sequence[Part], wanted: Sequence[Wanted]) -> dict[str, Pixels]:
+    """The images of `sample_passes` by list: uint8 (passes, N, H, W, C) each."""
+    images = np.concatenate([part.images_BHWC for part in parts])
+    sizes = [len(each.conditions) for each in wanted]
+    by_list = np.split(images.reshape(-1, sum(sizes), *images.shape[1:]), np.cumsum(sizes)[:-1], axis=1)
+    return {each.name: found for each, found in zip(wanted, by_list, strict=True)}
 
 
 def sample_list(
