@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.stats import intervals
+from analysis.stats import evaluators, intervals
 from analysis.verdict import Outcome, Verdict
 from runners.experiment import Metric
 from study.record import reader
@@ -240,8 +240,15 @@ class Results:
 
     @once
     def differences(self, metric: str) -> intervals.Differences:
-        """Every arm minus its reference, paired by seed."""
-        return intervals.differences(self.values(metric), self.reference_columns)
+        """Every arm minus its reference, paired by seed; of several evaluators the intervals hold their share."""
+        found = intervals.differences(self.values(metric), self.reference_columns)
+        return evaluators.held(found, self.evaluator_values(metric), self.reference_columns)
+
+    @once
+    def evaluator_values(self, metric: str) -> intervals.Array | None:
+        """The metric by each of several evaluators, (seeds, arms, evaluators); None where it is kept of one alone."""
+        names = evaluators.columns(metric, set(map(str, self.rows)))
+        return np.stack([self.values(name) for name in names], axis=-1) if len(names) > 1 else None
 
     @property
     def comparisons(self) -> int:

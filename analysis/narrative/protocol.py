@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.narrative.warnings import SURROGATE
 from analysis.results import Results, once
-from analysis.stats import intervals, proportions
+from analysis.stats import evaluators, intervals, proportions
 from analysis.tables import outcomes
 from analysis.tables import search as search_table
 
@@ -56,9 +56,29 @@ def terms(results: Results) -> list[str]:
         f"Sampler: {_values(results, 'sampler')}. Guidance scale s = {_values(results, 'guidance_scale')} in "
         "eps_u + s (eps_c - eps_u), so s = 1 is unguided.",
         f"Evaluator: {kind.replace(SURROGATE, 'surrogate')}. Its accuracy on held-out images: "
-        f"{_values(results, 'evaluator_held_out_accuracy', complete=True)}.",
+        f"{_values(results, 'evaluator_held_out_accuracy', complete=True)}. {evaluator_share(results)}",
         *_compute(results),
     ]
+
+
+def evaluator_share(results: Results) -> str:
+    """Whether the intervals of differences hold what another evaluator would have changed, and how much that is."""
+    values = results.evaluator_values(results.metric)
+    if values is None:
+        several = " (--evaluators N measures it)" if SURROGATE in _values(results, "evaluator_kind", True) else ""
+        return f"Scores are of one evaluator; its share in the differences is not in the intervals{several}."
+    count = values.shape[-1]
+    others = [_values(results, f"evaluator_{number}_held_out_accuracy", True) for number in range(1, count)]
+    means = f"Scores are means over {count} surrogate evaluators that differ in their seed (the others: "
+    means += f"{', '.join(others)})."
+    found = list(evaluators.pairs(values, results.reference_columns).values())
+    share = evaluators.share(found) if found else None
+    if share is None or not np.isfinite(share.sd):
+        return f"{means} Their share in the differences takes two complete seeds to be told."
+    return (
+        f"{means} Between them a difference in {results.metric} has sd {share.sd:.3f} (95 % CI {share.low:.3f} to "
+        f"{share.high:.3f}); the intervals and verdicts of {results.score.name} hold it."
+    )
 
 
 def _compute(results: Results) -> list[str]:
@@ -89,7 +109,7 @@ def _tests(results: Results) -> list[str]:
         "Intervals: 95 % t intervals over seeds (Student 1908). Differences are paired by seed; each interval is for "
         f"one comparison. Verdicts: paired t tests at .05, Holm-corrected over the {m} comparisons of a list{own}. An "
         "interval may therefore exclude 0 although the verdict is inconclusive.",
-        "Better and worse mean: on average over training seeds, for this evaluator, data split and list.",
+        f"Better and worse mean: on average over training seeds, for {_scorer(results)}, data split and list.",
         *([f"Equivalent: the interval lies within ±{margin:g}, {source}."] if np.isfinite(margin) else []),
         "rho: correlation of an arm with its reference across seeds; a higher rho makes pairing more efficient.",
         f"Exact sign-flip test (no assumption of normality): with {n} seeds its p is at least "
@@ -97,6 +117,10 @@ def _tests(results: Results) -> list[str]:
         f"Seeds needed and detectable differences: 80 % power at .05 / {max(m, 1)}, the first step of Holm's "
         "procedure, assuming that the observed difference and spread are the true ones.",
     ]
+
+
+def _scorer(results: Results) -> str:
+    return "this evaluator" if results.evaluator_values(results.metric) is None else "such evaluators, this"
 
 
 def table_notes(results: Results, metric: str) -> list[str]:
