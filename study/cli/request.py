@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.cli import growing
 from study.record.layout import DEFAULT_RECORD
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     what("--scale", metavar="SCALE", help="smoke, laptop, gpu or paper [default: gpu where CUDA is, else laptop]")
     what("--data", metavar="DIR", type=Path, help="an i-CLEVR folder [default: scenes are rendered]")
     what("--evaluator", metavar="FILE", type=Path, help="the official checkpoint.pth [default: a surrogate is trained]")
+    what("--evaluators", metavar="N", type=int, help="surrogate evaluators whose share the intervals then hold [default: 1]")  # fmt: skip  # noqa: E501
     what("--seeds", metavar="N", type=int, help="training seeds per arm, 0 to N-1 [default: the study's]")
     what("--confirmatory", action="store_true", help="require at least 5 training seeds per arm")
     what("--trials", metavar="N", type=int, help="number of trials in a search [default: the study's]")
@@ -115,6 +117,9 @@ def read(arguments: argparse.Namespace) -> Request:
         raise ValueError(f"{given} ends every worker: write minutes, such as --worker-timeout 15.")
     has_cuda = devices.cuda_count() if arguments.scale is None or arguments.devices is None else 0
     changes = parse_changes(arguments.set)
+    count = arguments.evaluators
+    if count is not None and changes.setdefault("evaluators", count) != count:
+        raise ValueError("--evaluators and --set evaluators=... name two numbers: leave one of them out.")
     asked = arguments.devices, arguments.per_device
     slots = devices.named(*asked, has_cuda, arguments.deterministic, arguments.compile)
     folder = _read_data(arguments.data, changes)
@@ -124,16 +129,20 @@ def read(arguments: argparse.Namespace) -> Request:
     name = arguments.scale or ("gpu" if has_cuda else "laptop")
     scale = scales.find(name)
     named = _studies(arguments)
-    plans = [plan_of(one, name, scale, asked_of(arguments, one, changes)) for one in named]
-    for plan in plans:
+    record, plans = arguments.record.resolve(), []
+    for one in named:
+        plan, kept = growing.plan_of(one, name, scale, asked_of(arguments, one, changes), record)
+        if kept:
+            print(kept, file=sys.stderr)
         check(plan)
+        plans.append(plan)
     return Request(
         plans=plans,
         named=named,
         scale=scale,
         scale_was_chosen=arguments.scale is None,
         slots=slots,
-        record=arguments.record.resolve(),
+        record=record,
         folder=folder,
         evaluator=evaluator,
         worker_timeout=60 * arguments.worker_timeout,
@@ -165,12 +174,6 @@ def asked_of(arguments: argparse.Namespace, one: Named, changes: Mapping[str, Sc
         confirmatory=arguments.confirmatory,
         digest=one.digest,
     )
-
-
-def plan_of(one: Named, scale_name: str, scale: Scale, asked: Asked) -> Plan:
-    from study.design import plan
-
-    return plan.make(one.name, one.spec, scale_name, scale, asked)
 
 
 def job_of(plan: Plan, request: Request, slots: Sequence[Slot]) -> Job:
