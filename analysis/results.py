@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.stats import intervals, planning
+from analysis.stats import evaluators, intervals, planning
 from analysis.stats import looks as sequential
 from runners.experiment import Metric
 from study.record import reader
@@ -240,9 +240,19 @@ class Results:
 
     @once
     def compared(self, metric: str) -> intervals.Differences:
-        """Every comparison of the study: the arms with their references, then the contrasts."""
-        weights = [[row.get(arm, 0.0) for arm in self.arms] for row in self.study.contrasts.values()]
-        return intervals.differences(self.values(metric), self.reference_columns, contrasts=weights)
+        """Every comparison of the study: the arms with their references, then the contrasts. Of several evaluators the
+        intervals hold their share."""
+        found = intervals.differences(self.values(metric), self.reference_columns, contrasts=self._contrasts)
+        return evaluators.held(found, self.evaluator_values(metric), self.weights)
+
+    @cached_property
+    def _contrasts(self) -> list[list[float]]:
+        return [[row.get(arm, 0.0) for arm in self.arms] for row in self.study.contrasts.values()]
+
+    @cached_property
+    def weights(self) -> intervals.Array:
+        """What is compared, as weights of shape (comparisons, arms)."""
+        return intervals.weights_of(len(self.arms), self.reference_columns, self._contrasts)
 
     def differences(self, metric: str) -> intervals.Differences:
         """Every arm minus its reference, paired by seed."""
@@ -251,6 +261,12 @@ class Results:
     def contrasts(self, metric: str) -> intervals.Differences:
         """The study's contrasts, in its order."""
         return self.compared(metric).part(slice(len(self.arms), None))
+
+    @once
+    def evaluator_values(self, metric: str) -> intervals.Array | None:
+        """The metric by each of several evaluators, (seeds, arms, evaluators); None where it is kept of one alone."""
+        names = evaluators.columns(metric, set(map(str, self.rows)))
+        return np.stack([self.values(name) for name in names], axis=-1) if len(names) > 1 else None
 
     @property
     def comparisons(self) -> int:

@@ -137,7 +137,7 @@ def two_best(results: Results, metric: str) -> Contrast | None:
     """The best arm against the second best (`stats.pairs`). None with fewer than three complete arms or one seed, and
     where one is the other's reference: then the table itself says it."""
     smaller = results.smaller_is_better(metric)
-    picked = pairs.two_best(results.values(metric), smaller)
+    picked = pairs.two_best(results.values(metric), smaller, results.evaluator_values(metric))
     if picked is None:
         return None
     first, second = (results.arms[k] for k in picked[:2])

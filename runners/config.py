@@ -13,7 +13,7 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -205,6 +205,11 @@ class StagedConfig:
         """The fields that `at_seed` sets: of replications, and so no settings."""
         one, other = cls().at_seed(1, 1), cls().at_seed(2, 2)
         return frozenset(name for name in cls.types() if getattr(one, name) != getattr(other, name))
+
+    def contained(self) -> Iterator[Self]:
+        """Settings whose results are a part of this one's, so that a trial takes over what a finished trial of theirs
+        has: the largest part first. An experiment says which; here there are none."""
+        return iter(())
 
     def to_dict(self) -> dict[str, Scalar]:
         return dataclasses.asdict(self)

@@ -132,8 +132,11 @@ class Experiment(Protocol):
     def cost(self, config: Any) -> Cost:
         """What one trial takes."""
 
+    def more_surrogates(self, config: Any, record: Path) -> int:
+        """How many surrogate evaluators beyond the first `prepare` has to train for a record."""
+
     def prepare(self, config: Any, context: ExecutionContext) -> Iterator[Event]:
-        """Make what all trials of a record share (data, the evaluator), where it is not there yet."""
+        """Make what all trials of a record share (data, the evaluators), where it is not there yet."""
 
     def run(self, config: Any, context: ExecutionContext) -> Iterator[Event]:
         """One trial, up to its finished folder <record>/trials/<trial_key>/."""

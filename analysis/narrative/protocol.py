@@ -7,7 +7,7 @@ import numpy as np
 from analysis.narrative.stopping import kind_line
 from analysis.narrative.warnings import SURROGATE
 from analysis.results import Results, once
-from analysis.stats import intervals, proportions
+from analysis.stats import evaluators, intervals, proportions
 from analysis.tables import outcomes, passes
 from analysis.tables import search as search_table
 
@@ -59,9 +59,29 @@ def terms(results: Results) -> list[str]:
         f"Sampler: {_values(results, 'sampler')}. Guidance scale s = {_values(results, 'guidance_scale')} in "
         "eps_u + s (eps_c - eps_u), so s = 1 is unguided.",
         f"Evaluator: {kind.replace(SURROGATE, 'surrogate')}. Its accuracy on held-out images: "
-        f"{_values(results, 'evaluator_held_out_accuracy', complete=True)}.",
+        f"{_values(results, 'evaluator_held_out_accuracy', complete=True)}. {evaluator_share(results)}",
         *_compute(results),
     ]
+
+
+def evaluator_share(results: Results) -> str:
+    """Whether the intervals of differences hold what another evaluator would have changed, and how much that is."""
+    values = results.evaluator_values(results.metric)
+    if values is None:
+        several = " (--evaluators N measures it)" if SURROGATE in _values(results, "evaluator_kind", True) else ""
+        return f"Scores are of one evaluator; its share in the differences is not in the intervals{several}."
+    count = values.shape[-1]
+    others = [_values(results, f"evaluator_{number}_held_out_accuracy", True) for number in range(1, count)]
+    means = f"Scores are means over {count} surrogate evaluators that differ in their seed (the others: "
+    means += f"{', '.join(others)})."
+    found = list(evaluators.pairs(values, results.weights).values())
+    share = evaluators.share(found) if found else None
+    if share is None or not np.isfinite(share.sd):
+        return f"{means} Their share in the differences takes two complete seeds to be told."
+    return (
+        f"{means} Between them a difference in {results.metric} has sd {share.sd:.3f} (95 % CI {share.low:.3f} to "
+        f"{share.high:.3f}); the intervals and verdicts of {results.score.name} hold it."
+    )
 
 
 def _compute(results: Results) -> list[str]:
@@ -92,7 +112,7 @@ def _tests(results: Results) -> list[str]:
         "therefore exclude 0 although the verdict is inconclusive.",
         f"Family: the {m} comparisons on {results.metric}. Other lists are descriptive: differences with intervals, no "
         "verdicts. The two best arms are compared with each other as well, corrected over all pairs of arms.",
-        "Better and worse mean: on average over training seeds, for this evaluator, data split and list.",
+        f"Better and worse mean: on average over training seeds, for {_scorer(results)}, data split and list.",
         *([_margin_line(results, margin, level)] if np.isfinite(margin) else []),
         *_noise(results),
         "rho: correlation of an arm with its reference across seeds; a higher rho makes pairing more efficient.",
@@ -148,6 +168,10 @@ def _sign_flip(n: int, comparisons: int) -> str:
         f"Exact sign-flip test (no assumption of normality; its column is not adjusted): with {n} seeds its p is at "
         f"least {least:.3g}{adjusted}{cannot}."
     )
+
+
+def _scorer(results: Results) -> str:
+    return "this evaluator" if results.evaluator_values(results.metric) is None else "such evaluators, this"
 
 
 def table_notes(results: Results, metric: str) -> list[str]:

@@ -104,12 +104,8 @@ def differences(
     the last trial arrives.
     """
     columns = _seeds_by_arms(values)
-    arms = np.arange(columns.shape[1])
-    against = np.broadcast_to(np.asarray(references, dtype=np.int64), arms.shape)
-    compared = (against >= 0) & (against != arms)
-    weights = np.eye(len(arms)) - np.eye(len(arms))[np.where(compared, against, arms)]
-    weights = np.concatenate([weights, np.asarray(contrasts, dtype=np.float64).reshape(-1, len(arms))])
-    counted = np.concatenate([compared, np.ones(len(weights) - len(arms), dtype=bool)])
+    weights = weights_of(columns.shape[1], references, contrasts)
+    counted = np.asarray(weights.any(axis=1))
     paired = np.stack([_combined(columns, row) for row in weights], axis=1)
     whole = counted & np.isfinite(paired).all(axis=0)
 
@@ -139,6 +135,16 @@ def differences(
         ),
         family=int(counted.sum()),
     )
+
+
+def weights_of(arms: int, references: int | ArrayLike, contrasts: ArrayLike = ()) -> Array:
+    """What `differences` compares, as weights of shape (comparisons, arms): 1 for an arm and -1 for its reference, then
+    the contrasts; zeros for an arm without a reference."""
+    columns = np.arange(arms)
+    against = np.broadcast_to(np.asarray(references, dtype=np.int64), columns.shape)
+    compared = (against >= 0) & (against != columns)
+    of_arms = np.eye(arms) - np.eye(arms)[np.where(compared, against, columns)]
+    return np.concatenate([of_arms, np.asarray(contrasts, dtype=np.float64).reshape(-1, arms)])
 
 
 def _combined(columns: Array, weights: Array) -> Array:

@@ -7,13 +7,16 @@ import itertools
 import numpy as np
 from numpy.typing import ArrayLike
 
-from analysis.stats import intervals
+from analysis.stats import evaluators, intervals
 
 
-def two_best(values: ArrayLike, smaller_is_better: bool = False) -> tuple[int, int, intervals.Differences] | None:
+def two_best(
+    values: ArrayLike, smaller_is_better: bool = False, by_evaluator: intervals.Array | None = None
+) -> tuple[int, int, intervals.Differences] | None:
     """The columns of the best and the second best arm of `values`, shape (seeds, arms), and their difference seed by
     seed, whose p Holm is over all pairs of arms: which two these are is read from the same scores.
 
+    `by_evaluator`: the scores of several evaluators, (seeds, arms, evaluators), whose share the intervals then hold.
     Arms that are incomplete are left out. None for fewer than three others, or one seed.
     """
     array = np.asarray(values, dtype=np.float64)
@@ -27,5 +30,6 @@ def two_best(values: ArrayLike, smaller_is_better: bool = False) -> tuple[int, i
     for row, (one, other) in enumerate(places):
         weights[row, ranked[one]], weights[row, ranked[other]] = 1, -1
     found = intervals.differences(array, -1, contrasts=weights, flips=False)
+    found = evaluators.held(found, by_evaluator, intervals.weights_of(array.shape[1], -1, weights))
     first = array.shape[1]
     return int(ranked[0]), int(ranked[1]), found.part(slice(first, first + 1))

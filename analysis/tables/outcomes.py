@@ -1,11 +1,13 @@
 """Outcomes of single objects: what the evaluator found in the pictures of a trial, and what one training can say.
 
 A trial keeps outcomes.npz, `<list>` -> bool (K sampling seeds, N conditions, L labels): the labels that the evaluator
-saw among its top k, k being the number asked for; and conditions.json, list -> [[label, ...], ...].
+saw among its top k, k being the number asked for (`<list>_evaluator_1` and so on: what further ones saw); and
+conditions.json, list -> [[label, ...], ...].
 """
 
 from __future__ import annotations
 
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +65,8 @@ def scored(folder: Path) -> list[str]:
 
 
 def seen(folder: Path, name: str) -> tuple[list[list[str]], NDArray[np.bool_]]:
-    """The conditions of list `name`, and the labels named in each picture: bool (K sampling seeds, N, L).
+    """The conditions of list `name`, and the labels named in each picture: bool (K sampling seeds, N, L). Where several
+    evaluators have scored it, all passes of the first come first, then those of the next.
 
     Raises ValueError for outcomes that are missing, damaged, or do not belong to the conditions.
     """
@@ -71,7 +74,8 @@ def seen(folder: Path, name: str) -> tuple[list[list[str]], NDArray[np.bool_]]:
     try:
         conditions = read_json(folder / "conditions.json")[name]
         with np.load(folder / "outcomes.npz") as arrays:  # plain arrays only: numpy refuses pickles
-            seen_KNL = arrays[name]
+            others = [array for array in arrays.files if re.fullmatch(rf"{re.escape(name)}_evaluator_\d+", array)]
+            seen_KNL = np.concatenate([arrays[array] for array in (name, *others)])
         unknown = {label for labels in conditions for label in labels} - set(PLACE)
         if unknown:
             raise ValueError(f"unknown labels {sorted(unknown)}")

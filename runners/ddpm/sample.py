@@ -231,16 +231,16 @@ class Part:
 
 
 def sample_parts(
-    config: TrialConfig, network: nn.Module, wanted: Sequence[Wanted], seeds: int, chunk: int = 0
+    config: TrialConfig, network: nn.Module, wanted: Sequence[Wanted], seeds: int, chunk: int = 0, first: int = 0
 ) -> Iterator[Part]:
-    """One image a condition and sampling seed of every list, with the sampler and guidance of `config`: list after
-    list, of each seed after seed.
+    """One image a condition and sampling seed, `first` to `seeds` - 1, of every list, with the sampler and guidance of
+    `config`: list after list, of each seed after seed.
 
     `chunk` conditions go through the network together, of whatever list and seed (0: by device), and half as many from
     each time on that memory runs out.
     """
     device = wanted[0].c_NK.device
-    runs = [(each, seed) for each in wanted for seed in range(seeds)]
+    runs = [(each, seed) for each in wanted for seed in range(first, seeds)]
     places = [(run, position) for run, (each, _) in enumerate(runs) for position in range(len(each.conditions))]
     done, size = 0, chunk or chunk_of(device)
     while done < len(places):

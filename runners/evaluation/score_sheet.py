@@ -5,6 +5,8 @@ Shapes: K sampling seeds, N conditions, L = 24 labels (8 colours x 3 shapes); bo
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,6 +54,18 @@ def score_sheet(
         sheet[f"spurious/{name}"] = (seen_KNL & ~asked_NL).sum(-1).mean()
         sheet[f"missing/{name}"] = (~seen_KNL & asked_NL).sum(-1).mean()
     return {key: value if isinstance(value, int) else float(value) for key, value in sheet.items()}
+
+
+def over_evaluators(name: str, sheets: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """One sheet of a list from those of several evaluators: their means, and of each accuracy_evaluator_<number>.
+    Counts are the same in all. The sheet of a single evaluator is left as it is."""
+    found = {
+        score: value if isinstance(value, int) else float(np.mean([sheet[score] for sheet in sheets]))
+        for score, value in sheets[0].items()
+    }
+    if len(sheets) > 1:
+        found |= {f"accuracy_evaluator_{i}/{name}": sheet[f"accuracy/{name}"] for i, sheet in enumerate(sheets)}
+    return found
 
 
 def chance(asked_NL: Bools) -> float:

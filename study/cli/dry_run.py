@@ -40,11 +40,12 @@ def dry_run(request: Request, arguments: argparse.Namespace) -> int:
 
 def _preview(request: Request, arguments: argparse.Namespace, index: int) -> Preview:
     from analysis.stats import power
+    from study.cli import growing
     from study.cli import request as requests
 
     plan, one = request.plans[index], request.named[index]
     asked = dataclasses.replace(requests.asked_of(arguments, one, request.changes), seeds=len(plan.seeds) + 1)
-    larger = requests.plan_of(one, plan.scale, request.scale, asked)
+    larger, _ = growing.plan_of(one, plan.scale, request.scale, asked, request.record)
     job = requests.job_of(plan, request, request.slots)
     more = requests.job_of(larger, request, request.slots).estimate.seconds - job.estimate.seconds
     spread = power.spread(plan.study_id, plan.scale, plan.spec.metric, request.record)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.cli import growing
 from study.record.layout import DEFAULT_RECORD
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     what("--scale", metavar="SCALE", help="smoke, laptop, gpu or paper [default: gpu where CUDA is, else laptop]")
     what("--data", metavar="DIR", type=Path, help="an i-CLEVR folder [default: scenes are rendered]")
     what("--evaluator", metavar="FILE", type=Path, help="the official checkpoint.pth [default: a surrogate is trained]")
+    what("--evaluators", metavar="N", type=int, help="surrogate evaluators whose share the intervals then hold [default: 1]")  # fmt: skip  # noqa: E501
     what("--seeds", metavar="N", type=int, help="training seeds per arm, 0 to N-1 [default: the study's]")
     what(
         "--confirmatory",
@@ -127,6 +129,9 @@ def read(arguments: argparse.Namespace) -> Request:
         raise ValueError(f"{given} ends every worker: write minutes, such as --worker-timeout 15.")
     has_cuda = devices.cuda_count() if arguments.scale is None or arguments.devices is None else 0
     changes = parse_changes(arguments.set)
+    count = arguments.evaluators
+    if count is not None and changes.setdefault("evaluators", count) != count:
+        raise ValueError("--evaluators and --set evaluators=... name two numbers: leave one of them out.")
     asked = arguments.devices, arguments.per_device
     slots = devices.named(*asked, has_cuda, arguments.deterministic, arguments.compile)
     folder = _read_data(arguments.data, changes)
@@ -136,10 +141,14 @@ def read(arguments: argparse.Namespace) -> Request:
     name = arguments.scale or ("gpu" if has_cuda else "laptop")
     scale = scales.find(name)
     named = _studies(arguments)
-    record = arguments.record.resolve()
-    plans = [_going_on(plan_of(one, name, scale, asked_of(arguments, one, changes)), record) for one in named]
-    for plan in plans:
+    record, plans = arguments.record.resolve(), []
+    for one in named:
+        plan, kept = growing.plan_of(one, name, scale, asked_of(arguments, one, changes), record)
+        plan = growing.looked_at(plan, record)
+        if kept:
+            print(kept, file=sys.stderr)
         check(plan)
+        plans.append(plan)
     return Request(
         plans=plans,
         named=named,
@@ -179,24 +188,6 @@ def asked_of(arguments: argparse.Namespace, one: Named, changes: Mapping[str, Sc
         looks=tuple(arguments.looks),
         digest=one.digest,
     )
-
-
-def plan_of(one: Named, scale_name: str, scale: Scale, asked: Asked) -> Plan:
-    from study.design import plan
-
-    return plan.make(one.name, one.spec, scale_name, scale, asked)
-
-
-def _going_on(plan: Plan, record: Path) -> Plan:
-    """The plan with the looks that the record knows of; ValueError for a claim that comes after one."""
-    from study.design.plan import continued
-    from study.record import layout, reader
-
-    known = reader.find_study(plan.study_id, record)
-    judged = known is not None and all(
-        layout.state(layout.trial_folder(record, trial.trial_key)) == "complete" for trial in known.trials
-    )
-    return continued(plan, known, judged and not (known is not None and known.searching))
 
 
 def job_of(plan: Plan, request: Request, slots: Sequence[Slot]) -> Job:

@@ -82,19 +82,21 @@ def estimate(plan: Plan, scale: Scale, record: Path, slots: int) -> Estimate:
     to_train, to_sample = [*lacking.trainings, *repeated], [*lacking.trials, *repeated]
     rates = throughput(plan, scale, record)
     trials = len(to_sample)
+    sample_flop = {config: cost(config).sample_flop - _drawn(config, record, cost) for config in to_sample}
     busy = trials * rates.trial_seconds
     busy += sum(cost(config).train_flop / rates.train / pace(config, scale) for config in to_train)
-    busy += sum(cost(config).sample_flop / rates.sample / pace(config, scale) for config in to_sample)
+    busy += sum(sample_flop[config] / rates.sample / pace(config, scale) for config in to_sample)
     # Whole trials are dealt to the slots, so the last round may be half empty.
     units = len(to_train) or trials
     seconds = busy / slots * (-(-units // slots) * slots / max(1, units))
-    if trials and not layout.trials_folder(record).is_dir():
-        seconds += scale.preparation_seconds
+    if trials:
+        seconds += 0 if layout.trials_folder(record).is_dir() else scale.preparation_seconds
+        seconds += scale.surrogate_seconds * plan.experiment.more_surrogates(plan.baseline, record)
     weights = [cost(config).checkpoint_bytes for config in to_train]
     largest = max(weights, default=0)
     kept = {"all": WEIGHT_COPIES * sum(weights), "best": WEIGHT_COPIES * largest, "none": 0}[plan.keep]
     disk = kept + STATE_COPIES * largest * slots + trials * TRIAL_BYTES
-    train, sampling = (sum(cost(c).train_flop for c in to_train), sum(cost(c).sample_flop for c in to_sample))
+    train, sampling = (sum(cost(c).train_flop for c in to_train), sum(sample_flop[c] for c in to_sample))
     return Estimate(trials, len(to_train), train, sampling, seconds, rates.basis, disk)
 
 
@@ -120,6 +122,14 @@ def price(plan: Plan, scale: Scale, record: Path, slots: int) -> Price:
     samples = [(cost(trial.config), pace(trial.config, scale)) for trial in plan.trials]
     sampling = sum(one.sample_flop / one.passes / rates.sample / speed for one, speed in samples)
     return Price(train / n, sampling / n, len(plan.trials) * rates.trial_seconds / n, cost(plan.baseline).passes)
+
+
+def _drawn(config: StagedConfig, record: Path, cost: Callable[[StagedConfig], Cost]) -> float:
+    """FLOP of sampling that a finished trial with a part of the config's results has spent already."""
+    for part in config.contained():
+        if layout.state(layout.trial_folder(record, part.trial_key)) == "complete":
+            return cost(part).sample_flop
+    return 0.0
 
 
 def images_ahead(configs: Iterable[StagedConfig]) -> Counter[str]:
