@@ -7,7 +7,7 @@ import numpy as np
 from analysis.narrative.warnings import SURROGATE
 from analysis.results import Results, once
 from analysis.stats import intervals, proportions
-from analysis.tables import outcomes
+from analysis.tables import nuisance, outcomes
 from analysis.tables import search as search_table
 
 MOST_VALUES = 6  # that a line writes out
@@ -33,7 +33,7 @@ def protocol(results: Results) -> list[str]:
     lines += _tests(results) if len(results.seeds) > 1 else [outcomes.NOTE]
     lines += [list_line(results, name) for name in results.lists if results.score.on(name) in results.complete]
     lines += [PUBLISHED] if results.study.published else []
-    lines += [nuisance_line(results)] if len(results.settings()) > 1 else []
+    lines += filter(None, [nuisance.note(results)])
     return [*lines, *search_table.lines(results), *results.study.notes]
 
 
@@ -127,18 +127,6 @@ def list_line(results: Results, name: str) -> str:
     return (
         f"{size} One evaluation at {mean:.3f} has a standard error of {error:.3f} (Wilson 95 % CI {low:.3f} to "
         f"{high:.3f})."
-    )
-
-
-def nuisance_line(results: Results) -> str:
-    """What stands under a `comparison.best_of_nuisance`."""
-    study, own = results.study, results.list_of(results.selection)
-    candidates = max(map(len, results.settings().values()))
-    reported = f": read {_listed(results.reported, 'and')} instead" if results.reported else ""
-    return (
-        f"Each {' and '.join(study.scientific)} has its best {' and '.join(study.tuned)} of {candidates}, chosen on "
-        f"{results.selection} (mean over seeds). The choice makes {own} itself optimistically biased{reported}. "
-        "Intervals do not cover the uncertainty of the choice."
     )
 
 
