@@ -126,7 +126,7 @@ def list_line(results: Results, name: str) -> str:
     error = np.sqrt(mean * (1 - mean) / objects) if objects > 0 else np.nan
     return (
         f"{size} One evaluation at {mean:.3f} has a standard error of {error:.3f} (Wilson 95 % CI {low:.3f} to "
-        f"{high:.3f})."
+        f"{high:.3f}) for independent objects, and more because those of one picture fail together."
     )
 
 
