@@ -16,7 +16,7 @@ from analysis.narrative.protocol import protocol
 from analysis.narrative.warnings import warnings
 from analysis.pages import figure_pool
 from analysis.results import Results
-from analysis.tables import comparison, contrasts, factors
+from analysis.tables import comparison, contrasts, factors, nuisance
 from analysis.tables import search as search_table
 from study.record import layout
 
@@ -56,9 +56,10 @@ class Opened:
         return _shown(contrasts.readable(found), "comparison") if len(found) else found
 
     def best(self, metric: str = "") -> pd.DataFrame:
-        """Each setting at its best nuisance value, which validation chose; empty for a study without such factors."""
-        table = comparison.best_of_nuisance(self.results, metric or self.study.metric)
-        return _shown(comparison.readable(table), "arm") if len(table) else table
+        """Each setting at its best nuisance value, which validation chose, on the list that answers unless `metric` is
+        named; empty for a study without such factors."""
+        table = nuisance.table(self.results, metric or nuisance.metric_that_answers(self.results))
+        return _shown(nuisance.readable(table), "arm") if len(table) else table
 
     def effects(self) -> pd.DataFrame:
         """The size of the effect of each of the crossed factors, with its test; empty where none are crossed."""

@@ -168,6 +168,13 @@ class Results:
         """The scored lists that nothing was chosen on."""
         return [name for name in self.all_reported if name in self.lists]
 
+    @property
+    def judged(self) -> str:
+        """The column that verdicts are about: the study's own. "" where each setting is judged at its best nuisance
+        value, which the study's own column chose, on another list (`tables.nuisance`)."""
+        tuned = self.metric == self.selection and bool(self.reported) and len(self.settings()) > 1
+        return "" if tuned else self.metric
+
     def list_of(self, metric: str) -> str:
         """The list that the experiment's metric was measured on; "" for another score."""
         prefix = self.score.on("")

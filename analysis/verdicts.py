@@ -39,7 +39,7 @@ def _by_numbers(results: Results, metric: str) -> list[Verdict]:
         results.smaller_is_better(metric),
         results.level,
     )
-    if metric == results.metric:
+    if metric == results.judged:
         return found
     return [replace(one, outcome=Outcome.DESCRIPTIVE) if one.outcome in JUDGED else one for one in found]
 
@@ -144,7 +144,7 @@ def two_best(results: Results, metric: str) -> Contrast | None:
     if second == results.references.get(first) or first == results.references.get(second):
         return None
     (verdict,) = intervals.verdicts(picked[2], len(results.seeds), results.margin(metric), smaller, results.level)
-    if metric != results.metric:
+    if metric != results.judged:
         verdict = replace(verdict, outcome=Outcome.DESCRIPTIVE)
     return _contrast("the two best arms", {first: 1, second: -1}, picked[2], verdict)
 

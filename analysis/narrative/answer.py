@@ -10,7 +10,7 @@ import pandas as pd
 from analysis import verdicts
 from analysis.results import Results
 from analysis.stats import intervals, planning
-from analysis.tables import comparison
+from analysis.tables import comparison, nuisance
 from analysis.tables import search as search_table
 from analysis.verdict import Outcome
 
@@ -88,13 +88,12 @@ def _still_searching(results: Results) -> str:
 def _table_that_answers(results: Results) -> tuple[pd.DataFrame, str, str]:
     """The table, its metric, and the words for where it was measured."""
     metric = results.metric
-    if comparison.best_of_nuisance(results, metric).empty:
+    if not (answering := nuisance.metric_that_answers(results)):
         return comparison.summary(results, metric), metric, metric
-    if metric == results.selection and results.reported:
-        metric = results.score.on(results.reported[0])
     scientific, tuned = " and ".join(results.study.scientific), " and ".join(results.study.tuned)
-    where = f"{metric}, with each {scientific} at its best {tuned} (chosen on {results.selection})"
-    return comparison.best_of_nuisance(results, metric), metric, where
+    by = " by the other seeds" if nuisance.is_nested(results) else ""
+    where = f"{answering}, with each {scientific} at its best {tuned} (chosen on {results.selection}{by})"
+    return nuisance.table(results, answering), answering, where
 
 
 def _terms(results: Results) -> str:

@@ -8,7 +8,7 @@ from analysis.narrative.stopping import kind_line
 from analysis.narrative.warnings import SURROGATE
 from analysis.results import Results, once
 from analysis.stats import evaluators, intervals, proportions
-from analysis.tables import outcomes, passes
+from analysis.tables import nuisance, outcomes, passes
 from analysis.tables import search as search_table
 
 MOST_VALUES = 6  # that a line writes out
@@ -37,7 +37,7 @@ def protocol(results: Results) -> list[str]:
     lines += [list_line(results, name) for name in results.lists if results.score.on(name) in results.complete]
     lines += filter(None, (passes.line(results, name) for name in results.lists))
     lines += [PUBLISHED] if results.study.published else []
-    lines += [nuisance_line(results)] if len(results.settings()) > 1 else []
+    lines += filter(None, [nuisance.note(results)])
     return [*lines, *search_table.lines(results), *_notes(results)]
 
 
@@ -110,8 +110,7 @@ def _tests(results: Results) -> list[str]:
         "Intervals: 95 % t intervals over seeds (Student 1908). Differences are paired by seed; each interval is for "
         f"one comparison. Verdicts: paired t tests at {level}, Holm-corrected over the family{own}. An interval may "
         "therefore exclude 0 although the verdict is inconclusive.",
-        f"Family: the {m} comparisons on {results.metric}. Other lists are descriptive: differences with intervals, no "
-        "verdicts. The two best arms are compared with each other as well, corrected over all pairs of arms.",
+        _family(results),
         f"Better and worse mean: on average over training seeds, for {_scorer(results)}, data split and list.",
         *([_margin_line(results, margin, level)] if np.isfinite(margin) else []),
         *_noise(results),
@@ -153,9 +152,30 @@ def _margin_line(results: Results, margin: float, level: str) -> str:
 
 def family_line(results: Results, metric: str) -> str:
     """Whether the verdicts of the study are about this table."""
-    if metric == results.metric:
+    if metric == results.judged:
         return f"Verdicts: one family of {results.comparisons} comparisons, corrected by Holm's procedure."
-    return f"Descriptive: the study's verdicts are about {results.metric}; here no verdict is given."
+    about = results.judged or _at_best(results)
+    return f"Descriptive: the study's verdicts are about {about}; here no verdict is given."
+
+
+def _at_best(results: Results) -> str:
+    study = results.study
+    best = f"each {' and '.join(study.scientific)} at its best {' and '.join(study.tuned)}"
+    return f"{best} on {nuisance.metric_that_answers(results)}"
+
+
+def _family(results: Results) -> str:
+    """What the verdicts of a study are about, and what is described beside them."""
+    if not results.judged:
+        return (
+            f"Family: {_at_best(results)}, compared with the baseline's. Everything else is descriptive: differences "
+            "with intervals, no verdicts."
+        )
+    return (
+        f"Family: the {results.comparisons} comparisons on {results.judged}. Other lists are descriptive: differences "
+        "with intervals, no verdicts. The two best arms are compared with each other as well, corrected over all pairs "
+        "of arms."
+    )
 
 
 def _sign_flip(n: int, comparisons: int) -> str:
@@ -198,19 +218,7 @@ def list_line(results: Results, name: str) -> str:
     error = np.sqrt(mean * (1 - mean) / objects) if objects > 0 else np.nan
     return (
         f"{size} One evaluation at {mean:.3f} has a standard error of {error:.3f} (Wilson 95 % CI {low:.3f} to "
-        f"{high:.3f})."
-    )
-
-
-def nuisance_line(results: Results) -> str:
-    """What stands under a `comparison.best_of_nuisance`."""
-    study, own = results.study, results.list_of(results.selection)
-    candidates = max(map(len, results.settings().values()))
-    reported = f": read {_listed(results.reported, 'and')} instead" if results.reported else ""
-    return (
-        f"Each {' and '.join(study.scientific)} has its best {' and '.join(study.tuned)} of {candidates}, chosen on "
-        f"{results.selection} (mean over seeds). The choice makes {own} itself optimistically biased{reported}. "
-        "Intervals do not cover the uncertainty of the choice."
+        f"{high:.3f}) for independent objects, and more because those of one picture fail together."
     )
 
 

@@ -16,7 +16,7 @@ from analysis.pages import blocks
 from analysis.pages.blocks import Block, Section
 from analysis.pages.figure_pool import Drawn
 from analysis.results import Results
-from analysis.tables import classes, comparison, contrasts, factors, scores, search, sensitivity
+from analysis.tables import classes, comparison, contrasts, factors, nuisance, scores, search, sensitivity
 from analysis.tables.format import decimal
 from runners.process.files import read_json
 from study.record import layout
@@ -94,10 +94,10 @@ def _results(results: Results) -> list[Block]:
         if own and len(found := sensitivity.table(results)):
             content = [blocks.table(sensitivity.readable(found), links=anchors), blocks.Notes([sensitivity.NOTE])]
             made.append(blocks.Fold(f"{metric}, sensitivity", content))
-        if len(best := comparison.best_of_nuisance(results, metric)):
+        if len(best := nuisance.table(results, metric)):
             made.append(blocks.Heading(f"{metric}, each setting at its best {' and '.join(results.study.tuned)}"))
-            made.append(blocks.table(comparison.readable(best), links=of_settings))
-            made.append(blocks.Notes([protocol.nuisance_line(results)]))
+            made.append(blocks.table(nuisance.readable(best), links=of_settings))
+            made.append(blocks.Notes([nuisance.note(results)]))
         made += _factors(results, metric)
     return [*made, blocks.Notes([" ".join(protocol.terms(results)), LINKED])]
 

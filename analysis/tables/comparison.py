@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
 from analysis import verdicts
-from analysis.results import Results, once, setting_name
+from analysis.results import Results, once
 from analysis.stats import intervals, proportions, variance
 from analysis.tables import outcomes
 from analysis.tables.format import count, decimal, of_planned, with_interval
-from analysis.verdict import Outcome, Verdict, probability
+from analysis.verdict import Outcome, probability
 from runners.ddpm.schedules import TERMINAL
 
 EVALUATIONS, SECONDS = "evaluations an image", "sampling s"  # columns of the CSV, whose names stay
@@ -79,95 +77,6 @@ def factor_rows(results: Results) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-# --- each setting at its best nuisance value ---------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """`groups`: scientific setting -> its arms, one per nuisance value; `best`: setting -> the arm that was chosen for
-    it, of complete candidates that are as many as any other setting's; `baseline`: the baseline's setting."""
-
-    groups: Mapping[str, Sequence[str]]
-    best: Mapping[str, str]
-    baseline: str
-
-    @property
-    def most(self) -> int:
-        """The candidates that each setting should choose among."""
-        return max(map(len, self.groups.values()))
-
-    @property
-    def taken(self) -> dict[str, str]:
-        """Setting -> the arm that stands for it in the table."""
-        return {group: self.best.get(group, arms[0]) for group, arms in self.groups.items()}
-
-
-@once
-def _choice(results: Results) -> _Choice | None:
-    """None for a study without nuisance factors."""
-    groups = results.settings()
-    if len(groups) < 2:
-        return None
-    most = max(map(len, groups.values()))
-    best = {group: arm for group, arm in results.chosen(groups).items() if len(groups[group]) == most}
-    baseline = next(group for group, arms in groups.items() if results.study.baseline_arm in arms)
-    return _Choice(groups, best, baseline)
-
-
-@once
-def best_of_nuisance(results: Results, metric: str) -> pd.DataFrame:
-    """A `summary` with one row per scientific setting, at the nuisance value that `Results.chosen` took for it.
-
-    Every setting chooses among equally many candidates, or is not compared: the best of more is luckier. Empty for
-    a study without nuisance factors.
-    """
-    if (choice := _choice(results)) is None:
-        return pd.DataFrame()
-    table = summary(_alone(results, choice), metric)
-    names = {arm: group for group, arm in choice.taken.items()}
-    verdicts = [
-        _of_candidates(results, choice, names[arm]) or verdict
-        for arm, verdict in zip(table["arm"], table["verdict"], strict=True)
-    ]
-    table["verdict"] = pd.Series(verdicts, index=table.index, dtype=object)
-    tuned = results.study.tuned
-    values_of = results.settings_of(tuned)
-    choices = [setting_name(tuned, values_of[arm]) if names[arm] in choice.best else "-" for arm in table["arm"]]
-    table.insert(1, "chosen", choices)
-    table.insert(2, "candidates", [len(choice.groups[names[arm]]) for arm in table["arm"]])
-    return table.replace({"arm": names, "against": names})
-
-
-def _alone(results: Results, choice: _Choice) -> Results:
-    """The study of the arms that were taken; a setting without a choice has no complete trial."""
-    taken = choice.taken
-    baseline = taken[choice.baseline]
-    fields: dict[str, Any] = {"arms": tuple(taken.values()), "baseline_arm": baseline, "against": None, "published": {}}
-    unchosen = [arm for group, arm in taken.items() if group not in choice.best]
-    rows = results.rows
-    masked = rows.assign(state=rows["state"].mask(rows["arm"].isin(unchosen), "missing"))
-    return results.of(results.study.model_copy(update=fields), masked)
-
-
-def _of_candidates(results: Results, choice: _Choice, group: str) -> Verdict | None:
-    """What forbids to compare a setting: it and the baseline's setting need a fair choice first; None for nothing."""
-    candidates, planned = choice.groups[group], choice.most
-    if group not in choice.best and len(candidates) < planned:
-        return Verdict(Outcome.FEWER_CANDIDATES, len(candidates), planned, "candidates")
-    if group not in choice.best:
-        return Verdict(Outcome.INCOMPLETE, _complete(results, candidates), planned, "candidates")
-    if choice.baseline not in choice.best:
-        complete = _complete(results, choice.groups[choice.baseline])
-        return Verdict(Outcome.REFERENCE_INCOMPLETE, complete, planned, "candidates", reference="the baseline")
-    return None
-
-
-def _complete(results: Results, arms: Sequence[str]) -> int:
-    """How many of these candidates have the column of choice in every seed."""
-    whole = dict(zip(results.arms, np.isfinite(results.values(results.selection)).all(axis=0), strict=True))
-    return sum(bool(whole[arm]) for arm in arms)
-
-
 # --- writing -----------------------------------------------------------------------------------------
 
 
@@ -177,7 +86,7 @@ def readable(table: pd.DataFrame, results: Results | None = None, metric: str = 
     Outside of the family that the study's verdicts are about, without p and without verdicts. What was spent, and what
     else may explain a difference, has columns where the arms differ in it.
     """
-    descriptive = any(verdict.outcome is Outcome.DESCRIPTIVE for verdict in table["verdict"])
+    descriptive = "verdict" in table and any(one.outcome is Outcome.DESCRIPTIVE for one in table["verdict"])
     shown = table[["arm", *(["chosen"] if "chosen" in table else [])]].copy()
     shown["n"] = [of_planned(n, planned) for n, planned in zip(table["n"], table["planned"], strict=True)]
     shown["mean [95 % CI]"] = with_interval(table, "mean", "ci low", "ci high")
@@ -195,7 +104,7 @@ def readable(table: pd.DataFrame, results: Results | None = None, metric: str = 
         shown[outcomes.P_OF_PICTURES] = [probability(value) for value in table[outcomes.P_OF_PICTURES]]
     else:
         shown["difference"] = [decimal(value, "+") for value in table["difference"]]
-    if not descriptive:
+    if "verdict" in table and not descriptive:
         shown["verdict"] = table["verdict"]  # before what only explains: a narrow page cuts off the end
     if results is not None:
         shown = shown.join(_published(table, results, metric))

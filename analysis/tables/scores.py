@@ -123,8 +123,10 @@ def notes(results: Results) -> list[str]:
         "memorised_matched": "memorised matched: share of generated pictures nearer to a training image than 95 % of "
         "the held-out real images with as many objects are, so .05 is what real images have, whatever they show. "
         f"Pictures of which fewer than {FEWEST} such images exist are left out{_counted(results)}.",
-        "nearest/generated": "nearest: mean distance of generated pictures, and of held-out real images in the same "
-        "mix of numbers of objects (matched), to the nearest training image.",
+        "nearest/generated": "nearest: mean distance to the nearest training image, of generated pictures.",
+        "nearest/held_out_matched": "nearest/held out matched: the same of held-out real images in the pictures' mix "
+        "of numbers of objects.",
+        "nearest/held_out": "nearest/held out: of trials of an earlier version, real images in another mix.",
         "memorised": "memorised, one limit: of trials of an earlier version, which had one limit for all pictures. "
         "With it real images of one object count as copies in .11 and others never (images of scale laptop), so it is "
         "not comparable with memorised matched.",

@@ -1,46 +1,14 @@
-"""Crossed factors: shares of variance and marginal means by hand, and each setting at its best nuisance value."""
+"""Crossed factors: sizes of effects and marginal means by hand."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from frames import METRIC, results_of, rows_of, study_of, words
+from frames import CELLS, METRIC, crossed, results_of, rows_of, study_of
 
-from analysis.narrative import answer as answers
-from analysis.narrative import protocol
-from analysis.tables import comparison, factors
-
-# --- nuisance factors --------------------------------------------------------------------------------
-
-# (p, s) -> validation of seeds 0, 1; test is another order, so that choosing on it would take other cells.
-CELLS = {
-    (0.0, 1.0): ((0.60, 0.62), (0.50, 0.52)),
-    (0.0, 2.0): ((0.58, 0.60), (0.70, 0.70)),
-    (0.1, 1.0): ((0.55, 0.57), (0.80, 0.80)),
-    (0.1, 2.0): ((0.70, 0.74), (0.60, 0.63)),
-}
-
-
-def crossed(cells: dict[tuple[float, float], Any] = CELLS, **changed: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
-    arms = {f"p={p} s={s}": (p, s) for p, s in cells}
-    rows = [
-        {
-            "arm": arm,
-            "seed": seed,
-            "state": "complete",
-            METRIC: cells[cell][0][seed],
-            "accuracy/test": cells[cell][1][seed],
-        }
-        | {"drop_probability": cell[0], "guidance_scale": cell[1], "objects/test": 72, "objects/validation": 128}
-        for arm, cell in arms.items()
-        for seed in range(len(cells[cell][0]))
-    ]
-    study = {"arms": list(arms), "seeds": [0, 1], "baseline_arm": "p=0.0 s=1.0", "metric": METRIC, "command": "-"}
-    study |= {"factors": {"drop_probability": [0.0, 0.1], "guidance_scale": [1.0, 2.0]}}
-    return pd.DataFrame(rows), study | {"nuisance": ["guidance_scale"]} | changed
+from analysis.tables import factors
 
 
 def test_crossed_factors_by_hand() -> None:
@@ -135,56 +103,6 @@ def test_only_complete_crossed_factors_are_analysed() -> None:
         assert factors.effects_table(results_of(table, fields), METRIC).empty
         assert factors.levels_table(results_of(table, fields), METRIC).empty
         assert factors.line(results_of(table, fields)) == ""
-
-
-def test_each_setting_at_its_best_nuisance_value_by_hand() -> None:
-    rows, study = crossed()
-    table = comparison.best_of_nuisance(results_of(rows, study), "accuracy/test")
-    assert table["arm"].tolist() == ["drop_probability=0.0", "drop_probability=0.1"]
-    # on validation p = 0 takes s = 1 (.61 > .59) and p = .1 takes s = 2 (.72 > .56); on test both would take the other
-    assert table["chosen"].tolist() == ["guidance_scale=1.0", "guidance_scale=2.0"]
-    assert table["candidates"].tolist() == [2, 2]
-    assert table["mean"].tolist() == pytest.approx([0.51, 0.615])
-    # .60 - .50 and .63 - .52: mean .105, sd .0070711, t = 21 with 1 df: p = 1 - 2 atan(21) / pi = .030292
-    assert table.loc[1, "difference"] == pytest.approx(0.105)
-    assert table.loc[1, "p Holm"] == pytest.approx(0.030292, abs=1e-6)
-    assert words(table) == ["baseline", "better"]
-    line = protocol.nuisance_line(results_of(rows, study))
-    assert line.startswith("Each drop_probability has its best guidance_scale of 2, chosen on accuracy/validation")
-    assert "makes validation itself optimistically biased: read test instead" in line
-    assert comparison.readable(table)["chosen"].tolist() == table["chosen"].tolist()
-
-
-def test_the_answer_of_a_crossed_study_is_read_where_nothing_was_chosen() -> None:
-    rows, study = crossed()
-    assert answers.answer(results_of(rows, study)).startswith(
-        "In accuracy/test, with each drop_probability at its best guidance_scale (chosen on accuracy/validation), "
-        "against drop_probability=0.0 (0.510), drop_probability=0.1 is better by 0.105 ["
-    )
-    without = study | {"nuisance": []}
-    assert comparison.best_of_nuisance(results_of(rows, without), METRIC).empty
-    assert "p=0.1 s=2.0" in answers.answer(results_of(rows, without))
-
-
-def test_a_setting_with_an_incomplete_candidate_is_not_compared() -> None:
-    rows, study = crossed()
-    holed = rows.assign(state=rows["state"].mask((rows["arm"] == "p=0.1 s=1.0") & (rows["seed"] == 1), "failed"))
-    table = comparison.best_of_nuisance(results_of(holed, study), METRIC)
-    assert words(table) == ["baseline", "incomplete 1/2 candidates"]
-    assert table["chosen"].tolist() == ["guidance_scale=1.0", "-"]
-    assert np.isnan(table.loc[1, ["mean", "difference"]].astype(float)).all()
-    holed = rows.assign(state=rows["state"].mask(rows["arm"] == "p=0.0 s=2.0", "missing"))
-    table = comparison.best_of_nuisance(results_of(holed, study), METRIC)
-    assert words(table) == [
-        "incomplete 1/2 candidates",
-        "not compared: the baseline is incomplete (1/2 candidates)",
-    ]
-
-
-def test_a_setting_with_fewer_candidates_is_not_compared() -> None:
-    rows, study = crossed({cell: values for cell, values in CELLS.items() if cell != (0.1, 1.0)})
-    found = words(comparison.best_of_nuisance(results_of(rows, study), METRIC))
-    assert found == ["baseline", "not compared: chosen from 1 candidate, other settings from 2"]
 
 
 def test_a_factor_varies_alone_where_two_arms_differ_in_nothing_else() -> None:

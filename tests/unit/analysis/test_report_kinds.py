@@ -29,6 +29,7 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
             f"accuracy_{name}_{kind}"
             for name in ("validation", "test", "new_test", "unseen")
             for kind in ("best", "factors", "levels", "contrasts")
+            if (name, kind) != ("validation", "best")  # the list of choice has no table of the best
         },
         (
             "accuracy/test, each setting at its best guidance_scale",
