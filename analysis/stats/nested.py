@@ -35,8 +35,8 @@ def pseudo_values(choice: Array, report: Array) -> Array:
 
     What is read at one seed depends on the trainings of the others, through the choice: the t interval of what is read
     takes them for independent, and has up to .10 false positives at 3 seeds and .22 at 10. The jackknife (Tukey 1958)
-    repeats the whole procedure without each seed, choice included, and is conservative (Efron & Stein 1981): .05 at
-    most, at 3 to 20 seeds. Differences of pseudo-values are those of the difference. Needs FEWEST_SEEDS.
+    repeats the whole procedure without each seed, choice included, and is conservative (Efron & Stein 1981): .053
+    at most, at 3 to 20 seeds. Differences of pseudo-values are those of the difference. Needs FEWEST_SEEDS.
     """
     seeds = np.arange(len(report))
     without = np.array([mean_left_out(choice[seeds != seed], report[seeds != seed]) for seed in seeds])
