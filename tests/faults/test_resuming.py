@@ -41,6 +41,16 @@ def test_stopped_after_any_step_it_ends_as_the_uninterrupted_one(undisturbed, tm
     assert outcome(folder) == undisturbed
 
 
+def test_stopped_while_a_point_is_scored_it_scores_it_again(undisturbed, tmp_path, monkeypatch):
+    folder = tmp_path / STEPS.train_key
+    with monkeypatch.context() as patch:
+        raise_after(patch, 39 + 10, heartbeat.Stopped)  # the steps before that of the point, its sampling
+        with pytest.raises(heartbeat.Stopped):
+            list(turn(folder))
+    list(turn(folder))
+    assert outcome(folder) == undisturbed
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_crashed_at_any_moment_it_ends_as_the_uninterrupted_one(undisturbed, tmp_path, monkeypatch, seed):
     """Nothing is saved on the way out; the last checkpoint is from any time before, or there is none."""
