@@ -163,9 +163,9 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     more = f"; and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
     return (
         f"Marks are mean differences, paired by seed (n = {planned}), bars their 95 % t intervals, each for one "
-        "comparison. Filled marks are better or worse by the paired t test at .05, Holm-corrected over the arms of a "
-        "list, so an interval that excludes 0 may still be inconclusive. Equivalent: the interval lies within the "
-        "margin. Intervals that leave the panel are cut off. "
+        "comparison. Filled marks are better or worse by the paired t test at .05, Holm-corrected over the study's "
+        "comparisons on its own metric, so an interval that excludes 0 may still be inconclusive; other lists are "
+        "descriptive. Equivalent: a difference as large as the margin is excluded. Intervals that leave the panel are cut off. "
         f"{table['metric'].iloc[0]}: {'; '.join(listed[:NAMED]) or 'no comparison is complete'}{more}.{lacking}"
         + labels.spread_words(list(dict.fromkeys(table["arm"])), labels.ROWS)
     )
