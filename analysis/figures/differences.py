@@ -165,7 +165,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         f"Marks are mean differences, paired by seed (n = {planned}), bars their 95 % t intervals, each for one "
         "comparison. Filled marks are better or worse by the paired t test at .05, Holm-corrected over the study's "
         "comparisons on its own metric, so an interval that excludes 0 may still be inconclusive; other lists are "
-        "descriptive. Equivalent: a difference as large as the margin is excluded. Intervals that leave the panel are cut off. "
+        "descriptive. Equivalent: a difference as large as the margin is excluded. Intervals that leave the panel are "
+        "cut off. "
         f"{table['metric'].iloc[0]}: {'; '.join(listed[:NAMED]) or 'no comparison is complete'}{more}.{lacking}"
         + labels.spread_words(list(dict.fromkeys(table["arm"])), labels.ROWS)
     )

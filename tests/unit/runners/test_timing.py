@@ -19,7 +19,7 @@ from runners.process import heartbeat
 from runners.tasks.iclevr.images import Images
 
 CONFIG = TINY.replace(sampler="ddim(steps=6)", guidance_scale=2.0, sampling_seeds=2)
-LISTS = {"test": [("red cube",), ("blue sphere",)] * 20, "unseen": [("green cube",)] * 3}
+LISTS = {"test": [("red cube",), ("blue sphere",)] * 40, "unseen": [("green cube",)] * 6}
 
 
 class Slow(Net):
@@ -58,10 +58,10 @@ def _one_thread() -> None:
 
 
 def test_a_search_of_kernels_is_not_sampling() -> None:
-    """Two passes of 43 images, guided, each in one chunk: its size is searched before the clock starts."""
+    """A pass of 86 images in chunks of 64 and 22: both sizes are searched before the clock starts."""
     network = Slow()
     found = drawn(network)
-    assert network.known == {2 * 43}
+    assert network.known == {2 * 64, 2 * 22}
     assert found.warm_up_seconds > 0.4
     assert found.seconds < 0.4  # some ten milliseconds, and a busy machine
     assert found.passes == 12  # an image's, which the warm-up's are not among
