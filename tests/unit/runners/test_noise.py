@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import statistics
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from runners.ddpm import noise
+from runners.process.cores import usable
 
 CONDITIONS = [(position, ("red cube",)) for position in range(40)]
 SHAPE = (3, 64, 64)
@@ -68,20 +73,54 @@ def test_a_thread_that_draws_ahead_has_the_threads_of_its_process(monkeypatch) -
     assert asked == [3]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_the_noise_of_a_batch_is_drawn_by_as_many_threads_as_the_worker_has(threads: int, monkeypatch) -> None:
-    """Not timed: other programs on the machine decide how much two threads gain."""
-    drawing, draw = set(), torch.randn
+def test_numbers_are_drawn_without_pythons_lock() -> None:
+    """Else many threads would take turns."""
+    drawing, ticks = threading.Event(), list[float]()
 
-    def noted(*arguments, **named):
-        drawing.add(threading.get_ident())
-        time.sleep(0.001)  # so that no thread is done before another begins
-        return draw(*arguments, **named)
+    def tick() -> None:
+        while not drawing.is_set():
+            ticks.append(time.perf_counter())
+            time.sleep(0.001)
 
-    monkeypatch.setattr(torch, "randn", noted)
-    torch.set_num_threads(threads)
-    noise.KeyedNoise("test", [(position, ()) for position in range(64)], 0).draw(SHAPE)
-    assert len(drawing) == threads
+    thread = threading.Thread(target=tick)
+    thread.start()
+    start = time.perf_counter()
+    torch.randn((10_000_000,), generator=torch.Generator(), out=torch.empty(10_000_000))
+    end = time.perf_counter()
+    drawing.set()
+    thread.join()
+    span = end - start
+    assert [tick for tick in ticks if start + 0.2 * span < tick < end - 0.2 * span]
+
+
+@pytest.mark.skipif(usable() < 2, reason="needs two cores")
+def test_two_threads_take_less_time_than_one() -> None:
+    """Hashing, which is known to need no lock, says whether there is a second core to be had at this moment."""
+    keyed = noise.KeyedNoise("test", [(position, ()) for position in range(256)], 0)
+    data = bytes(8_000_000)
+
+    def seconds(threads: int, work: Callable[[], object]) -> tuple[float, float]:
+        """Of the wall, and of all cores for one of the wall."""
+        torch.set_num_threads(threads)
+        start, spent = time.perf_counter(), time.process_time()
+        work()
+        wall = time.perf_counter() - start
+        return wall, (time.process_time() - spent) / wall
+
+    def hashed() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda _: hashlib.sha256(data), range(4)))
+
+    spare, alone = 0, list[float]()
+    for _ in range(60):
+        alone.append(seconds(1, lambda: keyed.draw(SHAPE))[0])
+        together, cores = seconds(2, lambda: keyed.draw(SHAPE))
+        if cores > 1.4 and together < 0.8 * statistics.median(alone):
+            return
+        spare += seconds(1, hashed)[1] > 1.4
+    if spare < 20:
+        pytest.skip("the second core of this machine is busy")
+    pytest.fail(f"with two cores to be had {spare} times, two threads used {cores:.2f} of them")
 
 
 def test_joined_noises_are_drawn_as_they_were_apart() -> None:
