@@ -16,7 +16,7 @@ from analysis.narrative.protocol import protocol
 from analysis.narrative.warnings import warnings
 from analysis.pages import figure_pool
 from analysis.results import Results
-from analysis.tables import comparison, factors
+from analysis.tables import comparison, contrasts, factors, nuisance
 from analysis.tables import search as search_table
 from study.record import layout
 
@@ -50,13 +50,19 @@ class Opened:
         metric = metric or self.results.metric
         return _shown(comparison.readable(comparison.summary(self.results, metric), self.results, metric), "arm")
 
+    def contrasts(self, metric: str = "") -> pd.DataFrame:
+        """What is compared beside arms and references: the study's contrasts, and its two best arms."""
+        found = contrasts.table(self.results, metric or self.results.metric)
+        return _shown(contrasts.readable(found), "comparison") if len(found) else found
+
     def best(self, metric: str = "") -> pd.DataFrame:
-        """Each setting at its best nuisance value, which validation chose; empty for a study without such factors."""
-        table = comparison.best_of_nuisance(self.results, metric or self.results.metric)
-        return _shown(comparison.readable(table), "arm") if len(table) else table
+        """Each setting at its best nuisance value, which validation chose, on the list that answers unless `metric` is
+        named; empty for a study without such factors."""
+        table = nuisance.table(self.results, metric or nuisance.metric_that_answers(self.results))
+        return _shown(nuisance.readable(table), "arm") if len(table) else table
 
     def effects(self) -> pd.DataFrame:
-        """The share of the variance that each of the crossed factors carries; empty where none are crossed."""
+        """The size of the effect of each of the crossed factors, with its test; empty where none are crossed."""
         table = factors.effects_table(self.results, self.results.metric)
         return factors.readable_effects(table) if len(table) else table
 

@@ -53,13 +53,16 @@ class Answer:
 
 def answer_of(results: Results) -> Answer:
     from analysis.narrative import answer, search, warnings
-    from analysis.tables import comparison, factors
+    from analysis.narrative.stopping import kind_line
+    from analysis.tables import comparison, contrasts, factors, nuisance
 
     metric = results.metric
     shown = [comparison.readable(comparison.summary(results, metric), results, metric)]
-    if len(best := comparison.best_of_nuisance(results, metric)):
-        shown.append(comparison.readable(best))
-    findings = [*search.lines(results), *filter(None, [factors.line(results)])]
+    if len(found := contrasts.table(results, metric)):
+        shown.append(contrasts.readable(found))
+    if answering := nuisance.metric_that_answers(results):
+        shown.append(nuisance.readable(nuisance.table(results, answering)))
+    findings = [*search.lines(results), *filter(None, [factors.line(results)]), kind_line(results)]
     limits = tuple(warnings.warnings(results))
     return Answer(answer.answer(results), tuple(shown), tuple(findings), limits, answer.missing(results))
 
@@ -200,9 +203,11 @@ def build_all(
 def write_tables(results: Results, folder: Path) -> None:
     """A metric's table in full (CSV) and as it is read (Markdown, LaTeX), with the protocol under it.
 
-    `<metric>_best` is the table of each setting at its best nuisance value, `<metric>_factors` and `_levels` those of
-    crossed factors, `score_sheet` all scores of all lists, `classes` those by class, `search`, `finalists` and
-    `importance` those of a search. `trials.csv` is the data: one row per trial, every config field, every result.
+    `<metric>_contrasts` is what is compared beside arms and references, `<metric>_sensitivity` the study's metric seen
+    in other ways; `<metric>_best`, of a list that nothing is chosen on, has each setting at its best nuisance value.
+    `<metric>_factors` and `_levels` are of crossed factors, `score_sheet` has all scores of all lists, `classes` those
+    by class, `search`, `finalists` and `importance` those of a search. `trials.csv` is the data: one row per trial,
+    every config field, every result.
     """
     from analysis.narrative.protocol import protocol
     from analysis.narrative.warnings import warnings
@@ -229,12 +234,16 @@ def write_tables(results: Results, folder: Path) -> None:
 
 def _write_metric(results: Results, metric: str, folder: Path, lines: list[str]) -> None:
     """The tables of one metric."""
-    from analysis.tables import comparison, factors
+    from analysis.tables import comparison, contrasts, factors, nuisance, sensitivity
 
     stem, table = file_stem(metric), comparison.summary(results, metric)
     _write_table(folder / stem, table, [comparison.readable(table, results, metric)], lines)
-    if len(best := comparison.best_of_nuisance(results, metric)):
-        _write_table(folder / f"{stem}_best", best, [comparison.readable(best)], lines)
+    if len(found := contrasts.table(results, metric)):
+        _write_table(folder / f"{stem}_contrasts", found, [contrasts.readable(found)], lines)
+    if metric == results.metric and len(found := sensitivity.table(results)):
+        _write_table(folder / f"{stem}_sensitivity", found, [sensitivity.readable(found)], [sensitivity.NOTE, *lines])
+    if len(best := nuisance.table(results, metric)):
+        _write_table(folder / f"{stem}_best", best, [nuisance.readable(best)], lines)
     if len(effects := factors.effects_table(results, metric)):
         levels, noted = factors.levels_table(results, metric), [*factors.notes(results), *lines]
         _write_table(folder / f"{stem}_factors", effects, [factors.readable_effects(effects)], noted)

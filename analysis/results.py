@@ -8,7 +8,7 @@ compared with nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, update_wrapper
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.stats import intervals
-from analysis.verdict import Outcome, Verdict
+from analysis.stats import evaluators, intervals, planning
+from analysis.stats import looks as sequential
 from runners.experiment import Metric
 from study.record import reader
 from study.record.schema import Study, StudyTrial
@@ -168,6 +168,13 @@ class Results:
         """The scored lists that nothing was chosen on."""
         return [name for name in self.all_reported if name in self.lists]
 
+    @property
+    def judged(self) -> str:
+        """The column that verdicts are about: the study's own. "" where each setting is judged at its best nuisance
+        value, which the study's own column chose, on another list (`tables.nuisance`)."""
+        tuned = self.metric == self.selection and bool(self.reported) and len(self.settings()) > 1
+        return "" if tuned else self.metric
+
     def list_of(self, metric: str) -> str:
         """The list that the experiment's metric was measured on; "" for another score."""
         prefix = self.score.on("")
@@ -239,65 +246,45 @@ class Results:
         return [column.get(self.references.get(arm, ""), -1) for arm in self.arms]
 
     @once
+    def compared(self, metric: str) -> intervals.Differences:
+        """Every comparison of the study: the arms with their references, then the contrasts. Of several evaluators the
+        intervals hold their share."""
+        found = intervals.differences(self.values(metric), self.reference_columns, contrasts=self._contrasts)
+        return evaluators.held(found, self.evaluator_values(metric), self.weights)
+
+    @cached_property
+    def _contrasts(self) -> list[list[float]]:
+        return [[row.get(arm, 0.0) for arm in self.arms] for row in self.study.contrasts.values()]
+
+    @cached_property
+    def weights(self) -> intervals.Array:
+        """What is compared, as weights of shape (comparisons, arms)."""
+        return intervals.weights_of(len(self.arms), self.reference_columns, self._contrasts)
+
     def differences(self, metric: str) -> intervals.Differences:
         """Every arm minus its reference, paired by seed."""
-        return intervals.differences(self.values(metric), self.reference_columns)
+        return self.compared(metric).part(slice(len(self.arms)))
+
+    def contrasts(self, metric: str) -> intervals.Differences:
+        """The study's contrasts, in its order."""
+        return self.compared(metric).part(slice(len(self.arms), None))
+
+    @once
+    def evaluator_values(self, metric: str) -> intervals.Array | None:
+        """The metric by each of several evaluators, (seeds, arms, evaluators); None where it is kept of one alone."""
+        names = evaluators.columns(metric, set(map(str, self.rows)))
+        return np.stack([self.values(name) for name in names], axis=-1) if len(names) > 1 else None
 
     @property
     def comparisons(self) -> int:
-        """The family of Holm: every arm with a reference, the incomplete ones included."""
-        return len(self.references)
+        """The family of Holm: every arm with a reference and every contrast, the incomplete ones included."""
+        return len(self.references) + len(self.study.contrasts)
 
-    @once
-    def _by_numbers(self, metric: str) -> list[Verdict]:
-        smaller, family = self.smaller_is_better(metric), max(1, self.comparisons)
-        return intervals.verdicts(self.differences(metric), len(self.seeds), self.margin(metric), smaller, family)
-
-    def verdicts(self, metric: str, p: Mapping[str, float] | None = None) -> dict[str, Verdict]:
-        """Arm -> what may be said of it. `p`: of one training per arm, arm -> p of a test of its pictures."""
-        complete = dict(zip(self.arms, map(int, self.means(metric).n), strict=True))
-        return {
-            arm: self._verdict(replace(found, n=complete[arm]), arm, complete, p or {})
-            for arm, found in zip(self.arms, self._by_numbers(metric), strict=True)
-        }
-
-    def _verdict(self, base: Verdict, arm: str, complete: Mapping[str, int], p: Mapping[str, float]) -> Verdict:
-        """`base` is what the numbers alone allow; what is incomplete or not compared goes first."""
-        reference = self.references.get(arm, "")
-        if base.n < base.planned:
-            return replace(base, outcome=Outcome.INCOMPLETE, lacking=self._lacking(arm, base.planned - base.n))
-        if not reference:
-            return replace(base, outcome=self._without_reference(arm))
-        if complete[reference] < base.planned:
-            name = "the baseline" if reference == self.study.baseline_arm else reference
-            return replace(base, outcome=Outcome.REFERENCE_INCOMPLETE, reference=name, n=complete[reference])
-        if base.planned == 1:
-            return replace(base, outcome=Outcome.ONE_TRAINING, p=p.get(arm, np.nan))
-        return base
-
-    def _without_reference(self, arm: str) -> Outcome:
-        if arm == self.study.baseline_arm:
-            return Outcome.BASELINE
-        return Outcome.REFERENCE if arm in self.references.values() else Outcome.NOT_COMPARED
-
-    @cached_property
-    def _states(self) -> dict[str, dict[str, int]]:
-        """Arm -> state -> trials that are not complete, states in alphabetical order."""
-        found: dict[str, dict[str, int]] = {}
-        if not len(self.rows):
-            return found
-        open_rows = self.rows[self.rows["state"] != "complete"]
-        counts = open_rows.groupby(["arm", "state"], as_index=False).size()
-        for arm, state, count in zip(counts["arm"], counts["state"], counts["size"], strict=True):
-            found.setdefault(arm, {})[state] = int(count)
-        return found
-
-    def _lacking(self, arm: str, lacking: int) -> str:
-        """`1 failed, 1 pruned`: what became of the seeds that an arm lacks."""
-        states = self._states.get(arm, {})
-        parts = [f"{count} {state}" for state, count in states.items()]
-        without = lacking - sum(states.values())
-        return ", ".join([*parts, *([f"{without} without a number"] if without > 0 else [])])
+    @property
+    def level(self) -> float:
+        """The two-sided level of this look: .05, or what a plan of several looks leaves for it."""
+        looks, n = self.study.planned_looks, len(self.seeds)
+        return sequential.levels(looks)[looks.index(n)] if n in looks and len(looks) > 1 else planning.SIGNIFICANT
 
     # --- nuisance factors --------------------------------------------------------------------------------
 

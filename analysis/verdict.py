@@ -20,9 +20,10 @@ class Outcome(Enum):
     ONE_TRAINING = "one training"  # one seed per arm: nothing is known of other seeds
     BETTER = "better"
     WORSE = "worse"
-    EQUIVALENT = "equivalent"  # the interval lies inside the margin
+    EQUIVALENT = "equivalent"  # a difference as large as the margin is excluded
     INCONCLUSIVE = "inconclusive"
     ZERO_VARIANCE = "zero variance"  # the same difference in every seed: no error can be estimated
+    DESCRIPTIVE = "descriptive"  # outside of the family that the study's verdicts are about
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,11 @@ class Verdict:
     """An outcome, and the numbers that its wording needs.
 
     `n` of `planned` `units` are complete. `margin`: the largest difference that would not matter; NaN where none is
-    known. `seeds`: those that a verdict at the margin would take, None beyond what is planned for. `lacking`: what
-    became of the seeds that an incomplete arm lacks. `reference`: the arm that an arm with REFERENCE_INCOMPLETE could
-    not be compared with; `n` is then that arm's. `p`: McNemar's or another test of the pictures of one training.
+    known. `seeds`: those that a verdict at the margin would take, at the spread that was seen and at the upper end of
+    its interval, None beyond what is planned for. `within`: the difference is shown to be smaller than the margin.
+    `lacking`: what became of the seeds that an incomplete arm lacks. `reference`: the arm that an arm with
+    REFERENCE_INCOMPLETE could not be compared with; `n` is then that arm's. `p`: of the sign-flip test over the
+    pictures of one training.
     """
 
     outcome: Outcome
@@ -40,7 +43,8 @@ class Verdict:
     planned: int = 0
     units: str = "seeds"
     margin: float = np.nan
-    seeds: int | None = None
+    seeds: tuple[int | None, int | None] = (None, None)
+    within: bool = False
     lacking: str = ""
     reference: str = ""
     p: float = np.nan
@@ -79,20 +83,27 @@ class Verdict:
                 candidates = "1 candidate" if self.n == 1 else f"{self.n} candidates"
                 return f"not compared: chosen from {candidates}, other settings from {self.planned}"
             case Outcome.ONE_TRAINING:
-                tested = "" if np.isnan(self.p) else f", p McNemar {probability(self.p)}"
+                tested = "" if np.isnan(self.p) else f", p {probability(self.p)} over its pictures (sign-flip)"
                 return f"one training per arm: no interval over seeds{tested}"
             case Outcome.EQUIVALENT:
-                return f"equivalent (95 % CI within ±{self.margin:g})"
+                return f"equivalent (within ±{self.margin:g})"
+            case Outcome.BETTER | Outcome.WORSE if self.within:
+                return f"{self.outcome.value}, by less than the margin (±{self.margin:g})"
             case Outcome.ZERO_VARIANCE:
                 return "inconclusive (zero variance)"
             case Outcome.INCONCLUSIVE if np.isfinite(self.margin):
-                return f"inconclusive (a verdict at ±{self.margin:g} takes {_seeds(self.seeds)})"
+                return f"inconclusive (a verdict at ±{self.margin:g} takes {_seeds(*self.seeds)})"
             case _:
                 return str(self.outcome.value)
 
 
-def _seeds(needed: int | None) -> str:
-    return "more than 1,000 seeds" if needed is None else f"about {needed} seeds"
+def _seeds(likely: int | None, most: int | None) -> str:
+    """`about 9 to 21 seeds`."""
+    if likely is None:
+        return "more than 1,000 seeds"
+    if most is None:
+        return f"{likely} to more than 1,000 seeds"
+    return f"about {likely} seeds" if likely == most else f"about {likely} to {most} seeds"
 
 
 def probability(p: float) -> str:

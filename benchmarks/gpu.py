@@ -31,6 +31,7 @@ COMPILED_AT = (128,)  # a batch size is a compilation, minutes of a large networ
 CONDITIONS = 64
 LADDER = (
     ("fp32", PLAIN),
+    ("tf32", PLAIN),
     ("bf16", PLAIN),
     ("bf16_copy", PLAIN),
     ("bf16_copy", Execution(channels_last=True)),
@@ -86,7 +87,7 @@ def training(config: TrialConfig, device: torch.device, peak: float, how: Execut
 def beside_the_plain_loop(
     config: TrialConfig, device: torch.device, rate: float, fp32: float, rounds: int = 3
 ) -> dict[str, Any]:
-    """The loop of the reports, PNGs decoded in every epoch, and one with images in memory, both fp32 as torch comes,
+    """The loop of the reports, PNGs decoded in every epoch, and one with images in memory, both in IEEE fp32,
     beside the best `rate` of ours at any precision, and ours in `fp32`."""
     scenes = loops.scenes(config.image_size)
     found: dict[str, Any] = {
@@ -123,13 +124,13 @@ def sampling(config: TrialConfig, device: torch.device) -> dict[str, Any]:
     }
 
 
+@devices.algorithms(deterministic=False)  # as a trial's process is
 def measure(
     configs: Sequence[TrialConfig], device: torch.device, batches: tuple[int, ...] = BATCHES, rounds: int = 3
 ) -> dict[str, Any]:
     """The measured peak; a row of training a network, batch, precision and execution; at the smallest batch our best
     beside the plain loops; a row of sampling a network and precision."""
     devices.use(device)
-    devices.be_deterministic(False)  # as a trial's process is
     peak = peak_flop(device) if device.type == "cuda" else peak_flop(device, 256, 3)
     rows: list[dict[str, Any]] = []
     beside = []

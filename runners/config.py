@@ -13,7 +13,7 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -22,9 +22,10 @@ Scalar = str | int | float | bool
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
-def train_field(default: Scalar, about: str) -> Any:
-    """A field that decides what is trained."""
-    return dataclasses.field(default=default, metadata={"stage": "train", "about": about})
+def train_field(default: Scalar, about: str, inert: bool = False) -> Any:
+    """A field that decides what is trained. One that may be `inert` is a limit or a ramp: two values of it train the
+    same weights where neither is reached."""
+    return dataclasses.field(default=default, metadata={"stage": "train", "about": about, "inert": inert})
 
 
 def sample_field(default: Scalar, about: str) -> Any:
@@ -131,6 +132,12 @@ class StagedConfig:
         return str(field.metadata["about"])
 
     @classmethod
+    @functools.cache
+    def inert(cls) -> frozenset[str]:
+        """The fields of which two values may come to the same."""
+        return frozenset(field.name for field in dataclasses.fields(cls) if field.metadata.get("inert"))
+
+    @classmethod
     def require(cls, name: str) -> None:
         """Raises ValueError, with the nearest name, for what is no field."""
         if name not in cls.types():
@@ -198,6 +205,11 @@ class StagedConfig:
         """The fields that `at_seed` sets: of replications, and so no settings."""
         one, other = cls().at_seed(1, 1), cls().at_seed(2, 2)
         return frozenset(name for name in cls.types() if getattr(one, name) != getattr(other, name))
+
+    def contained(self) -> Iterator[Self]:
+        """Settings whose results are a part of this one's, so that a trial takes over what a finished trial of theirs
+        has: the largest part first. An experiment says which; here there are none."""
+        return iter(())
 
     def to_dict(self) -> dict[str, Scalar]:
         return dataclasses.asdict(self)

@@ -103,7 +103,8 @@ Event = Progress | Curve | Note
 class Cost:
     """What a setting takes, in floating-point operations (2 x multiply-adds).
 
-    `evaluations`: forward passes that one sample takes; `checkpoint_bytes`: of one copy of the weights.
+    `evaluations`: forward passes that one sample takes; `checkpoint_bytes`: of one copy of the weights; `passes`: how
+    often everything is sampled, which `sample_flop` covers.
     """
 
     train_flop: float
@@ -112,6 +113,7 @@ class Cost:
     evaluations: int
     parameters: int
     checkpoint_bytes: int
+    passes: int = 1
 
 
 class Experiment(Protocol):
@@ -130,15 +132,18 @@ class Experiment(Protocol):
     def cost(self, config: Any) -> Cost:
         """What one trial takes."""
 
+    def more_surrogates(self, config: Any, record: Path) -> int:
+        """How many surrogate evaluators beyond the first `prepare` has to train for a record."""
+
     def prepare(self, config: Any, context: ExecutionContext) -> Iterator[Event]:
-        """Make what all trials of a record share (data, the evaluator), where it is not there yet."""
+        """Make what all trials of a record share (data, the evaluators), where it is not there yet."""
 
     def run(self, config: Any, context: ExecutionContext) -> Iterator[Event]:
         """One trial, up to its finished folder <record>/trials/<trial_key>/."""
 
     def steps(self, config: Any, device: str, execution: str) -> tuple[str, Iterator[int]]:
-        """An endless training on noise, for `runners.process.benchmark`: what it is executed as, and the images that
-        each step took. `execution`: "auto", or what another worker said."""
+        """An endless trial on noise, for `runners.process.benchmark`: what it is executed as, and the training images
+        that each step took; its memory has been taken. `execution`: "auto", or what another worker said."""
 
     def training_damage(self, folder: Path) -> str:
         """What is wrong with a finished training's files, in words; "" when each is what was written."""

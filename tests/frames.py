@@ -61,3 +61,34 @@ def lr_results(values: list[list[float | None]], metric: str = METRIC, **fields:
 def words(table: pd.DataFrame) -> list[str]:
     """The verdicts of a table as they are read."""
     return [str(verdict) for verdict in table["verdict"]]
+
+
+# --- crossed factors ---------------------------------------------------------------------------------
+
+# (p, s) -> validation of seeds 0, 1; test is another order, so that choosing on it would take other cells.
+CELLS = {
+    (0.0, 1.0): ((0.60, 0.62), (0.50, 0.52)),
+    (0.0, 2.0): ((0.58, 0.60), (0.70, 0.70)),
+    (0.1, 1.0): ((0.55, 0.57), (0.80, 0.80)),
+    (0.1, 2.0): ((0.70, 0.74), (0.60, 0.63)),
+}
+
+
+def crossed(cells: Mapping[tuple[float, float], Any] = CELLS, **changed: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Rows and study of p x s, whose scores are `cells`; s is a nuisance factor."""
+    arms = {f"p={p} s={s}": (p, s) for p, s in cells}
+    rows = [
+        {
+            "arm": arm,
+            "seed": seed,
+            "state": "complete",
+            METRIC: cells[cell][0][seed],
+            "accuracy/test": cells[cell][1][seed],
+        }
+        | {"drop_probability": cell[0], "guidance_scale": cell[1], "objects/test": 72, "objects/validation": 128}
+        for arm, cell in arms.items()
+        for seed in range(len(cells[cell][0]))
+    ]
+    study = {"arms": list(arms), "seeds": [0, 1], "baseline_arm": "p=0.0 s=1.0", "metric": METRIC, "command": "-"}
+    study |= {"factors": {"drop_probability": [0.0, 0.1], "guidance_scale": [1.0, 2.0]}}
+    return pd.DataFrame(rows), study | {"nuisance": ["guidance_scale"]} | changed

@@ -65,7 +65,7 @@ def write(
     first: Path | None = None
     for arm, setting in arms.items():
         for seed in seeds:
-            config = replace(setting, seed=seed)
+            config = setting.at_seed(seed, seed)
             folder = root / "trials" / config.trial_key
             trials.append(_trial(config, arm))
             if (arm, seed) in failed:

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from analysis import verdicts
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.results import Results
@@ -41,7 +42,7 @@ def table(results: Results) -> pd.DataFrame:
     parts = []
     kind = results.metric.split("/")[0]  # the panels share an axis, so they share a unit
     for metric in (name for name in results.metrics if name.split("/")[0] == kind):
-        paired, verdicts = results.differences(metric), list(results.verdicts(metric).values())
+        paired, said = results.differences(metric), list(verdicts.of_arms(results, metric).values())
         columns = {
             "metric": metric,
             "arm": results.arms,
@@ -52,7 +53,7 @@ def table(results: Results) -> pd.DataFrame:
             "low": paired.low,
             "high": paired.high,
             "p Holm": paired.p_holm,
-            "verdict": verdicts,
+            "verdict": said,
             "margin": results.margin(metric),
         }
         parts.append(pd.DataFrame(columns, columns=COLUMNS).iloc[compared])
@@ -162,9 +163,10 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     more = f"; and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
     return (
         f"Marks are mean differences, paired by seed (n = {planned}), bars their 95 % t intervals, each for one "
-        "comparison. Filled marks are better or worse by the paired t test at .05, Holm-corrected over the arms of a "
-        "list, so an interval that excludes 0 may still be inconclusive. Equivalent: the interval lies within the "
-        "margin. Intervals that leave the panel are cut off. "
+        "comparison. Filled marks are better or worse by the paired t test at .05, Holm-corrected over the study's "
+        "comparisons on its own metric, so an interval that excludes 0 may still be inconclusive; other lists are "
+        "descriptive. Equivalent: a difference as large as the margin is excluded. Intervals that leave the panel are "
+        "cut off. "
         f"{table['metric'].iloc[0]}: {'; '.join(listed[:NAMED]) or 'no comparison is complete'}{more}.{lacking}"
         + labels.spread_words(list(dict.fromkeys(table["arm"])), labels.ROWS)
     )

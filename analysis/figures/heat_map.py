@@ -158,5 +158,6 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     cell = ", ".join(f"{name} = {value}" for name, value in sides)
     return text + (
         f"Framed in every panel: the best of {table['arm'].nunique()} on {chosen_on}, {cell}: {', '.join(scores)}. "
-        f"The framed number on {chosen_on} itself is optimistically biased by selection."
+        f"The framed number on {chosen_on} itself is optimistically biased by selection; where the cells differ in "
+        "training the other lists share it, less, because they share the trainings."
     )

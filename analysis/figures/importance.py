@@ -1,8 +1,8 @@
 """Importance of the factors.
 
-One bar per effect, the share of the variance that it carries: of a crossed grid by analysis of variance, with its p; of
-a search as its evaluator estimated it, with the mean (point) and the limit (line) of the shares that shuffled
-scores give, and in grey where it is not above that limit.
+One bar per effect: of a crossed grid its partial omega^2 by analysis of variance, with interval and p; of a search the
+share of the variance that its evaluator attributes to it, with the mean (point) and the limit (line) of the shares that
+shuffled scores give, and in grey where it is not above that limit.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.narrative import search as search_text
-from analysis.plotting import labels, style
+from analysis.plotting import labels, marks, style
 from analysis.results import Results
 from analysis.tables import factors
 from analysis.tables import search as search_table
 from analysis.verdict import probability
 
 PLACE = "answer"
-COLUMNS = ["effect", "kind", "share", "p", "complete", "planned", "null mean", "null limit"]
-LOOKS = {"factor": style.COLOURS[0], "interaction": style.COLOURS[5], "error": "0.7", "noise": "0.7"}
-ERRORS = ("seed (block)", "rest")
+COLUMNS = ["effect", "kind", "share", "low", "high", "p", "complete", "planned", "null mean", "null limit"]
+LOOKS = {"factor": style.COLOURS[0], "interaction": style.COLOURS[5], "noise": "0.7"}
 
 
 def applies(results: Results) -> bool:
@@ -39,7 +38,8 @@ def applies(results: Results) -> bool:
 def table(results: Results) -> pd.DataFrame:
     """One row per effect with COLUMNS; the share is NaN where an incomplete grid or an unfinished search leaves none.
 
-    `complete` and `planned` count trials: those of the grid, or of the search.
+    The share is that of the evaluator of a search; of a grid it is partial omega^2, from `low` to `high`, and p is
+    adjusted over the effects. `complete` and `planned` count trials: those of the grid, or of the search.
     """
     if not applies(results):
         return pd.DataFrame(columns=COLUMNS)
@@ -49,32 +49,29 @@ def table(results: Results) -> pd.DataFrame:
     counts = [len(results.complete), len(results.rows)]
     effects = factors.effects_table(results, results.metric)
     if effects.empty:
-        found = [[name, "factor", np.nan, np.nan, *counts] for name in results.study.factors]
+        found = [[name, "factor", *[np.nan] * 4, *counts] for name in results.study.factors]
     else:
-        known = zip(effects["effect"], effects["eta^2"], effects["p"], strict=True)
-        found = [[effect, _kind(effect), share, p, *counts] for effect, share, p in known]
+        sizes = effects[["effect", "omega^2", "omega^2 low", "omega^2 high", "p Holm"]].itertuples(index=False)
+        found = [[effect, _kind(effect), *size, *counts] for effect, *size in sizes]
     return pd.DataFrame(found, columns=COLUMNS[:-2]).reindex(columns=COLUMNS)
 
 
 def _of_search(results: Results, tried: list[str], counts: list[int]) -> pd.DataFrame:
     """One row per parameter; the share is NaN as long as the search is not finished."""
-    known = search_table.importance(results)
+    known, nothing = search_table.importance(results), [np.nan] * 3
     if known.empty:
-        return pd.DataFrame(
-            [[name, "factor", np.nan, np.nan, *counts, np.nan, np.nan] for name in tried], columns=COLUMNS
-        )
+        found = [[name, "factor", np.nan, *nothing, *counts, np.nan, np.nan] for name in tried]
+        return pd.DataFrame(found, columns=COLUMNS)
     below = known["importance"] <= known["null limit"]
     rows = zip(known["parameter"], below, known["importance"], known["null mean"], known["null limit"], strict=True)
     found = [
-        [name, "noise" if noise else "factor", share, np.nan, *counts, mean, limit]
+        [name, "noise" if noise else "factor", share, *nothing, *counts, mean, limit]
         for name, noise, share, mean, limit in rows
     ]
     return pd.DataFrame(found, columns=COLUMNS)
 
 
 def _kind(effect: str) -> str:
-    if effect in ERRORS:
-        return "error"
     return "interaction" if " x " in effect else "factor"
 
 
@@ -88,7 +85,9 @@ def lacking(table: pd.DataFrame, results: Results) -> str:
     if results.study.search:
         return "No importance: the search is not finished, or its evaluator found none."
     of_all = f"{table['complete'].iloc[0]} of {table['planned'].iloc[0]} trials are complete"
-    return f"An incomplete grid has no shares: {of_all}, or the metric never varies."
+    if len(results.seeds) < 2 and table["complete"].iloc[0] == table["planned"].iloc[0]:
+        return "One training per arm: no effect has a size, because its error cannot be estimated."
+    return f"An incomplete grid has no sizes of effects: {of_all}, or the metric never varies."
 
 
 def draw(table: pd.DataFrame, results: Results) -> Figure:
@@ -97,16 +96,18 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     bars = {"hue": "kind", "palette": LOOKS, "dodge": False, "width": 0.66, "saturation": 1, "legend": False}
     shown = table.assign(row=range(len(table)))
     sns.barplot(shown, x="share", y="row", orient="h", errorbar=None, linewidth=0, ax=axes, **bars)
+    marks.intervals(axes, table["low"], table["high"], shown["row"], [style.GREY] * len(table))
     _null(axes, table)
     _words(axes, table)
     axes.set_yticks(range(len(table)), [labels.plain(name) for name in table["effect"]])
     axes.set_ylim(len(table) - 0.4, -0.6)
-    axes.set_xlim(0, min(1.18 * np.nanmax(table[["share", "null limit"]].to_numpy(dtype=np.float64)), 1.15))
+    reach = table[["share", "high", "null limit"]].max(axis=None)
+    axes.set_xlim(min(0, 1.1 * table["share"].min()), min(1.3 * reach, 1.35))
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
-    what = "importance" if results.study.search else "eta^2"
     of = labels.plain(results.study.metric if results.study.search else results.metric)
-    axes.set(xlabel=f"share of the variance of {of} ({what}); the bars sum to {_sum(table)}", ylabel="")
+    searched = f"share of the variance of {of} (importance); the bars sum to {_sum(table)}"
+    axes.set(xlabel=searched if results.study.search else f"partial omega^2 in {of}, 95 % interval", ylabel="")
     return figure
 
 
@@ -122,10 +123,10 @@ def _null(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _words(axes: Axes, table: pd.DataFrame) -> None:
-    marks = table[["share", "null limit"]].max(axis=1)  # beside the bar, and beside the limit where it is farther
-    for place, row in enumerate(table.itertuples()):
+    ends = table[["share", "high", "null limit"]].max(axis=1)  # beside the bar, its interval or its limit
+    for place, (row, end) in enumerate(zip(table.itertuples(), ends, strict=True)):
         p = f", p {probability(row.p)}" if np.isfinite(row.p) else ""
-        at = (max(marks.iloc[place], 0), place)
+        at = (max(end, 0), place)
         axes.annotate(f"{row.share:.2f}{p}", at, (4, 0), textcoords="offset points", va="center", fontsize=7)
 
 
@@ -142,16 +143,9 @@ def caption(table: pd.DataFrame, results: Results) -> str:
             f"sum to {_sum(table)}. {_against_noise(results)} A factor that was searched in a narrow range looks "
             "unimportant."
         )
-    tested = (
-        "p of an F test against the effect's own interaction with the seed, one test each, not adjusted"
-        if seeds > 1
-        else "one training per arm: shares without a test"
-    )
     return (
-        f"Analysis of variance of a balanced grid with the seed as a block (n = {seeds} seeds, {complete} trials): "
-        f"eta^2 = SS / SS total, the bars sum to {_sum(table)}; {tested}. With few seeds every share is optimistically "
-        "biased, because chance counts as an effect too. Shares belong to the values that were tried: wider ranges "
-        "carry more."
+        f"Analysis of variance of a balanced grid with the seed as a block (n = {seeds} seeds, {complete} trials). "
+        f"{' '.join(factors.effect_notes(results))} A wider range of values would bring more."
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import verdicts
 from analysis.plotting import labels, marks, style
 from analysis.results import Results
 from analysis.verdict import Outcome
@@ -43,7 +44,7 @@ def table(results: Results) -> pd.DataFrame:
             "difference": steps.difference,
             "difference low": steps.low,
             "difference high": steps.high,
-            "verdict": list(results.verdicts(results.metric).values()),
+            "verdict": list(verdicts.of_arms(results, results.metric).values()),
         }
     )
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from analysis import verdicts
 from analysis.narrative.search import seeds
 from analysis.results import Results
-from analysis.stats import intervals
-from analysis.tables import comparison
+from analysis.stats import intervals, planning
+from analysis.tables import comparison, nuisance
 from analysis.tables import search as search_table
 from analysis.verdict import Outcome
 
@@ -58,12 +59,26 @@ def answer(results: Results) -> str:
     if set(outcomes) == {Outcome.EQUIVALENT}:
         found = _all_equivalent(table, compared, where, results.margin(metric))
     elif not {Outcome.BETTER, Outcome.WORSE} & set(outcomes):
-        found = _inconclusive(table, compared, where, len(results.seeds))
+        found = _inconclusive(results, metric, table, compared, where)
     elif _is_ladder(table):
         found = _steps(compared, where)
     else:
         found = _separated(table, compared, where)
-    return f"{found} {_terms(results)}.{preliminary}"
+    return f"{found} {_terms(results)}.{_further(results, metric)}{preliminary}"
+
+
+def _further(results: Results, metric: str) -> str:
+    """What the contrasts found, and whether the two best arms are told apart."""
+    if metric != results.metric:
+        return ""
+    said = []
+    for one in verdicts.contrasts(results, metric):
+        size = f"{one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+        said.append(f" Contrast, {one.name}: {size}, {one.verdict.short}.")
+    if two := verdicts.two_best(results, metric):
+        size = f"{two.difference:+.3f} [{two.low:+.3f}, {two.high:+.3f}]"
+        said.append(f" The two best arms, {two.words}: {size}, {two.verdict.short} over all pairs.")
+    return "".join(said)
 
 
 def _still_searching(results: Results) -> str:
@@ -91,13 +106,12 @@ def _won_by_baseline(results: Results) -> str:
 def _table_that_answers(results: Results) -> tuple[pd.DataFrame, str, str]:
     """The table, its metric, and the words for where it was measured."""
     metric = results.metric
-    if comparison.best_of_nuisance(results, metric).empty:
+    if not (answering := nuisance.metric_that_answers(results)):
         return comparison.summary(results, metric), metric, metric
-    if metric == results.selection and results.reported:
-        metric = results.score.on(results.reported[0])
     scientific, tuned = " and ".join(results.study.scientific), " and ".join(results.study.tuned)
-    where = f"{metric}, with each {scientific} at its best {tuned} (chosen on {results.selection})"
-    return comparison.best_of_nuisance(results, metric), metric, where
+    by = " by the other seeds" if nuisance.is_nested(results) else ""
+    where = f"{answering}, with each {scientific} at its best {tuned} (chosen on {results.selection}{by})"
+    return nuisance.table(results, answering), answering, where
 
 
 def _terms(results: Results) -> str:
@@ -130,12 +144,20 @@ def _only_arm(results: Results) -> str:
         row, known = comparison.summary(results, metric).iloc[0], results.published(arm, metric)
         if metric == results.metric or np.isfinite(known):
             interval = "" if n == 1 else f" [{row['ci low']:.3f}, {row['ci high']:.3f}]"
-            inside = "inside" if row["ci low"] <= known <= row["ci high"] else "outside"
-            place = "" if n == 1 else f", {inside} the interval"
+            place = "" if n == 1 else f", {_predicted(results, metric, known)}"
             beside = f" (published: {known:.3f}{place})" if np.isfinite(known) else ""
             parts.append(f"{metric} is {row['mean']:.3f}{interval}{beside}")
     seeds = f"n = {n} training seed{'s' * (n != 1)}{', 95 % t intervals' * (n > 1)}"
     return f"One arm, {arm}, with nothing to compare it with: {', '.join(parts)} ({seeds})."
+
+
+def _predicted(results: Results, metric: str, known: float) -> str:
+    """Whether one more training of the only arm could have given the published value."""
+    table = comparison.summary(results, metric)
+    (half,) = comparison.prediction_half_widths(table, results, metric, pd.Series([known]))
+    mean = float(table["mean"].iloc[0])
+    side = "inside" if abs(known - mean) <= half else "outside"
+    return f"{side} the prediction interval of one training, {mean - half:.3f} to {mean + half:.3f}"
 
 
 def _best_of_one_seed(results: Results, table: pd.DataFrame, metric: str, where: str) -> str:
@@ -152,19 +174,20 @@ def _best_of_one_seed(results: Results, table: pd.DataFrame, metric: str, where:
 def _all_equivalent(table: pd.DataFrame, compared: pd.DataFrame, where: str, margin: float) -> str:
     largest = comparison.largest_difference(compared)
     return (
-        f"Equivalent: in {where} the difference of every arm from {_reference(table)} has a 95 % CI within "
-        f"±{margin:g}; none extends beyond ±{largest:.3f}"
+        f"Equivalent: in {where} the difference of every arm from {_reference(table)} is smaller than ±{margin:g}; no "
+        f"95 % CI extends beyond ±{largest:.3f}"
     )
 
 
-def _inconclusive(table: pd.DataFrame, compared: pd.DataFrame, where: str, n: int) -> str:
+def _inconclusive(results: Results, metric: str, table: pd.DataFrame, compared: pd.DataFrame, where: str) -> str:
+    n = len(results.seeds)
     largest = compared.iloc[int(compared["difference"].abs().argmax())]
     against = "" if _common_reference(table) else f" against {largest['against']}"
     if largest["verdict"].outcome is Outcome.ZERO_VARIANCE:
         seen = "the same in every seed, so that no error can be estimated"
     else:
-        family = int((table["against"] != "").sum())
-        detected = intervals.detectable_difference(largest["sd of differences"], n, comparisons=family)
+        sd, df = intervals.pooled(results.differences(metric))
+        detected = planning.detectable_difference(sd, n, comparisons=max(1, results.comparisons), df=df)
         seen = f"where {n} seeds detect differences of {detected:.3f} or more with 80 % power"
     return (
         f"Inconclusive: in {where} no arm is better or worse than {_reference(table)}; the largest difference is "

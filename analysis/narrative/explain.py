@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.results import Results
-from analysis.stats import intervals
+from analysis.stats import evaluators, intervals
 from analysis.tables import search
 from analysis.tables.format import text as text_table
 from runners.config import nearest
@@ -67,11 +67,30 @@ def _arithmetic(results: Results, arm: str, other: str, metric: str) -> str:
     low, high = intervals.t_interval(known)
     interval = f", 95 % t interval [{low:.6f}, {high:.6f}]" if len(known) > 1 else ", no interval"
     mean = f"{metric}\n  mean of {_sum(known)} = {known.mean():.6f}{interval}"
-    return f"{mean}\n{_difference(column - array[:, position[other]], other)}" if other else mean
+    if not other:
+        return mean
+    line = _difference(column - array[:, position[other]], other)
+    values = results.evaluator_values(metric)
+    if values is None or not np.isfinite(paired := values[:, position[arm]] - values[:, position[other]]).all():
+        return f"{mean}\n{line}"
+    return f"{mean}\n{line}\n{_over_evaluators(paired)}"
+
+
+def _over_evaluators(paired: intervals.Array) -> str:
+    """The line of the interval that holds the evaluators' share; `paired` is (seeds, evaluators)."""
+    each = ", ".join(f"{value:+.6f}" for value in paired.mean(axis=0))
+    line = f"  by evaluator ({each})"
+    found = evaluators.crossed(paired)
+    if not np.isfinite(found.error):
+        return f"{line}: no interval"
+    return (
+        f"{line}: with their share, standard error {found.error:.6f} with {found.df:.2f} degrees of freedom, 95 % t "
+        f"interval [{found.low:+.6f}, {found.high:+.6f}], p = {found.p:.6f} before Holm"
+    )
 
 
 def _difference(paired: intervals.Array, other: str) -> str:
-    """The line of the paired difference."""
+    """The line of the paired difference over seeds."""
     if not np.isfinite(paired).all():
         return f"  not compared with {other}: a seed is missing in one of them"
     line = f"  mean difference, seed by seed, of {_sum(paired)} = {paired.mean():+.6f}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from analysis.narrative import search
+from analysis.narrative.stopping import kind_line
 from analysis.narrative.warnings import SURROGATE
 from analysis.results import Results, once
-from analysis.stats import intervals, proportions
-from analysis.tables import outcomes
+from analysis.stats import evaluators, intervals, proportions
+from analysis.tables import nuisance, outcomes, passes
 
 MOST_VALUES = 6  # that a line writes out
-FEWEST_FOR_SIGN_FLIP = 6  # seeds: 2 / 2^6 is the first p below .05
 COMPUTE = {
     "parameters": "parameters",
     "train_pflop": "PFLOP of training",
@@ -20,22 +20,25 @@ COMPUTE = {
 }
 NOT_RECORDED = "not recorded"
 PUBLISHED = (
-    "Published: values that others reported, each from one training and one evaluation with their own evaluator. A "
-    "published difference is the arm's value minus its reference's. The noise of one evaluation is 1.96 sqrt(p1 (1 - "
-    "p1) / m + p2 (1 - p2) / m), unpaired, for the m objects of the list; a smaller published difference cannot be "
-    "distinguished from no difference."
+    "Published: values that others reported, each from one training and one evaluation with their own evaluator. "
+    "Predicted: where one more training of our setting should score in 95 % of cases, t sd sqrt(1 + 1 / n) around our "
+    "mean, widened by the sampling error sqrt(p (1 - p) / m) of a published share p of m objects; the interval of our "
+    "mean is narrower, and would leave out an exact repetition. A published difference is the arm's value minus its "
+    "reference's. The noise of one evaluation is 1.96 sqrt(p1 (1 - p1) / m + p2 (1 - p2) / m), unpaired, for the m "
+    "objects of the list; a smaller published difference cannot be distinguished from no difference."
 )
 
 
 @once
 def protocol(results: Results) -> list[str]:
     """The lines that stand under every table."""
-    lines = [_unit(results), *terms(results)]
+    lines = [_unit(results), kind_line(results), *terms(results)]
     lines += _tests(results) if len(results.seeds) > 1 else [outcomes.NOTE]
     lines += [list_line(results, name) for name in results.lists if results.score.on(name) in results.complete]
+    lines += filter(None, (passes.line(results, name) for name in results.lists))
     lines += [PUBLISHED] if results.study.published else []
-    lines += [nuisance_line(results)] if len(results.settings()) > 1 else []
-    return [*lines, *search.lines(results), *results.study.notes]
+    lines += filter(None, [nuisance.note(results)])
+    return [*lines, *search.lines(results), *_notes(results)]
 
 
 def _unit(results: Results) -> str:
@@ -56,9 +59,29 @@ def terms(results: Results) -> list[str]:
         f"Sampler: {_values(results, 'sampler')}. Guidance scale s = {_values(results, 'guidance_scale')} in "
         "eps_u + s (eps_c - eps_u), so s = 1 is unguided.",
         f"Evaluator: {kind.replace(SURROGATE, 'surrogate')}. Its accuracy on held-out images: "
-        f"{_values(results, 'evaluator_held_out_accuracy', complete=True)}.",
+        f"{_values(results, 'evaluator_held_out_accuracy', complete=True)}. {evaluator_share(results)}",
         *_compute(results),
     ]
+
+
+def evaluator_share(results: Results) -> str:
+    """Whether the intervals of differences hold what another evaluator would have changed, and how much that is."""
+    values = results.evaluator_values(results.metric)
+    if values is None:
+        several = " (--evaluators N measures it)" if SURROGATE in _values(results, "evaluator_kind", True) else ""
+        return f"Scores are of one evaluator; its share in the differences is not in the intervals{several}."
+    count = values.shape[-1]
+    others = [_values(results, f"evaluator_{number}_held_out_accuracy", True) for number in range(1, count)]
+    means = f"Scores are means over {count} surrogate evaluators that differ in their seed (the others: "
+    means += f"{', '.join(others)})."
+    found = list(evaluators.pairs(values, results.weights).values())
+    share = evaluators.share(found) if found else None
+    if share is None or not np.isfinite(share.sd):
+        return f"{means} Their share in the differences takes two complete seeds to be told."
+    return (
+        f"{means} Between them a difference in {results.metric} has sd {share.sd:.3f} (95 % CI {share.low:.3f} to "
+        f"{share.high:.3f}); the intervals and verdicts of {results.score.name} hold it."
+    )
 
 
 def _compute(results: Results) -> list[str]:
@@ -82,29 +105,107 @@ def _tests(results: Results) -> list[str]:
     n, m = len(results.seeds), results.comparisons
     own = ", each arm with its own reference" if len(set(results.references.values())) > 1 else ""
     margin = results.margin(results.metric)
-    source = f"the study's margin for {results.metric}"
-    source = source if results.study.margin is not None else f"the default margin for {results.score.name}"
-    cannot = ", so it cannot confirm a verdict here" if n < FEWEST_FOR_SIGN_FLIP else ""
+    level = f"{results.level:.3g}".removeprefix("0")
     return [
         "Intervals: 95 % t intervals over seeds (Student 1908). Differences are paired by seed; each interval is for "
-        f"one comparison. Verdicts: paired t tests at .05, Holm-corrected over the {m} comparisons of a list{own}. An "
-        "interval may therefore exclude 0 although the verdict is inconclusive.",
-        "Better and worse mean: on average over training seeds, for this evaluator, data split and list.",
-        *([f"Equivalent: the interval lies within ±{margin:g}, {source}."] if np.isfinite(margin) else []),
+        f"one comparison. Verdicts: paired t tests at {level}, Holm-corrected over the family{own}. An interval may "
+        "therefore exclude 0 although the verdict is inconclusive.",
+        _family(results),
+        f"Better and worse mean: on average over training seeds, for {_scorer(results)}, data split and list.",
+        *([_margin_line(results, margin, level)] if np.isfinite(margin) else []),
+        *_noise(results),
         "rho: correlation of an arm with its reference across seeds; a higher rho makes pairing more efficient.",
-        f"Exact sign-flip test (no assumption of normality): with {n} seeds its p is at least "
-        f"{intervals.smallest_sign_flip(n):.3g}{cannot}.",
-        f"Seeds needed and detectable differences: 80 % power at .05 / {max(m, 1)}, the first step of Holm's "
-        "procedure, assuming that the observed difference and spread are the true ones.",
+        _sign_flip(n, m),
+        f"Detectable differences: 80 % power at .05 / {max(m, 1)}, the first step of Holm's procedure, on average over "
+        "what the true spread may be. Seeds that an inconclusive verdict names: those with which a difference as large "
+        "as the margin would be found, and none at all would be called equivalent, each with 80 % power; at the pooled "
+        "spread, and at the upper end of its 95 % interval.",
     ]
+
+
+def _noise(results: Results) -> list[str]:
+    """Whether the intervals hold the share of the sampling noise's draw."""
+    draws = results.complete.get("noise_seed")
+    if draws is None or draws.empty:
+        return []
+    if draws.nunique() > 1:
+        return [
+            "Sampling noise: the arms of a training seed share one draw of it, and each seed has its own, so that the "
+            "intervals of means and of differences cover the draw."
+        ]
+    return [
+        "Sampling noise: one draw for all trials. It cancels in differences as far as arms react to it alike; the "
+        "intervals of means are conditional on it and would be wider over draws."
+    ]
+
+
+def _margin_line(results: Results, margin: float, level: str) -> str:
+    """What equivalent means, and why the margin is what it is."""
+    source = f"the study's margin for {results.metric}"
+    source = source if results.study.margin is not None else f"the default margin for {results.score.name}"
+    reason = f": {results.study.margin_reason}" if results.study.margin_reason else ""
+    return (
+        f"Equivalent: two one-sided t tests (Schuirmann 1987) at {level}, Holm-corrected over the family, exclude a "
+        f"difference of ±{margin:g}, {source}{reason}. An arm may be better and within the margin at once."
+    )
+
+
+def family_line(results: Results, metric: str) -> str:
+    """Whether the verdicts of the study are about this table."""
+    if metric == results.judged:
+        return f"Verdicts: one family of {results.comparisons} comparisons, corrected by Holm's procedure."
+    about = results.judged or _at_best(results)
+    return f"Descriptive: the study's verdicts are about {about}; here no verdict is given."
+
+
+def _at_best(results: Results) -> str:
+    study = results.study
+    best = f"each {' and '.join(study.scientific)} at its best {' and '.join(study.tuned)}"
+    return f"{best} on {nuisance.metric_that_answers(results)}"
+
+
+def _family(results: Results) -> str:
+    """What the verdicts of a study are about, and what is described beside them."""
+    if not results.judged:
+        return (
+            f"Family: {_at_best(results)}, compared with the baseline's. Everything else is descriptive: differences "
+            "with intervals, no verdicts."
+        )
+    return (
+        f"Family: the {results.comparisons} comparisons on {results.judged}. Other lists are descriptive: differences "
+        "with intervals, no verdicts. The two best arms are compared with each other as well, corrected over all pairs "
+        "of arms."
+    )
+
+
+def _sign_flip(n: int, comparisons: int) -> str:
+    """What the sign-flip test over n seeds can show at best in a family of so many comparisons."""
+    least, fewest = intervals.smallest_sign_flip(n), intervals.fewest_for_sign_flip(comparisons)
+    after = f", {min(1, comparisons * least):.3g} after Holm over {comparisons} comparisons"
+    adjusted = after if comparisons > 1 else ""
+    cannot = f": it cannot confirm a verdict here, which takes {fewest} seeds" if n < fewest else ""
+    return (
+        f"Exact sign-flip test (no assumption of normality; its column is not adjusted): with {n} seeds its p is at "
+        f"least {least:.3g}{adjusted}{cannot}."
+    )
+
+
+def _scorer(results: Results) -> str:
+    return "this evaluator" if results.evaluator_values(results.metric) is None else "such evaluators, this"
 
 
 def table_notes(results: Results, metric: str) -> list[str]:
     """The lines directly under the table of one metric: its list, its published values, the study's notes."""
     name = results.list_of(metric)
-    lines = [list_line(results, name)] if name in results.lists else []
+    lines = [family_line(results, metric)] if len(results.seeds) > 1 and results.comparisons else []
+    lines += [list_line(results, name), passes.line(results, name)] if name in results.lists else []
     known = any(np.isfinite(results.published(arm, metric)) for arm in results.arms)
-    return [*lines, *([PUBLISHED] if known else []), *results.study.notes]
+    return [*filter(None, lines), *([PUBLISHED] if known else []), *_notes(results)]
+
+
+def _notes(results: Results) -> list[str]:
+    """The study's own notes; those of older versions also say whether it is exploratory."""
+    return [note for note in results.study.notes if not note.startswith(("Exploratory: ", "Confirmatory: "))]
 
 
 def list_line(results: Results, name: str) -> str:
@@ -117,19 +218,7 @@ def list_line(results: Results, name: str) -> str:
     error = np.sqrt(mean * (1 - mean) / objects) if objects > 0 else np.nan
     return (
         f"{size} One evaluation at {mean:.3f} has a standard error of {error:.3f} (Wilson 95 % CI {low:.3f} to "
-        f"{high:.3f})."
-    )
-
-
-def nuisance_line(results: Results) -> str:
-    """What stands under a `comparison.best_of_nuisance`."""
-    study, own = results.study, results.list_of(results.selection)
-    candidates = max(map(len, results.settings().values()))
-    reported = f": read {_listed(results.reported, 'and')} instead" if results.reported else ""
-    return (
-        f"Each {' and '.join(study.scientific)} has its best {' and '.join(study.tuned)} of {candidates}, chosen on "
-        f"{results.selection} (mean over seeds). The choice makes {own} itself optimistically biased{reported}. "
-        "Intervals do not cover the uncertainty of the choice."
+        f"{high:.3f}) for independent objects, and more because those of one picture fail together."
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.results import Results
-from analysis.stats import intervals
+from analysis.stats import planning
 from analysis.tables import search as tables
 
 MOST_NAMED = 12  # trials that a sentence names before it counts
@@ -78,7 +78,7 @@ def _optimism_of_finalists(table: pd.DataFrame) -> list[str]:
     k, error = len(whole), sd / np.sqrt(whole["planned"].iloc[0])
     return [
         f"Expected optimism of the choice: the best mean of {k} equally good finalists looks "
-        f"{intervals.selection_bias(k, error):.3f} better than it is, {intervals.expected_maximum(k):.2f} times the "
+        f"{planning.selection_bias(k, error):.3f} better than it is, {planning.expected_maximum(k):.2f} times the "
         f"standard error of such a mean, {error:.3f} (from the spread between trainings of one finalist). Finalists "
         "that differ much among themselves are biased less."
     ]
@@ -123,8 +123,8 @@ def _optimism(results: Results, score: float, k: int) -> list[str]:
         return []
     sd = float(np.sqrt(score * (1 - score) / (objects * passes)))
     return [
-        f"Expected optimism: the best of {k} equally good settings looks {intervals.expected_maximum(k):.2f} standard "
-        f"deviations better than it is, here {intervals.selection_bias(k, sd):.3f}, where {sd:.3f} = sqrt(p (1 - p) / "
+        f"Expected optimism: the best of {k} equally good settings looks {planning.expected_maximum(k):.2f} standard "
+        f"deviations better than it is, here {planning.selection_bias(k, sd):.3f}, where {sd:.3f} = sqrt(p (1 - p) / "
         f"{objects * passes:.0f} objects) is the standard deviation of one score. This is a lower bound: variation "
         "between trainings adds to it. Settings that differ much among themselves are biased less."
     ]

@@ -16,6 +16,7 @@ COMPUTE = (
     ("network_evaluations", "network evaluations per image"),
 )
 BETAS = "treatment/beta_digest"  # of the schedule as it was trained
+TRAINED_ON, SAMPLED_ON = "device/train", "device/sample"  # the model of a GPU or processor
 NOISE = "noise_digest/"  # of the initial noises of a list, made by the runner
 PAIRED_WITHIN = ["seed", "timesteps", "image_size"]  # trials that could have started from the same noise
 SURROGATE = "stand-in"  # what a result calls an evaluator that the record trained itself
@@ -29,7 +30,7 @@ def warnings(results: Results) -> list[str]:
     if complete.empty:
         return []
     found = [*_same_weights(results), *_edited_schedules(results), *_not_paired(results)]
-    found += [*_of_the_runner(results), *_unequal_compute(results), *_colocated(results)]
+    found += [*_of_the_runner(results), *_unequal_compute(results), *_colocated(results), *_devices(results)]
     for field, words in (("evaluator_kind", "evaluators"), ("data_digest", "data sets")):
         if field in complete and complete[field].nunique() > 1:
             values = " | ".join(map(str, complete[field].dropna().unique()))
@@ -96,11 +97,37 @@ def _colocated(results: Results) -> list[str]:
     return [f"Timings are not comparable: up to {shared.max():.0f} trials shared a device{alike}."]
 
 
+def _devices(results: Results) -> list[str]:
+    """Trials that were trained, or sampled, on different models of a device.
+
+    A training draws its noise where it computes, and a GPU's random numbers depend on how many processors it has.
+    """
+    found: dict[str, str] = {}
+    for column, done in ((TRAINED_ON, "trained"), (SAMPLED_ON, "sampled")):
+        if column not in results.complete:
+            continue
+        known = results.complete[results.complete[column].fillna("") != ""]
+        arms_of = {str(device): list(dict.fromkeys(rows["arm"])) for device, rows in known.groupby(column, sort=False)}
+        where = "; ".join(f"{device}: {named(arms)}" for device, arms in arms_of.items())
+        if len(arms_of) < 2 or where in found:
+            continue
+        text = f"The trials were {done} on different devices ({where}): their seconds are not comparable"
+        if column == SAMPLED_ON:
+            found[where] = f"{text}, and their images may differ by rounding."
+        elif (known.groupby("seed")[column].nunique() > 1).any():
+            found[where] = f"{text}, and on GPUs of different models arms of one seed did not see the same noise."
+        else:
+            found[where] = f"{text}; the arms of each seed share a device."
+    return list(found.values())
+
+
 def _same_weights(results: Results) -> list[str]:
-    """Trainings of different settings that ended in one file of weights."""
+    """Trainings of different settings that ended in one file of weights: a dead factor, or one that never acted."""
     if "weights_sha256" not in results.complete:
         return []
     found: dict[str, None] = {}
+    config = results.study.of_experiment().Config
+    fields = [name for name in config.types() if name in results.complete and name != "seed"]
     different = results.complete.drop_duplicates(["weights_sha256", "train_key"])
     same = different[different.duplicated("weights_sha256", keep=False)]
     for _, trainings in same.groupby("weights_sha256", sort=False):
@@ -108,7 +135,13 @@ def _same_weights(results: Results) -> list[str]:
         seeds = [f"{arm} seed {seed}" for arm, seed in zip(trainings["arm"], trainings["seed"], strict=True)]
         names = arms if len(arms) > 1 else seeds
         listed = f"{names[0]} and {names[1]}" if len(names) == 2 else named(names)
-        found[f"{listed} have different settings but the same weights: the factor did not reach the training."] = None
+        values = trainings[["training_seed", *fields] if "training_seed" in trainings else fields]
+        changed = [str(name) for name in values if values[name].nunique(dropna=False) > 1]
+        if changed and set(changed) <= config.inert():
+            text = f"{listed} have the same weights: {' and '.join(changed)} made no difference to these trainings."
+        else:
+            text = f"{listed} have different settings but the same weights: the factor did not reach the training."
+        found[text] = None
     return list(found)
 
 

@@ -17,7 +17,7 @@ from analysis.pages import blocks
 from analysis.pages.blocks import Block, Section
 from analysis.pages.figure_pool import Drawn
 from analysis.results import Results
-from analysis.tables import classes, comparison, factors, scores, search
+from analysis.tables import classes, comparison, contrasts, factors, nuisance, scores, search, sensitivity
 from analysis.tables.format import decimal
 from runners.process.files import read_json
 from study.record import layout
@@ -90,16 +90,21 @@ def _results(results: Results) -> list[Block]:
         title = f"{metric} (the study's metric)" if own else metric
         content: list[Block] = [blocks.table(shown, links=anchors), blocks.Notes(notes)]
         made += blocks.folded(title, content, fold=not own and len(shown) > LONG)
-        if len(best := comparison.best_of_nuisance(results, metric)):
+        if len(found := contrasts.table(results, metric)):
+            made += blocks.folded(f"{metric}, contrasts", [blocks.table(contrasts.readable(found))], fold=not own)
+        if own and len(found := sensitivity.table(results)):
+            content = [blocks.table(sensitivity.readable(found), links=anchors), blocks.Notes([sensitivity.NOTE])]
+            made.append(blocks.Fold(f"{metric}, sensitivity", content))
+        if len(best := nuisance.table(results, metric)):
             made.append(blocks.Heading(f"{metric}, each setting at its best {' and '.join(results.study.tuned)}"))
-            made.append(blocks.table(comparison.readable(best), links=of_settings))
-            made.append(blocks.Notes([protocol.nuisance_line(results)]))
+            made.append(blocks.table(nuisance.readable(best), links=of_settings))
+            made.append(blocks.Notes([nuisance.note(results)]))
         made += _factors(results, metric)
     return [*made, blocks.Notes([" ".join(protocol.terms(results)), LINKED])]
 
 
 def _factors(results: Results, metric: str) -> list[Block]:
-    """Shares of variance and marginal means of crossed factors, folded for all but the study's metric."""
+    """Sizes of effects and marginal means of crossed factors, folded for all but the study's metric."""
     effects = factors.effects_table(results, metric)
     if effects.empty:
         return []

@@ -7,22 +7,21 @@ scipy is imported where it is used, so that importing this module is cheap.
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analysis.stats import planning
+from analysis.stats.planning import SIGNIFICANT
 from analysis.verdict import Outcome, Verdict
 
 Array = NDArray[np.float64]
 
 LEVEL = 0.95
 ENUMERATED = 20  # seeds up to which the 2^n sign flips are all visited (a million sums)
-MOST_SEEDS = 1000  # a plan beyond this is no plan
-SIGNIFICANT = 1 - LEVEL
 _NO_SPREAD = 1e-9  # of accuracies in [0, 1]: rounding of equal differences, six orders below one object
 
 
@@ -38,20 +37,30 @@ class Means:
 
 @dataclass(frozen=True)
 class Differences:
-    """Per arm minus its reference, each of shape (arms,); NaN without a reference and where either is incomplete.
+    """Comparisons of a study, each array of shape (comparisons,): one per arm with its reference, then the contrasts.
 
-    `p_t` is the paired t test, `p_holm` the same adjusted over the family of arms, `p_flip` the exact sign-flip
-    test, `rho` the correlation that pairing by seed makes use of, `sd` the spread of the differences.
+    NaN where an arm has no reference, and where one of the arms is incomplete. `se` is the standard error of the
+    difference and `df` its degrees of freedom, `sd` the spread of the per-seed differences. `p_t` is the paired t test,
+    `p_holm` the same adjusted over the `family` (every comparison, the incomplete ones included), `p_flip` the exact
+    sign-flip test, `rho` the correlation that pairing by seed makes use of.
     """
 
     difference: Array
     low: Array
     high: Array
     sd: Array
+    se: Array
+    df: Array
     p_t: Array
     p_holm: Array
     p_flip: Array
     rho: Array
+    family: int
+
+    def part(self, chosen: slice) -> Differences:
+        """Some of the comparisons; the family stays what it was."""
+        arrays = {name: value[chosen] for name, value in vars(self).items() if name != "family"}
+        return Differences(**arrays, family=self.family)
 
 
 def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
@@ -79,35 +88,76 @@ def means(values: ArrayLike, level: float = LEVEL) -> Means:
     return Means(n=n, mean=mean, low=mean - half, high=mean + half)
 
 
-def differences(values: ArrayLike, references: int | ArrayLike = 0, level: float = LEVEL) -> Differences:
-    """Every column of `values`, shape (seeds, arms), minus the column of its reference, seed by seed.
+def differences(
+    values: ArrayLike,
+    references: int | ArrayLike = 0,
+    level: float = LEVEL,
+    contrasts: ArrayLike = (),
+    flips: bool = True,
+) -> Differences:
+    """Every column of `values`, shape (seeds, arms), minus the column of its reference, seed by seed; then contrasts.
 
     `references`: of shape (arms,) the column that each arm is compared with, -1 for none; or one column for all.
-    The family of the Holm adjustment is every arm with a reference, the incomplete ones included (as p = 1), so
-    that a p does not grow when the last trial arrives.
+    `contrasts`: weights of shape (contrasts, arms), each row summing to 0. `flips`: with the sign-flip test, which
+    takes long for many comparisons of many seeds. The family of the Holm adjustment is every
+    arm with a reference and every contrast, the incomplete ones included (as p = 1), so that a p does not grow when
+    the last trial arrives.
     """
     columns = _seeds_by_arms(values)
-    arms = np.arange(columns.shape[1])
-    against = np.broadcast_to(np.asarray(references, dtype=np.int64), arms.shape)
-    compared = (against >= 0) & (against != arms)
-    paired = columns - columns[:, np.where(compared, against, arms)]
-    whole = compared & np.isfinite(paired).all(axis=0)
+    weights = weights_of(columns.shape[1], references, contrasts)
+    counted = np.asarray(weights.any(axis=1))
+    paired = np.stack([_combined(columns, row) for row in weights], axis=1)
+    whole = counted & np.isfinite(paired).all(axis=0)
 
-    def each(function: Callable[[int], float]) -> Array:
-        return np.array([function(int(arm)) if whole[arm] else np.nan for arm in arms])
+    def each(function: Callable[[Array], float]) -> Array:
+        return np.array([function(paired[:, k]) if whole[k] else np.nan for k in range(len(weights))])
 
-    intervals = [t_interval(paired[:, arm], level) if whole[arm] else (np.nan, np.nan) for arm in arms]
-    p_t = each(lambda arm: paired_t(paired[:, arm]))
+    n = len(columns)
+    sd = each(lambda one: one.std(ddof=1) if n > 1 else np.nan)
+    difference, se = each(np.mean), sd / np.sqrt(n)
+    half = _quantile(level, n) * se
+    p_t, pairs = each(paired_t), [np.flatnonzero(row) for row in weights]
     return Differences(
-        difference=each(lambda arm: paired[:, arm].mean()),
-        low=np.array([low for low, _ in intervals]),
-        high=np.array([high for _, high in intervals]),
-        sd=each(lambda arm: paired[:, arm].std(ddof=1) if len(paired) > 1 else np.nan),
+        difference=difference,
+        low=difference - half,
+        high=difference + half,
+        sd=sd,
+        se=se,
+        df=np.where(whole, n - 1.0, np.nan),
         p_t=p_t,
-        p_holm=holm(p_t, int(compared.sum())),
-        p_flip=each(lambda arm: sign_flip(paired[:, arm])),
-        rho=each(lambda arm: correlation(columns[:, arm], columns[:, against[arm]])),
+        p_holm=holm(p_t, int(counted.sum())),
+        p_flip=each(sign_flip) if flips else np.full(len(weights), np.nan),
+        rho=np.array(
+            [
+                correlation(columns[:, two[0]], columns[:, two[1]]) if ok and len(two) == 2 else np.nan
+                for two, ok in zip(pairs, whole, strict=True)
+            ]
+        ),
+        family=int(counted.sum()),
     )
+
+
+def weights_of(arms: int, references: int | ArrayLike, contrasts: ArrayLike = ()) -> Array:
+    """What `differences` compares, as weights of shape (comparisons, arms): 1 for an arm and -1 for its reference, then
+    the contrasts; zeros for an arm without a reference."""
+    columns = np.arange(arms)
+    against = np.broadcast_to(np.asarray(references, dtype=np.int64), columns.shape)
+    compared = (against >= 0) & (against != columns)
+    of_arms = np.eye(arms) - np.eye(arms)[np.where(compared, against, columns)]
+    return np.concatenate([of_arms, np.asarray(contrasts, dtype=np.float64).reshape(-1, arms)])
+
+
+def _combined(columns: Array, weights: Array) -> Array:
+    """The weighted sum of the arms that have a weight, seed by seed; what has none may be incomplete."""
+    used = np.flatnonzero(weights)
+    return np.sum(columns[:, used] * weights[used], axis=1)  # type: ignore[no-any-return]
+
+
+def _quantile(level: float, n: int) -> float:
+    """Student's t at (1 + level) / 2; NaN for n < 2."""
+    from scipy import special
+
+    return float(special.stdtrit(n - 1, (1 + level) / 2)) if n > 1 else np.nan
 
 
 def paired_t(paired: ArrayLike) -> float:
@@ -125,38 +175,75 @@ def paired_t(paired: ArrayLike) -> float:
     return float(2 * special.stdtr(len(sample) - 1, -abs(t)))
 
 
-def outcomes(found: Differences, margin: float = np.nan, smaller_is_better: bool = False) -> list[Outcome]:
-    """What the numbers of each arm allow to say of it.
+def equivalence(found: Differences, margin: float) -> Array:
+    """p of two one-sided t tests against -margin and +margin (Schuirmann 1987), adjusted over the family by Holm's
+    procedure; NaN without a margin."""
+    from scipy import special
 
-    BETTER or WORSE: the Holm-adjusted paired t test at .05; else EQUIVALENT: the paired interval lies inside
-    (-margin, margin); else INCONCLUSIVE. ZERO_VARIANCE: nothing to estimate an error from (one seed, or the same
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (margin - np.abs(found.difference)) / found.se
+    p = np.where(np.isnan(found.p_t), np.nan, special.stdtr(found.df, -t))
+    return holm(p, found.family)
+
+
+def outcomes(
+    found: Differences, margin: float = np.nan, smaller_is_better: bool = False, level: float = SIGNIFICANT
+) -> list[Outcome]:
+    """What the numbers of each comparison allow to say of it.
+
+    BETTER or WORSE: the Holm-adjusted paired t test at `level`; else EQUIVALENT: the Holm-adjusted test of
+    `equivalence` at `level`; else INCONCLUSIVE. ZERO_VARIANCE: nothing to estimate an error from (one seed, or the same
     difference in every seed). NOT_COMPARED: no difference.
     """
     better = (found.difference < 0) if smaller_is_better else (found.difference > 0)
     rules = {
         Outcome.NOT_COMPARED: np.isnan(found.difference),
         Outcome.ZERO_VARIANCE: np.isnan(found.p_t),
-        Outcome.BETTER: (found.p_holm < SIGNIFICANT) & better,
-        Outcome.WORSE: found.p_holm < SIGNIFICANT,
-        Outcome.EQUIVALENT: (found.low > -margin) & (found.high < margin),
+        Outcome.BETTER: (found.p_holm < level) & better,
+        Outcome.WORSE: found.p_holm < level,
+        Outcome.EQUIVALENT: equivalence(found, margin) < level,
     }
     first = np.select(list(rules.values()), range(len(rules)), len(rules))
     return [[*rules, Outcome.INCONCLUSIVE][index] for index in first]
 
 
 def verdicts(
-    found: Differences, planned: int, margin: float = np.nan, smaller_is_better: bool = False, comparisons: int = 1
+    found: Differences,
+    planned: int,
+    margin: float = np.nan,
+    smaller_is_better: bool = False,
+    level: float = SIGNIFICANT,
 ) -> list[Verdict]:
-    """The `outcomes` of arms of which `planned` seeds are complete, with what their wording needs: the margin, and of
-    an inconclusive one the seeds that a verdict at the margin would take in a family of so many comparisons."""
-    made = []
-    for outcome, sd in zip(outcomes(found, margin, smaller_is_better), found.sd, strict=True):
-        seeds = None
-        if outcome is Outcome.INCONCLUSIVE:
-            needed = seeds_needed(margin, float(sd), comparisons=comparisons)
-            seeds = None if needed is None else max(needed, planned + 1)
-        made.append(Verdict(outcome, planned, planned, margin=margin, seeds=seeds))
-    return made
+    """The `outcomes` of comparisons of which `planned` seeds are complete, with what their wording needs: the margin,
+    whether a difference is smaller than it, and of an inconclusive one the seeds that a verdict would take."""
+    inside, needed = equivalence(found, margin) < level, seeds_to_decide(found, margin, level)
+    seeds = (
+        max(needed[0] or 0, planned + 1) if needed[0] else None,
+        max(needed[1] or 0, planned + 1) if needed[1] else None,
+    )
+    return [
+        Verdict(outcome, planned, planned, margin=margin, seeds=seeds, within=bool(within))
+        for outcome, within in zip(outcomes(found, margin, smaller_is_better, level), inside, strict=True)
+    ]
+
+
+def seeds_to_decide(found: Differences, margin: float, level: float = SIGNIFICANT) -> tuple[int | None, int | None]:
+    """Seeds that a verdict at the margin takes, at the pooled spread and at the upper end of its 95 % interval."""
+    sd, df = pooled(found)
+    ends = sd, planning.sd_interval(sd, df)[1]
+    few, many = (
+        planning.seeds_to_decide(float(margin), float(f"{end:.3g}"), max(1, found.family), level=level) for end in ends
+    )
+    return few, many
+
+
+def pooled(found: Differences) -> tuple[float, float]:
+    """The pooled standard deviation of the comparisons, and its degrees of freedom; NaN without any."""
+    known = found.sd[np.isfinite(found.sd)]
+    if not len(known):
+        return np.nan, np.nan
+    n = int(found.df[np.isfinite(found.df)].max()) + 1
+    return float(np.sqrt((known**2).mean())), planning.pooled_df(n, len(known))
 
 
 def largest_difference(low: float, high: float) -> float:
@@ -193,6 +280,15 @@ def smallest_sign_flip(n: int) -> float:
     return min(1.0, 2.0 ** (1 - n)) if n > 0 else np.nan
 
 
+def fewest_for_sign_flip(comparisons: int = 1) -> int:
+    """The seeds from which on the sign-flip test can confirm a verdict in a family of so many comparisons: its smallest
+    p times their number, the first step of Holm, is below .05. 6 for one comparison, 7 for two, 8 for four."""
+    n = 1
+    while max(1, comparisons) * smallest_sign_flip(n) >= SIGNIFICANT:
+        n += 1
+    return n
+
+
 def holm(p: ArrayLike, family: int | None = None) -> Array:
     """Step-down adjusted p (Holm 1979) of shape (k,); NaN stays NaN, and up to `family` counts as p = 1."""
     # Not statsmodels' multipletests, the oracle of the tests: it collects all garbage in each call, 30 ms.
@@ -210,69 +306,6 @@ def correlation(arm: ArrayLike, baseline: ArrayLike) -> float:
     if pair.shape[1] < 3 or np.ptp(pair, axis=1).min() < _NO_SPREAD:
         return np.nan
     return float(np.corrcoef(pair[0], pair[1])[0, 1])
-
-
-# --- plans -------------------------------------------------------------------------------------------
-
-
-def power_of_t(effect: float, n: int, alpha: float = SIGNIFICANT) -> float:
-    """Power of the two-sided paired t test of n >= 2 differences whose mean is `effect` of their standard deviations.
-
-    P(|z + effect sqrt(n)| > t s) over a normal z and an independent s = chi / sqrt(n - 1): the non-central t as an
-    integral over z. The closed forms of scipy and statsmodels give NaN or a wrong number where alpha and n are small.
-    """
-    from scipy import special
-
-    df, t = n - 1, -special.stdtrit(n - 1, alpha / 2)
-    z = np.linspace(-9, 9, 4001)
-    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
-    reach = np.abs(z + effect * np.sqrt(n)) / t  # the largest s that still leaves |T| above t
-    return float(density @ special.gammainc(df / 2, df * reach**2 / 2))
-
-
-def detectable_difference(sd: float, n: int, power: float = 0.8, comparisons: int = 1) -> float:
-    """The difference that a paired t test of n seeds finds with `power` (Cohen 1988); `sd` is of the differences.
-
-    At .05 / comparisons: the first step of Holm, and so a lower bound of its power. 1.68 sd at n = 5, 80 % and one
-    comparison. NaN for n < 2.
-    """
-    from scipy import optimize
-
-    if n < 2 or not np.isfinite(sd):
-        return np.nan
-    alpha, top = SIGNIFICANT / comparisons, 1.0
-    while power_of_t(top, n, alpha) < power:
-        top *= 2
-    return float(sd * optimize.brentq(lambda effect: power_of_t(effect, n, alpha) - power, 0, top))
-
-
-def seeds_needed(difference: float, sd: float, power: float = 0.8, comparisons: int = 1) -> int | None:
-    """Seeds with which a paired t test at .05 / comparisons would find `difference` with `power`; None beyond 1,000.
-
-    A plan, not a result: difference and sd are themselves estimates from few seeds.
-    """
-    if not (np.isfinite(difference) and np.isfinite(sd) and abs(difference) > _NO_SPREAD):
-        return None
-    effect, alpha = abs(difference) / max(sd, _NO_SPREAD), SIGNIFICANT / comparisons
-    planned = range(2, MOST_SEEDS + 1)
-    enough = bisect.bisect_left(planned, power, key=lambda n: power_of_t(effect, n, alpha))
-    return planned[enough] if enough < len(planned) else None
-
-
-@cache
-def expected_maximum(k: int) -> float:
-    """Expected largest of k standard normals, by integration of x d(Phi(x)^k): 1.867 for k = 20. NaN for k < 1."""
-    from scipy import integrate, stats
-
-    if k < 1:
-        return np.nan
-    value, _ = integrate.quad(lambda x: x * k * stats.norm.pdf(x) * stats.norm.cdf(x) ** (k - 1), -12, 12, limit=200)
-    return float(value)
-
-
-def selection_bias(k: int, sd: float) -> float:
-    """How much better the best of k equally good settings looks than it is, when one score has the spread `sd`."""
-    return expected_maximum(k) * sd
 
 
 def _seeds_by_arms(values: ArrayLike) -> Array:

@@ -5,7 +5,9 @@ Pure functions over counts and booleans. Nothing here says anything about other 
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,19 +41,32 @@ def wilson(k: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     return float((middle - half) / (1 + z**2 / n)), float((middle + half) / (1 + z**2 / n))
 
 
-def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
-    """Exact two-sided p (McNemar 1947) of two trainings on the same objects; booleans of shape (objects,).
+def sign_flip(first: ArrayLike, second: ArrayLike, clusters: ArrayLike) -> float:
+    """Exact two-sided p of two trainings on the same objects, under all sign changes of the clusters' differences
+    (Fisher 1935); 1 where no cluster differs.
 
-    A binomial test of the objects that only one of them hits; 1 where they hit the same ones. It compares one
-    training with another. Raises ValueError for other shapes.
+    Outcomes are booleans of shape (sampling seeds, objects), the first axis of any length. `clusters`, of shape
+    (objects,), names what is flipped together, in all passes: objects that fail together are one observation. McNemar's
+    test (1947) takes them for several, and finds too much. Nothing is drawn: differences are counts, so that the
+    distribution of their sum is a product of polynomials. Raises ValueError for other shapes.
     """
-    from scipy import stats
-
-    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(f"Outcomes of shape {a.shape} and {b.shape} must be one boolean per object, of the same ones.")
-    discordant = int(np.sum(a != b))
-    return float(stats.binomtest(int(np.sum(a & ~b)), discordant).pvalue) if discordant else 1.0
+    a, b = np.asarray(first, dtype=np.int64), np.asarray(second, dtype=np.int64)
+    _check(a, b)
+    if a.size == 0 or b.size == 0:
+        return np.nan
+    passes = math.lcm(len(a), len(b))
+    paired = a.sum(axis=0) * (passes // len(a)) - b.sum(axis=0) * (passes // len(b))
+    names, of = np.unique(np.asarray(clusters), return_inverse=True)
+    differences = np.zeros(len(names), dtype=np.int64)
+    np.add.at(differences, of, paired)
+    differences = differences[differences != 0] // max(1, int(np.gcd.reduce(differences)))
+    chances = np.ones(1)  # of the sums -s to s, by steps of 1
+    for size in np.abs(differences):
+        either = np.zeros((2, len(chances) + 2 * size))
+        either[0, : len(chances)] = either[1, 2 * size :] = chances / 2
+        chances = either.sum(axis=0)
+    sums = np.arange(len(chances)) - len(chances) // 2
+    return float(min(1, chances[np.abs(sums) >= abs(differences.sum())].sum()))
 
 
 def bootstrap_difference(
@@ -64,8 +79,7 @@ def bootstrap_difference(
     Raises ValueError for other shapes.
     """
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(f"Outcomes of shape {a.shape} and {b.shape} must be (sampling seeds, objects), same objects.")
+    _check(a, b)
     if a.size == 0 or b.size == 0:
         return np.nan, np.nan
     paired = a.mean(axis=0) - b.mean(axis=0)
@@ -76,6 +90,12 @@ def bootstrap_difference(
     resampled = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def _check(first: NDArray[Any], second: NDArray[Any]) -> None:
+    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
+        shapes = f"{first.shape} and {second.shape}"
+        raise ValueError(f"Outcomes of shape {shapes} must be (sampling seeds, objects), same objects.")
 
 
 @lru_cache(maxsize=1)  # every arm of a list has as many pictures

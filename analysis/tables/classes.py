@@ -1,7 +1,7 @@
 """Scores by class: of the objects of each label that a list asks for, the share that the evaluator found.
 
 A trial keeps classes.csv with the columns list, label, asked, hits and named_unasked (pictures in which the label was
-among the evaluator's top k although it was not asked for), summed over its sampling passes.
+among the evaluator's top k although it was not asked for), summed over its sampling passes and evaluators.
 """
 
 from __future__ import annotations

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 
-from analysis.results import Results, once, setting_name
-from analysis.stats import intervals, proportions
+from analysis import verdicts
+from analysis.results import Results, once
+from analysis.stats import intervals, proportions, variance
 from analysis.tables import outcomes
 from analysis.tables.format import count, decimal, of_planned, with_interval
-from analysis.verdict import Outcome, Verdict, probability
+from analysis.verdict import Outcome, probability
 from runners.ddpm.schedules import TERMINAL
 
 EVALUATIONS, SECONDS = "evaluations an image", "sampling s"  # columns of the CSV, whose names stay
@@ -50,6 +49,7 @@ def summary(results: Results, metric: str) -> pd.DataFrame:
             "sd of differences": paired.sd,
             "p": paired.p_t,
             "p Holm": paired.p_holm,
+            "p equivalence": intervals.equivalence(paired, results.margin(metric)),
             "p sign-flip": paired.p_flip,
             "rho": paired.rho,
         }
@@ -62,8 +62,8 @@ def summary(results: Results, metric: str) -> pd.DataFrame:
     if len(results.seeds) == 1:
         found = outcomes.compared(results, metric).reindex(arms)
         table = table.join(found.reset_index(drop=True))
-        p = {str(arm): float(value) for arm, value in found["p McNemar"].items()}
-    table["verdict"] = pd.Series(list(results.verdicts(metric, p).values()), dtype=object)
+        p = {str(arm): float(value) for arm, value in found[outcomes.P_OF_PICTURES].items()}
+    table["verdict"] = pd.Series(list(verdicts.of_arms(results, metric, p).values()), dtype=object)
     return table
 
 
@@ -77,103 +77,16 @@ def factor_rows(results: Results) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-# --- each setting at its best nuisance value ---------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """`groups`: scientific setting -> its arms, one per nuisance value; `best`: setting -> the arm that was chosen for
-    it, of complete candidates that are as many as any other setting's; `baseline`: the baseline's setting."""
-
-    groups: Mapping[str, Sequence[str]]
-    best: Mapping[str, str]
-    baseline: str
-
-    @property
-    def most(self) -> int:
-        """The candidates that each setting should choose among."""
-        return max(map(len, self.groups.values()))
-
-    @property
-    def taken(self) -> dict[str, str]:
-        """Setting -> the arm that stands for it in the table."""
-        return {group: self.best.get(group, arms[0]) for group, arms in self.groups.items()}
-
-
-@once
-def _choice(results: Results) -> _Choice | None:
-    """None for a study without nuisance factors."""
-    groups = results.settings()
-    if len(groups) < 2:
-        return None
-    most = max(map(len, groups.values()))
-    best = {group: arm for group, arm in results.chosen(groups).items() if len(groups[group]) == most}
-    baseline = next(group for group, arms in groups.items() if results.study.baseline_arm in arms)
-    return _Choice(groups, best, baseline)
-
-
-@once
-def best_of_nuisance(results: Results, metric: str) -> pd.DataFrame:
-    """A `summary` with one row per scientific setting, at the nuisance value that `Results.chosen` took for it.
-
-    Every setting chooses among equally many candidates, or is not compared: the best of more is luckier. Empty for
-    a study without nuisance factors.
-    """
-    if (choice := _choice(results)) is None:
-        return pd.DataFrame()
-    table = summary(_alone(results, choice), metric)
-    names = {arm: group for group, arm in choice.taken.items()}
-    verdicts = [
-        _of_candidates(results, choice, names[arm]) or verdict
-        for arm, verdict in zip(table["arm"], table["verdict"], strict=True)
-    ]
-    table["verdict"] = pd.Series(verdicts, index=table.index, dtype=object)
-    tuned = results.study.tuned
-    values_of = results.settings_of(tuned)
-    choices = [setting_name(tuned, values_of[arm]) if names[arm] in choice.best else "-" for arm in table["arm"]]
-    table.insert(1, "chosen", choices)
-    table.insert(2, "candidates", [len(choice.groups[names[arm]]) for arm in table["arm"]])
-    return table.replace({"arm": names, "against": names})
-
-
-def _alone(results: Results, choice: _Choice) -> Results:
-    """The study of the arms that were taken; a setting without a choice has no complete trial."""
-    taken = choice.taken
-    baseline = taken[choice.baseline]
-    fields: dict[str, Any] = {"arms": tuple(taken.values()), "baseline_arm": baseline, "against": None, "published": {}}
-    unchosen = [arm for group, arm in taken.items() if group not in choice.best]
-    rows = results.rows
-    masked = rows.assign(state=rows["state"].mask(rows["arm"].isin(unchosen), "missing"))
-    return results.of(results.study.model_copy(update=fields), masked)
-
-
-def _of_candidates(results: Results, choice: _Choice, group: str) -> Verdict | None:
-    """What forbids to compare a setting: it and the baseline's setting need a fair choice first; None for nothing."""
-    candidates, planned = choice.groups[group], choice.most
-    if group not in choice.best and len(candidates) < planned:
-        return Verdict(Outcome.FEWER_CANDIDATES, len(candidates), planned, "candidates")
-    if group not in choice.best:
-        return Verdict(Outcome.INCOMPLETE, _complete(results, candidates), planned, "candidates")
-    if choice.baseline not in choice.best:
-        complete = _complete(results, choice.groups[choice.baseline])
-        return Verdict(Outcome.REFERENCE_INCOMPLETE, complete, planned, "candidates", reference="the baseline")
-    return None
-
-
-def _complete(results: Results, arms: Sequence[str]) -> int:
-    """How many of these candidates have the column of choice in every seed."""
-    whole = dict(zip(results.arms, np.isfinite(results.values(results.selection)).all(axis=0), strict=True))
-    return sum(bool(whole[arm]) for arm in arms)
-
-
 # --- writing -----------------------------------------------------------------------------------------
 
 
 def readable(table: pd.DataFrame, results: Results | None = None, metric: str = "") -> pd.DataFrame:
     """A summary as short strings: intervals in brackets, three decimals, one dash for what does not exist.
 
-    What was spent, and what else may explain a difference, has columns where the arms differ in it.
+    Outside of the family that the study's verdicts are about, without p and without verdicts. What was spent, and what
+    else may explain a difference, has columns where the arms differ in it.
     """
+    descriptive = "verdict" in table and any(one.outcome is Outcome.DESCRIPTIVE for one in table["verdict"])
     shown = table[["arm", *(["chosen"] if "chosen" in table else [])]].copy()
     shown["n"] = [of_planned(n, planned) for n, planned in zip(table["n"], table["planned"], strict=True)]
     shown["mean [95 % CI]"] = with_interval(table, "mean", "ci low", "ci high")
@@ -182,15 +95,17 @@ def readable(table: pd.DataFrame, results: Results | None = None, metric: str = 
     if table["planned"].max() > 1:
         shown["difference [95 % CI]"] = with_interval(table, "difference", "difference low", "difference high", "+")
         digits: dict[str, Callable[[float], str]] = {"p Holm": probability, "p sign-flip": probability, "rho": decimal}
+        digits = {"rho": decimal} if descriptive else digits
         for name, short in digits.items():
             shown[name] = [short(value) for value in table[name]]
-    elif table["p McNemar"].notna().any():
+    elif table[outcomes.P_OF_PICTURES].notna().any():
         of_pictures = with_interval(table, "difference", "objects low", "objects high", "+")
         shown["difference [95 % CI of the pictures]"] = of_pictures
-        shown["p McNemar"] = [probability(value) for value in table["p McNemar"]]
+        shown[outcomes.P_OF_PICTURES] = [probability(value) for value in table[outcomes.P_OF_PICTURES]]
     else:
         shown["difference"] = [decimal(value, "+") for value in table["difference"]]
-    shown["verdict"] = table["verdict"]  # before what only explains: a narrow page cuts off the end
+    if "verdict" in table and not descriptive:
+        shown["verdict"] = table["verdict"]  # before what only explains: a narrow page cuts off the end
     if results is not None:
         shown = shown.join(_published(table, results, metric))
     return shown.join(_explaining(table))
@@ -215,20 +130,33 @@ def _differs(column: pd.Series, tolerance: float) -> bool:
 
 
 def _published(table: pd.DataFrame, results: Results, metric: str) -> pd.DataFrame:
-    """What others reported beside ours, and whether their differences exceed the noise of one evaluation."""
+    """What others reported beside ours, whether one more training of ours could have given it, and whether their
+    differences exceed the noise of one evaluation."""
     known = pd.Series([results.published(arm, metric) for arm in table["arm"]], index=table.index, dtype=float)
     if known.isna().all():
         return pd.DataFrame(index=table.index)
     shown = pd.DataFrame({"published": [decimal(value) for value in known]}, index=table.index)
-    inside = (table["ci low"] <= known) & (known <= table["ci high"])
-    comparable = known.notna() & table["ci low"].notna()
-    shown["in our CI"] = [("yes" if yes else "no") if ok else "-" for yes, ok in zip(inside, comparable, strict=True)]
+    half = prediction_half_widths(table, results, metric, known)
+    shown["predicted [95 %]"] = [
+        f"{mean - width:.3f} to {mean + width:.3f}{'' if abs(value - mean) <= width else ' (outside)'}"
+        if np.isfinite(width) and np.isfinite(value)
+        else "-"
+        for mean, width, value in zip(table["mean"], half, known, strict=True)
+    ]
     reference = table["against"].map(dict(zip(table["arm"], known, strict=True))).astype(float)
     objects = table["objects"] if results.is_share(metric) else np.full(len(table), np.nan)
     if (known.notna() & reference.notna()).any():
         pairs = zip(known, reference, objects, strict=True)
         shown["published difference"] = [_published_difference(*pair) for pair in pairs]
     return shown
+
+
+def prediction_half_widths(table: pd.DataFrame, results: Results, metric: str, known: pd.Series) -> list[float]:
+    """Of each arm of a `summary`, half the interval in which a published value of the same setting should lie."""
+    objects = table["objects"] if results.is_share(metric) else np.full(len(table), np.nan)
+    sd = np.nanstd(results.values(metric), axis=0, ddof=1) if len(results.seeds) > 1 else np.full(len(table), np.nan)
+    cells = zip(sd, table["n"], known, objects, strict=True)
+    return [variance.prediction_half_width(float(spread), int(n), float(p), float(m)) for spread, n, p, m in cells]
 
 
 def _published_difference(own: float, reference: float, objects: float) -> str:

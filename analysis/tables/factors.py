@@ -1,11 +1,13 @@
-"""Crossed factors: the share of variance of each, and what each of its levels does on average over the others.
+"""Crossed factors: the size of the effect of each, and what each of its levels does on average over the others.
 
-Only for studies whose factors are fully crossed and complete; `analysis.stats.anova` says how they are tested.
+Only for studies whose factors are fully crossed and complete; `analysis.stats.anova` says how they are tested. Both
+tables describe and have no verdicts: those of the study are made of its arms, and are one family.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import pandas as pd
 from analysis.results import Results, once
 from analysis.stats import anova, intervals
 from analysis.tables.format import decimal, with_interval
-from analysis.verdict import Outcome, Verdict, probability
+from analysis.verdict import probability
 
 Crossed = tuple[dict[str, list[Any]], intervals.Array]
 
@@ -43,7 +45,12 @@ def crossed(results: Results, metric: str) -> Crossed:
 
 @once
 def effects_table(results: Results, metric: str) -> pd.DataFrame:
-    """One row per effect: its eta^2, F and p; then the seed and the rest. Empty if not crossed."""
+    """One row per effect: partial omega^2 with its interval and, of the study's own metric, F and p; empty if not
+    crossed.
+
+    Every further list that is tested is another chance of a false positive, and the lists share their trainings: F and
+    p of other metrics are NaN. `p Holm` is adjusted over the effects. No verdict is made of either.
+    """
     factors, values = crossed(results, metric)
     if not factors:
         return pd.DataFrame()
@@ -52,25 +59,32 @@ def effects_table(results: Results, metric: str) -> pd.DataFrame:
         [
             {
                 "effect": " x ".join(names[position] for position in effect.positions),
-                "eta^2": effect.share,
+                "omega^2": effect.omega,
+                "omega^2 low": effect.low,
+                "omega^2 high": effect.high,
+                "omega^2 by chance": effect.chance,
                 "sum of squares": effect.squares,
                 "df": effect.df,
                 "df error": effect.df_error,
+                "epsilon": effect.epsilon,
                 "F": effect.F,
                 "p": effect.p,
             }
-            for effect in found.effects
+            for effect in found
         ]
     )
-    rest = [{"effect": "seed (block)", "eta^2": found.seed_share}, {"effect": "rest", "eta^2": found.rest_share}]
-    return pd.concat([table, pd.DataFrame(rest).reindex(columns=table.columns)], ignore_index=True)
+    table["p Holm"] = intervals.holm(table["p"])
+    if metric != results.metric:
+        table[["F", "p", "p Holm"]] = np.nan
+    return table
 
 
 @once
 def levels_table(results: Results, metric: str) -> pd.DataFrame:
-    """One row per level of a factor: its marginal mean, and its contrast with the baseline's level, Holm in the factor.
+    """One row per level of a factor: its marginal mean, and its contrast with the baseline's level.
 
-    The other factors are averaged within each seed, so that n is still the number of seeds.
+    The other factors are averaged within each seed, so that n is still the number of seeds. `p Holm` is adjusted over
+    the contrasts of all factors; metrics that are not the study's own have intervals and no p.
     """
     factors, values = crossed(results, metric)
     if not factors:
@@ -80,8 +94,7 @@ def levels_table(results: Results, metric: str) -> pd.DataFrame:
     for position, (name, levels) in enumerate(factors.items()):
         others = tuple(axis for axis in range(1, values.ndim) if axis != position + 1)
         marginal = values.mean(axis=others)
-        baseline = levels.index(start[position])
-        mean, paired = intervals.means(marginal), intervals.differences(marginal, baseline)
+        mean, paired = intervals.means(marginal), intervals.differences(marginal, levels.index(start[position]))
         part = {
             "factor": name,
             "level": [str(level) for level in levels],
@@ -93,23 +106,11 @@ def levels_table(results: Results, metric: str) -> pd.DataFrame:
             "difference low": paired.low,
             "difference high": paired.high,
             "sd of differences": paired.sd,
-            "p": paired.p_t,
-            "p Holm": paired.p_holm,
-            "verdict": _verdicts(results, metric, paired, baseline),
+            "p": paired.p_t if metric == results.metric else np.nan,
         }
         parts.append(pd.DataFrame(part))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _verdicts(results: Results, metric: str, paired: intervals.Differences, baseline: int) -> list[Verdict]:
-    """Of the levels of one factor, whose contrasts are a family of their own."""
-    seeds, margin = len(results.seeds), results.margin(metric)
-    family = len(paired.difference) - 1
-    found = intervals.verdicts(paired, seeds, margin, results.smaller_is_better(metric), family)
-    if seeds == 1:
-        found = [Verdict(Outcome.ONE_TRAINING, seeds, seeds) for _ in found]
-    found[baseline] = Verdict(Outcome.BASELINE, seeds, seeds)
-    return found
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(**{"p Holm": intervals.holm(table["p"], sum(map(len, factors.values())) - len(factors))})
 
 
 def arms_of_levels(results: Results) -> pd.DataFrame:
@@ -125,18 +126,22 @@ def arms_of_levels(results: Results) -> pd.DataFrame:
 
 
 def readable_effects(table: pd.DataFrame) -> pd.DataFrame:
-    """An `effects_table` as short strings."""
-    return pd.DataFrame(
-        {
-            "effect": table["effect"],
-            "eta^2": [decimal(value) for value in table["eta^2"]],
-            "F (df, df error)": [
-                "-" if np.isnan(F) else f"{F:.2f} ({df:.0f}, {error:.0f})"
-                for F, df, error in zip(table["F"], table["df"], table["df error"], strict=True)
-            ],
-            "p": [probability(value) for value in table["p"]],
-        }
-    )
+    """An `effects_table` as short strings; without a test where there is none."""
+    shown = table[["effect"]].copy()
+    shown["partial omega^2 [95 % CI]"] = with_interval(table, "omega^2", "omega^2 low", "omega^2 high")
+    shown["without an effect"] = [decimal(value) for value in table["omega^2 by chance"]]
+    if table["F"].notna().any():
+        shown["F (df, df error)"] = list(map(_F, table.to_dict("records")))
+        shown["p Holm"] = [probability(value) for value in table["p Holm"]]
+    return shown
+
+
+def _F(row: Mapping[Hashable, Any]) -> str:
+    """`14.21 (1, 2)`, with the degrees of freedom that the test has after Greenhouse and Geisser."""
+    if np.isnan(row["F"]):
+        return "-"
+    df, error = (f"{row['epsilon'] * row[name]:.2f}".rstrip("0").rstrip(".") for name in ("df", "df error"))
+    return f"{row['F']:.2f} ({df}, {error})"
 
 
 def readable_levels(table: pd.DataFrame) -> pd.DataFrame:
@@ -145,35 +150,49 @@ def readable_levels(table: pd.DataFrame) -> pd.DataFrame:
     shown["n"] = table["n"].astype(str)
     shown["marginal mean [95 % CI]"] = with_interval(table, "mean", "ci low", "ci high")
     shown["difference [95 % CI]"] = with_interval(table, "difference", "difference low", "difference high", "+")
-    shown["p Holm"] = [probability(value) for value in table["p Holm"]]
-    shown["verdict"] = table["verdict"]
+    if table["p Holm"].notna().any():
+        shown["p Holm"] = [probability(value) for value in table["p Holm"]]
     return shown
 
 
 def notes(results: Results) -> list[str]:
     """What stands under the two tables."""
-    tested = (
-        "F: each effect against its own interaction with the seed (repeated measures; sphericity assumed), one test "
-        "each, not adjusted. With two levels it is the square of the paired t of the marginal means."
-    )
-    untested = "One training per arm: shares without a test; the error cannot be estimated."
     return [
-        "eta^2: share of the total sum of squares of a balanced design with the seed as a block; the shares add up to "
-        "1. With few seeds every share is optimistically biased, because chance counts as an effect too.",
-        tested if len(results.seeds) > 1 else untested,
+        *effect_notes(results),
         "Marginal means: the other factors are averaged within each seed, so n counts seeds. Contrasts with the "
-        "baseline's level are paired t tests at .05, Holm-corrected within the factor. Where an interaction is large, "
-        "no mean over the other factor describes a level.",
+        f"baseline's level are paired t tests on {results.metric} alone, Holm-adjusted over the contrasts of all "
+        "factors. Where an interaction is large, no mean over the other factor describes a level.",
+        "Both tables describe: the study's verdicts are those of its arms, and none is made here.",
+    ]
+
+
+def effect_notes(results: Results) -> list[str]:
+    """What an effect's size and its test are."""
+    if len(results.seeds) < 2:
+        return ["One training per arm: neither a size nor a test, because the error cannot be estimated."]
+    return [
+        "Partial omega^2 (Keren & Lewis 1979): of the variance that the effect and its own error bring to the score of "
+        "a trial, the effect's share; an estimate, and so below 0 where the effect is smaller than chance makes it. "
+        '95 % intervals by the non-central F (Steiger 2004). "Without an effect": its mean where there is none, '
+        "which a long tail lifts above 0 when seeds are few; the median is below 0.",
+        "F: each effect against its own interaction with the seed, with the degrees of freedom of Greenhouse and "
+        f"Geisser (1959), which assume no sphericity; on {results.metric} alone, p Holm-adjusted over the effects. "
+        "With two levels it is the square of the paired t of the marginal means.",
     ]
 
 
 def line(results: Results) -> str:
-    """`Shares of the variance of accuracy/test (eta^2): schedule 0.61 (p 0.004), ...`; empty if not crossed."""
+    """`Effect sizes in accuracy/test (...): schedule 0.61 [0.10, 0.80] (p 0.004), ...`; empty if not crossed, and
+    without an error to compare with."""
     table = effects_table(results, results.metric)
-    if table.empty:
+    if table.empty or table["omega^2"].isna().all():
         return ""
+    sizes = with_interval(table, "omega^2", "omega^2 low", "omega^2 high")
     parts = [
-        f"{effect} {share:.2f}" + (f" (p {probability(p)})" if np.isfinite(p) else "")
-        for effect, share, p in zip(table["effect"], table["eta^2"], table["p"], strict=True)
+        f"{effect} {size}" + (f" (p {probability(p)})" if np.isfinite(p) else "")
+        for effect, size, p in zip(table["effect"], sizes, table["p Holm"], strict=True)
     ]
-    return f"Shares of the variance of {results.metric} (eta^2): {', '.join(parts)}."
+    return (
+        f"Effect sizes in {results.metric} (partial omega^2 [95 % CI], p of F Holm-adjusted over {len(table)} effects; "
+        f"no verdict is made of them): {', '.join(parts)}."
+    )

@@ -1,11 +1,13 @@
 """Outcomes of single objects: what the evaluator found in the pictures of a trial, and what one training can say.
 
 A trial keeps outcomes.npz, `<list>` -> bool (K sampling seeds, N conditions, L labels): the labels that the evaluator
-saw among its top k, k being the number asked for; and conditions.json, list -> [[label, ...], ...].
+saw among its top k, k being the number asked for (`<list>_evaluator_1` and so on: what further ones saw); and
+conditions.json, list -> [[label, ...], ...].
 """
 
 from __future__ import annotations
 
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,8 @@ from analysis.stats import proportions
 from runners.process.files import read_json
 from runners.tasks.iclevr.labels import COLOUR_L, LABELS, SAME_COLOUR_LL, SAME_SHAPE_LL, SHAPE_L, multi_hot
 
-COLUMNS = ("objects low", "objects high", "p McNemar")
+P_OF_PICTURES = "p sign-flip over pictures"
+COLUMNS = ("objects low", "objects high", P_OF_PICTURES)
 PLACE = {label: position for position, label in enumerate(LABELS)}
 
 
@@ -34,6 +37,15 @@ class Hits:
     def conditions(self) -> NDArray[np.int64]:
         """The condition of each object: objects with the same one are in one picture."""
         return np.array([condition for condition, _ in self.keys], dtype=np.int64)
+
+    @property
+    def label_sets(self) -> NDArray[np.int64]:
+        """A number per object, the same for objects of one label set, which a list may ask for more than once."""
+        labels_of: dict[int, set[str]] = {}
+        for condition, label in self.keys:
+            labels_of.setdefault(condition, set()).add(label)
+        first = {frozenset(labels): condition for condition, labels in reversed(labels_of.items())}
+        return np.array([first[frozenset(labels_of[condition])] for condition, _ in self.keys], dtype=np.int64)
 
 
 def hits(folder: Path, name: str) -> Hits:
@@ -53,7 +65,8 @@ def scored(folder: Path) -> list[str]:
 
 
 def seen(folder: Path, name: str) -> tuple[list[list[str]], NDArray[np.bool_]]:
-    """The conditions of list `name`, and the labels named in each picture: bool (K sampling seeds, N, L).
+    """The conditions of list `name`, and the labels named in each picture: bool (K sampling seeds, N, L). Where several
+    evaluators have scored it, all passes of the first come first, then those of the next.
 
     Raises ValueError for outcomes that are missing, damaged, or do not belong to the conditions.
     """
@@ -61,7 +74,8 @@ def seen(folder: Path, name: str) -> tuple[list[list[str]], NDArray[np.bool_]]:
     try:
         conditions = read_json(folder / "conditions.json")[name]
         with np.load(folder / "outcomes.npz") as arrays:  # plain arrays only: numpy refuses pickles
-            seen_KNL = arrays[name]
+            others = [array for array in arrays.files if re.fullmatch(rf"{re.escape(name)}_evaluator_\d+", array)]
+            seen_KNL = np.concatenate([arrays[array] for array in (name, *others)])
         unknown = {label for labels in conditions for label in labels} - set(PLACE)
         if unknown:
             raise ValueError(f"unknown labels {sorted(unknown)}")
@@ -121,9 +135,10 @@ def pair(results: Results, best: bool) -> list[str]:
 def compared(results: Results, metric: str) -> pd.DataFrame:
     """One row per arm of a study of one training per arm, indexed by it, with COLUMNS; NaN where outcomes are lacking.
 
-    The interval is of the difference from the reference, bootstrapped over pictures; p is McNemar's, of the first
-    pass. Pictures and not objects: the objects of one picture fail together, and one that repeats a label of another
-    takes its place among the top k.
+    The interval is of the difference from the reference, bootstrapped over conditions; p is of the sign-flip test over
+    them. Not of objects: those of one picture fail together, and one that repeats a label of another takes its place
+    among the top k. Nor of single pictures: those of one condition, be they of several passes or of a list that repeats
+    it, share what a network can or cannot draw.
     """
     table = pd.DataFrame(np.nan, index=pd.Index(results.arms, name="arm"), columns=list(COLUMNS))
     name = results.list_of(metric)  # the metric is the share of hits; other scores are no mean of outcomes
@@ -139,14 +154,16 @@ def compared(results: Results, metric: str) -> pd.DataFrame:
     for arm, reference in results.references.items():
         if arm in known and reference in known and known[arm].keys == known[reference].keys:
             own, other = known[arm], known[reference]
-            low, high = proportions.bootstrap_difference(own.hit_KO, other.hit_KO, own.conditions)
-            table.loc[arm, list(COLUMNS)] = [low, high, proportions.mcnemar(own.hit_KO[0], other.hit_KO[0])]
+            low, high = proportions.bootstrap_difference(own.hit_KO, other.hit_KO, own.label_sets)
+            p = proportions.sign_flip(own.hit_KO, other.hit_KO, own.label_sets)
+            table.loc[arm, list(COLUMNS)] = [low, high, p]
     return table
 
 
 NOTE = (
     "One training per arm: the table compares one training with another. The interval of a difference is a bootstrap "
-    f"of the same two trainings over other pictures (95 %, {proportions.RESAMPLES:,} draws; the objects of a picture "
-    "and all its passes stay together). p McNemar is the exact test of the objects of the first pass (McNemar 1947). "
-    "Neither covers what another training seed would give."
+    f"of the same two trainings over other conditions (95 %, {proportions.RESAMPLES:,} draws). p sign-flip over "
+    "pictures: the exact test over all sign changes of the differences, one per condition (Fisher 1935). In both the "
+    "objects of a condition, all its pictures and all its passes stay together, because they fail together. Neither "
+    "covers what another training seed would give."
 )

@@ -9,7 +9,19 @@ from runners.ddpm.config import TrialConfig as Config
 from runners.experiment import Cost, Event, ExecutionContext
 from runners.tasks.iclevr.lists import LISTS, METRIC
 
-__all__ = ["LISTS", "METRIC", "Config", "check", "cost", "prepare", "run", "steps", "training_damage", "warnings"]
+__all__ = [
+    "LISTS",
+    "METRIC",
+    "Config",
+    "check",
+    "cost",
+    "more_surrogates",
+    "prepare",
+    "run",
+    "steps",
+    "training_damage",
+    "warnings",
+]
 
 
 def check(config: Config) -> None:
@@ -28,6 +40,17 @@ def cost(config: Config) -> Cost:
     from runners.ddpm import costs
 
     return costs.of(config)
+
+
+def more_surrogates(config: Config, record: Path) -> int:
+    from runners.evaluation import evaluator
+
+    context = ExecutionContext(str(record), "cpu")
+    places = (
+        evaluator.place(config.data, config.image_size, config.evaluator, context, number)
+        for number in range(1, config.evaluators)
+    )
+    return sum(not path.is_file() for path in places)
 
 
 def prepare(config: Config, context: ExecutionContext) -> Iterator[Event]:

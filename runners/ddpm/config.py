@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runners.config import StagedConfig, sample_field, train_field
@@ -27,9 +28,9 @@ class TrialConfig(StagedConfig):
     weight_decay: float = train_field(0.01, "AdamW's decoupled weight decay")
     weight_decay_on: str = train_field("all", "what decays: all, or matrices (no norm, bias or embedding)")
     adam_beta2: float = train_field(0.999, "AdamW's second-moment decay (beta1 is .9)")
-    clip_norm: float = train_field(1.0, "gradient norm limit")
-    ema_halflife_images: int = train_field(88_000, "half-life of the weight average")
-    ema_ramp: str = train_field("steps", "how the average begins: steps, edm(ratio=...) or unbiased")
+    clip_norm: float = train_field(1.0, "gradient norm limit", inert=True)
+    ema_halflife_images: int = train_field(88_000, "half-life of the weight average", inert=True)
+    ema_ramp: str = train_field("steps", "how the average begins: steps, edm(ratio=...) or unbiased", inert=True)
     flips: bool = train_field(False, "mirror half of the images (conditions know no left and right)")
     precision: str = train_field("fp32", "fp32, tf32, bf16 (autocast) or bf16_copy (a bf16 copy of fp32 weights)")
     seed: int = train_field(0, "training seed: initial weights, order, noise, timesteps, drops")
@@ -39,11 +40,16 @@ class TrialConfig(StagedConfig):
     sampling_seeds: int = sample_field(1, "K, passes over each list with fresh noise")
     noise_seed: int = sample_field(0, "draw of the sampling noise: one per block of arms, that of the training seed")
     evaluator: str = sample_field("stand_in", "stand_in(...) or checkpoint(sha256=...)")
+    evaluators: int = sample_field(1, "surrogate evaluators, of different seeds, over which scores are averaged")
 
     def at_seed(self, seed: int, block: int) -> TrialConfig:
         # Arms of a block share their noise, so that differences are paired; another block has another draw, so that
         # intervals over seeds hold its share too.
         return self.replace(seed=seed, noise_seed=block)
+
+    def contained(self) -> Iterator[TrialConfig]:
+        # Pass k is the same whatever the number of passes: a trial with fewer of them has the first ones.
+        return (self.replace(sampling_seeds=passes) for passes in range(self.sampling_seeds - 1, 0, -1))
 
     @property
     def step_key(self) -> str:

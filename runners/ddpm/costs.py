@@ -24,4 +24,5 @@ def of(config: TrialConfig) -> Cost:
         evaluations=evaluations,
         parameters=size.parameters,
         checkpoint_bytes=BYTES_A_WEIGHT * size.parameters,
+        passes=config.sampling_seeds,
     )

@@ -1,7 +1,5 @@
 """How the steps of a training are executed: memory format, CUDA graph, torch.compile. The numbers are those of a plain
 execution up to rounding; which one is fastest depends on network, batch and device, so it is measured.
-
-Shapes: N images, H W pixels, K labels.
 """
 
 from __future__ import annotations
@@ -12,25 +10,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from runners.ddpm import graphs
+from runners.ddpm import graphs, pilot
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.steps import Execution
-from runners.ddpm.train import Training, train
 from runners.process import heartbeat, memory
 from runners.process.benchmark import WARM_STEPS, measure
-from runners.tasks.iclevr.labels import LABELS
 
-HELD_BATCHES = 4  # of the noise that is trained on
 TIMED_STEPS = 12
 WORTH_MEASURING = 1000  # steps of a training
 COMPILE_SECONDS = 120.0  # that a cold compilation of a large network takes
 COMPILE_GAIN = 0.25  # of the time of a step that it is expected to save
-ENDLESS = 10**12  # images
 ARCHITECTURES = 64  # that one process may compile; the default of 8 would silently go back to plain ones
 NO_KERNEL = "unable to find an engine"  # of cuDNN, for these types, this layout and the memory that is free
 PLAIN = Execution()
@@ -51,30 +43,14 @@ class Choice:
         return f"steps are executed {self.execution} (benchmark, images/s: {seen}{took}{self.note})"
 
 
-def noise_images(config: TrialConfig) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Some batches of noise with labels, images_NHWC and labels_NK: what an image shows costs nothing."""
-    rng = np.random.default_rng(0)
-    shape = (HELD_BATCHES * config.batch_size, config.image_size, config.image_size, 3)
-    images_NHWC = rng.integers(0, 256, shape, dtype=np.uint8)
-    return images_NHWC, np.eye(len(LABELS), dtype=bool)[rng.integers(0, len(LABELS), len(images_NHWC))]
-
-
-def endless(config: TrialConfig, model: nn.Module, device: torch.device, execution: Execution) -> Training:
-    """A training without end."""
-    return Training(config.replace(total_images=ENDLESS), model, device, execution)
-
-
-def on_noise(training: Training) -> Iterator[int]:
-    """Steps of the training on noise: each yields the images that it took."""
-    for _ in train(training, *noise_images(training.config), report_images=ENDLESS):
-        yield training.config.batch_size
-
-
 class Benchmark:
-    """Trains a copy of `model` on noise, one execution after the other."""
+    """Trains a copy of `model`, one execution after the other, on the images that a trial has on its device."""
 
-    def __init__(self, config: TrialConfig, model: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self, config: TrialConfig, model: nn.Module, device: torch.device, data: pilot.Data | None = None
+    ) -> None:
         self.config, self.model, self.device = config, model, device
+        self.data = pilot.noise(config, device) if data is None else data
         self.rates: dict[str, float] = {}
 
     def rate(self, execution: Execution) -> tuple[float, float]:
@@ -94,8 +70,8 @@ class Benchmark:
         return found
 
     def _measure(self, execution: Execution) -> tuple[float, float]:
-        training = endless(self.config, copy.deepcopy(self.model), self.device, execution)
-        steps = on_noise(training)
+        training = pilot.endless(self.config, copy.deepcopy(self.model), self.device, execution)
+        steps = pilot.training_steps(training, self.data)
         first = measure(steps, self.device).seconds
         measure(steps, self.device, WARM_STEPS)
         heartbeat.tick()
@@ -114,12 +90,14 @@ def choose(
     device: torch.device,
     compile: str = "auto",
     images_ahead: int = 0,
+    data: pilot.Data | None = None,
 ) -> Choice:
     """The fastest execution of this network, batch and precision on this device, measured once per process.
 
-    On a CPU, and for short trainings, it is the plain one without a measurement. With `compile` "auto" torch.compile is
-    tried where the `images_ahead` of this process take so long that it can repay itself, with "on" always and kept,
-    with "off" never. What it compiled serves every later training of the process; torch keeps it on disk for others.
+    `data`: what the trial will train on; None stands for noise of that size. On a CPU, and for short trainings, it is
+    the plain one without a measurement. With `compile` "auto" torch.compile is tried where the `images_ahead` of this
+    process take so long that it can repay itself, with "on" always and kept, with "off" never. What it compiled serves
+    every later training of the process; torch keeps it on disk for others.
     """
     images = max(images_ahead, config.total_images)
     long = config.total_images >= WORTH_MEASURING * config.batch_size
@@ -127,7 +105,7 @@ def choose(
         return Choice()
     key = (str(device), compile, config.step_key)
     if key not in _chosen:
-        chosen = _chosen[key] = _measured(Benchmark(config, model, device), compile, images)
+        chosen = _chosen[key] = _measured(Benchmark(config, model, device, data), compile, images)
         return chosen
     return Choice(_chosen[key].execution)
 
@@ -166,7 +144,7 @@ def _uncompiled(benchmark: Benchmark) -> tuple[Execution, float]:
 
 
 def steps(config: TrialConfig, model: nn.Module, device: torch.device, named: str) -> tuple[str, Iterator[int]]:
-    """What `runners.process.benchmark` runs: an endless training on noise, executed as `named`.
+    """What `runners.process.benchmark` runs: a trial without end, on noise, whose steps are executed as `named`.
 
     "auto" is what a trial of this setting would choose here without compiling; the name of what was chosen comes
     first, for the next worker to be told.
@@ -178,4 +156,4 @@ def steps(config: TrialConfig, model: nn.Module, device: torch.device, named: st
         on = set(named.split("+"))
         execution = Execution(**{name: name in on for name in ("channels_last", "compiled", "graphed")})
     chosen = "+".join(name for name, value in dataclasses.asdict(execution).items() if value) or "plain"
-    return chosen, on_noise(endless(config, model, device, execution))
+    return chosen, pilot.trial_steps(config, model, device, execution)

@@ -77,9 +77,13 @@ def warnings(config: TrialConfig, treatment: Mapping[str, Any] | None = None) ->
                 "more images, or sample with fewer steps."
             )
         if part := treatment.get("micro_batch"):
+            # Older versions did not count the steps, because it was all from then on.
+            steps = treatment.get("steps_in_parts")
+            when = f"in {steps} of {-(-config.total_images // config.batch_size)} steps " if steps else ""
             found.append(
-                f"Memory ran out: a batch of {config.batch_size} went through the network in parts of {part}, which "
-                "gives the same gradients up to rounding, except where batch norm saw the parts alone."
+                f"Memory ran out: {when}a batch of {config.batch_size} went through the network in parts of {part}"
+                f"{' or more' if steps else ''}, which gives the same gradients up to rounding, except where batch "
+                "norm saw the parts alone."
             )
     return found
 

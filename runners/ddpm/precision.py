@@ -1,4 +1,7 @@
-"""bf16 beside fp32: autocast, or a bf16 copy of the weights that fp32 masters keep up to date.
+"""fp32, TF32 and bf16: bf16 by autocast, or as a copy of the weights that fp32 masters keep up to date.
+
+fp32 is IEEE fp32, on a GPU too; "tf32" rounds the factors of its products and convolutions to 10 bits there, which
+changes nothing on a CPU. It holds in the network's own passes alone: whatever else a trial computes is IEEE fp32.
 
 Autocast casts every convolution's weights in every step and computes norms and activations in fp32; a copy does
 neither, which is less traffic. Weights held in bf16 alone would not train: at small learning rates most updates are
@@ -9,11 +12,14 @@ Shapes: B batch, K labels, C H W image.
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from runners.process import device
 
 PRECISIONS = ("fp32", "tf32", "bf16", "bf16_copy")
 
@@ -38,10 +44,15 @@ def working(model: nn.Module, precision: str) -> nn.Module:
     return copied
 
 
+def arithmetic(precision: str) -> AbstractContextManager[None]:
+    """The network's passes at this precision are computed inside of it, the backward one too."""
+    return device.tf32(precision == "tf32")
+
+
 def forward(network: nn.Module, precision: str, x_BCHW: torch.Tensor, t_B: torch.Tensor, c_BK: torch.Tensor) -> Any:
     """The output, float32 (B, C, H, W), of a network that `working` made for this precision."""
     dtype = torch.bfloat16 if precision == "bf16_copy" else torch.float32
-    with torch.autocast(x_BCHW.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with arithmetic(precision), torch.autocast(x_BCHW.device.type, torch.bfloat16, enabled=precision == "bf16"):
         return network(x_BCHW.to(dtype), t_B, c_BK.to(dtype)).float()
 
 

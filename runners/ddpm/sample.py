@@ -6,11 +6,12 @@ is a function that returns those tables. Shapes: B conditions, S steps, K labels
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 
 import numpy as np
 import torch
@@ -21,13 +22,15 @@ from runners.config import Call, nearest
 from runners.ddpm import graphs
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.diffusion import guide, x0_and_eps
-from runners.ddpm.noise import InterpolatedNoise, JoinedNoise, KeyedNoise, Noise, ahead
+from runners.ddpm.noise import InterpolatedNoise, KeyedNoise, Noise, ahead, joined
 from runners.ddpm.precision import forward
 from runners.ddpm.schedules import alpha_bars
 from runners.process import heartbeat, memory
+from runners.process.device import synchronize
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
+WARM_UP = 2  # steps before sampling's time is taken
 WORTH_A_GRAPH = 20  # steps; recording one takes as long as some steps
 
 
@@ -117,7 +120,7 @@ def sample(
     prediction: str,
     guidance_scale: float,
     at_precision: str = "fp32",
-) -> Iterator[SampleState]:
+) -> Generator[SampleState, None, None]:
     """Sample one image a condition, on the device of `c_BK`; yields the state after every step.
 
     `network` is what `precision.working` made. The estimate of x0 is clipped to [-1, 1] before it is used (Ho et al.
@@ -169,7 +172,9 @@ class _Step:
         return (x + sigma * z[0] if z else x), x0
 
 
-def sample_as(config: TrialConfig, network: nn.Module, c_BK: torch.Tensor, noise: Noise) -> Iterator[SampleState]:
+def sample_as(
+    config: TrialConfig, network: nn.Module, c_BK: torch.Tensor, noise: Noise
+) -> Generator[SampleState, None, None]:
     """`sample` with the schedule, sampler, target, guidance and precision of `config`."""
     return sample(
         network,
@@ -182,6 +187,11 @@ def sample_as(config: TrialConfig, network: nn.Module, c_BK: torch.Tensor, noise
         config.guidance_scale,
         config.precision,
     )
+
+
+def steps_of(config: TrialConfig) -> Steps:
+    """The steps that the sampler of `config` takes."""
+    return sampler_steps(config.sampler, alpha_bars(config.schedule, config.timesteps))
 
 
 def to_uint8(x_BCHW: torch.Tensor) -> Pixels:
@@ -221,16 +231,16 @@ class Part:
 
 
 def sample_parts(
-    config: TrialConfig, network: nn.Module, wanted: Sequence[Wanted], seeds: int, chunk: int = 0
+    config: TrialConfig, network: nn.Module, wanted: Sequence[Wanted], seeds: int, chunk: int = 0, first: int = 0
 ) -> Iterator[Part]:
-    """One image a condition and sampling seed of every list, with the sampler and guidance of `config`: list after
-    list, of each seed after seed.
+    """One image a condition and sampling seed, `first` to `seeds` - 1, of every list, with the sampler and guidance of
+    `config`: list after list, of each seed after seed.
 
     `chunk` conditions go through the network together, of whatever list and seed (0: by device), and half as many from
     each time on that memory runs out.
     """
     device = wanted[0].c_NK.device
-    runs = [(each, seed) for each in wanted for seed in range(seeds)]
+    runs = [(each, seed) for each in wanted for seed in range(first, seeds)]
     places = [(run, position) for run, (each, _) in enumerate(runs) for position in range(len(each.conditions))]
     done, size = 0, chunk or chunk_of(device)
     while done < len(places):
@@ -243,12 +253,32 @@ def sample_parts(
                 noises.append(KeyedNoise(each.name, numbered, seed, config.noise_seed))
                 rows.append(each.c_NK[positions])
             with _counted(network, device) as passes:
-                images_BHWC = _last(sample_as(config, network, torch.cat(rows), JoinedNoise(noises)))
+                images_BHWC = _last(sample_as(config, network, torch.cat(rows), joined(noises)))
                 return images_BHWC, int(passes)
 
         (images_BHWC, passes), size = memory.halving(attempt, size, device)
         done += len(images_BHWC)
         yield Part(images_BHWC, done, len(places), passes, size)
+
+
+def warm_up(config: TrialConfig, network: nn.Module, wanted: Sequence[Wanted], seeds: int, chunk: int = 0) -> float:
+    """Take the first steps of each size of chunk that `sample_parts` will, and forget them: libraries are loaded, and
+    cuDNN has found its kernels. Returns the seconds that it took; no image depends on it."""
+    device, c_NK = wanted[0].c_NK.device, torch.cat([each.c_NK for each in wanted])
+    total = seeds * len(c_NK)
+    size = min(chunk or chunk_of(device), total)
+    start = time.perf_counter()
+
+    def steps(count: int) -> None:
+        noise = KeyedNoise("warm-up", [(position, ()) for position in range(count)], 0)
+        c_BK = c_NK[torch.arange(count, device=device) % len(c_NK)]
+        with closing(sample_as(config, network, c_BK, noise)) as states:
+            deque(islice(states, WARM_UP), maxlen=0)
+
+    for count in filter(None, (size, total % size)):
+        memory.halving(steps, count, device)
+    synchronize(device)
+    return time.perf_counter() - start
 
 
 @contextmanager

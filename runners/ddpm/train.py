@@ -18,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from runners.ddpm import averaging, graphs, precision, schedules
+from runners.ddpm import averaging, graphs, passes, precision, schedules, updates
 from runners.ddpm.config import TrialConfig
-from runners.ddpm.diffusion import add_noise, at, drop_conditions, loss_weights, target
+from runners.ddpm.diffusion import drop_conditions, loss_weights
 from runners.ddpm.steps import Execution, TrainProgress, learning_rate, step_seed
-from runners.process import memory
+from runners.process import device as devices
 
 TRAINING_FORWARDS = 3.0  # FLOP of a training step in forward passes: the backward pass computes two products for one
 COUNTED_SAMPLES = 1000  # over which the share of dropped conditions is observed
@@ -52,17 +52,17 @@ class Training:
         self.masters = precision.Masters(self.model, self.network)
         # Static shapes: a step has one batch size, and symbolic ones cost speed.
         self.compute: Any = torch.compile(self.network, dynamic=False) if self.execution.compiled else self.network
-        # Not this object itself: in a cycle it, and the memory of its graph, would outlive the training.
-        self.whole: Callable[..., tuple[torch.Tensor, ...]] = partial(_whole_batch, weakref.proxy(self))
-        if self.execution.graphed:
-            self.whole = graphs.replayed(self.whole, device)
+        self.parts = passes.Parts()
+        self.renew_whole()
+        self.arithmetic = ""  # of the network's passes, as they were seen in one
         self.optimizer = torch.optim.AdamW(
-            decay_groups(self.model, config.weight_decay_on),
+            updates.decay_groups(self.model, config.weight_decay_on),
             lr=config.lr,
             betas=(0.9, config.adam_beta2),
             weight_decay=config.weight_decay,
             fused=True,
         )
+        updates.take_memory(self.optimizer, device)
         self.ramp = averaging.ramp(config.ema_ramp, config.ema_halflife_images)
         self.ema: Any = EMAModel(
             self.model.parameters(), decay=0.5 ** (config.batch_size / config.ema_halflife_images), foreach=True
@@ -73,7 +73,6 @@ class Training:
         self.errors_D2 = torch.zeros(DECILES, 2, device=device)  # sum and number of samples since the last report
         self.steps_since = 0
         self.reported = (0, 0.0)  # images and seconds at the last report
-        self.micro_batch = 0  # images that go through the network at once where memory ran out; 0: the whole batch
         self.beta_T = schedules.betas(config.schedule, config.timesteps)
         bars = schedules.bars_of(self.beta_T)
         weights = loss_weights(config.weighting, config.prediction, bars)
@@ -85,11 +84,23 @@ class Training:
         self.clipped = torch.zeros((), dtype=torch.long, device=device)  # steps whose gradient norm was limited
         self.steps = 0
 
+    @property
+    def micro_batch(self) -> int:
+        """Images that go through the network at once where memory ran out; 0: the whole batch."""
+        return self.parts.size
+
+    def renew_whole(self) -> None:
+        """A whole batch's pass, `whole`, as it is before anything is recorded."""
+        # Not this object itself: in a cycle it, and the memory of its graph, would outlive the training.
+        self.whole: Callable[..., tuple[torch.Tensor, ...]] = partial(passes.whole_batch, weakref.proxy(self))
+        if self.execution.graphed:
+            self.whole = graphs.replayed(self.whole, self.device)
+
     def treatment(self) -> dict[str, Any]:
         """What the training has really done: T, the betas' digest, the share of dropped conditions among the first
         samples (at least COUNTED_SAMPLES of them, or all), parameters, the share of steps whose gradient was clipped,
-        timesteps that no sample had; where memory ran out, the size of the parts in which a batch went through the
-        network."""
+        timesteps that no sample had; where memory ran out, the size of the smallest parts in which a batch went through
+        the network, and the steps that did."""
         return {
             "timesteps": len(self.alpha_bar_T),
             "beta_digest": schedules.digest(self.beta_T),
@@ -98,7 +109,7 @@ class Training:
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "clipped_share": int(self.clipped) / max(1, self.steps),
             "never_drawn": torch.nonzero(~self.drawn_T).flatten().tolist(),
-            **({"micro_batch": self.micro_batch} if self.micro_batch else {}),
+            **self.parts.treatment(),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,6 +124,7 @@ class Training:
             "steps_since": self.steps_since,
             "reported": self.reported,
             "micro_batch": self.micro_batch,
+            "parts": self.parts.state_dict(),
             "drawn_T": self.drawn_T,
             "dropped": self.dropped,
             "counted": self.counted,
@@ -136,7 +148,7 @@ class Training:
         self.sums, self.steps_since = state["sums"].to(self.device), int(state["steps_since"])
         self.errors_D2 = state["errors_D2"].to(self.device)
         self.reported = state["reported"]
-        self.micro_batch = int(state["micro_batch"])
+        self.parts.load_state_dict({"size": state["micro_batch"]} | state.get("parts", {}))
         self.drawn_T = state["drawn_T"].to(self.device)
         self.dropped = state["dropped"].to(self.device)
         self.counted = int(state["counted"])
@@ -159,24 +171,6 @@ class Training:
         return {name: value.clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
 
 
-def decay_groups(model: nn.Module, on: str) -> list[dict[str, Any]]:
-    """The parameters as the optimiser's groups. "all" decay, or "matrices" alone: the weights of linear layers and of
-    convolutions. Norms and biases have a scale of their own, and a decayed embedding forgets the labels that a batch
-    lacks (as in Karpathy's nanoGPT)."""
-    if on == "all":
-        return [{"params": list(model.parameters())}]
-    kinds = (nn.Linear, nn.modules.conv._ConvNd)
-    decayed = {
-        id(module.weight)
-        for module in model.modules()
-        if isinstance(module, kinds) and not getattr(module, "embeds", False)
-    }
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for parameter in model.parameters():
-        groups[id(parameter) in decayed].append(parameter)
-    return [{"params": groups[True]}, {"params": groups[False], "weight_decay": 0.0}]
-
-
 def _laid_out_as(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """`value` in the memory format of `parameter`."""
     return value if value.stride() == parameter.stride() else torch.empty_like(parameter).copy_(value)
@@ -187,24 +181,27 @@ def train(
     images_NHWC: NDArray[np.uint8],
     labels_NK: NDArray[np.bool_],
     report_images: int = 10_000,
+    rows: NDArray[np.int64] | None = None,
 ) -> Iterator[TrainProgress | None]:
-    """Train until `total_images` are drawn. Yields after every step: a report about every `report_images` images and
-    at the end, None otherwise; at each of them `training` can be saved.
+    """Train on the images of `rows` (default: all) until `total_images` are drawn. Yields after every step: a report
+    about every `report_images` images and at the end, None otherwise; at each of them `training` can be saved.
 
-    The images stay on the device as uint8. Raises FloatingPointError after a report that has `diverged`.
+    The images may be a memory map. A GPU gets them once, as uint8; a CPU reads those of a step.
+    Raises FloatingPointError after a report that has `diverged`.
     """
     config, device = training.config, training.device
-    data_NCHW = torch.from_numpy(np.ascontiguousarray(images_NHWC.transpose(0, 3, 1, 2))).to(device)
-    c_NK = torch.from_numpy(np.ascontiguousarray(labels_NK)).to(device, torch.float32)
+    rows = np.arange(len(images_NHWC)) if rows is None else rows
+    images_of = _reader(images_NHWC, rows, device)
+    c_NK = torch.from_numpy(np.asarray(labels_NK[rows])).to(device, torch.float32)
     generator = torch.Generator(device)
     order: tuple[int, torch.Tensor] = (-1, torch.empty(0))
-    size = min(config.batch_size, len(data_NCHW))
+    size = min(config.batch_size, len(rows))
     while training.images < config.total_images:
         start = time.perf_counter()
         step = training.images // size
-        order, index_B = _batch(order, step, size, config.seed, len(data_NCHW), device)
+        order, index_B = _batch(order, step, size, config.seed, len(rows), device)
         generator.manual_seed(step_seed("step", config.seed, step))
-        loss, norm = _step(training, data_NCHW[index_B], c_NK[index_B], generator)
+        loss, norm = _step(training, images_of(index_B), c_NK[index_B], generator)
         training.sums += torch.stack([loss, norm])
         training.steps_since += 1
         due = training.images - training.reported[0] >= report_images or training.images >= config.total_images
@@ -218,6 +215,21 @@ def train(
         yield progress
         if progress.diverged:
             raise FloatingPointError(f"the loss is {progress.loss:g} after {training.images:,} images: lower lr.")
+
+
+def _reader(
+    images_NHWC: NDArray[np.uint8], rows: NDArray[np.int64], device: torch.device
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Positions among `rows` (B,) -> their images, uint8 (B, C, H, W) on the device."""
+    if device.type == "cpu":
+
+        def read(index_B: torch.Tensor) -> torch.Tensor:
+            chosen_BHWC = images_NHWC[rows[index_B.numpy()]]
+            return torch.from_numpy(np.ascontiguousarray(chosen_BHWC.transpose(0, 3, 1, 2)))
+
+        return read
+    data_NCHW = devices.upload(images_NHWC, rows, device, (0, 3, 1, 2))
+    return lambda index_B: data_NCHW[index_B]
 
 
 def _report(training: Training, mean_loss: float, mean_norm: float) -> TrainProgress:
@@ -264,8 +276,7 @@ def _step(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One optimiser step on uint8 images; returns (weighted loss, gradient norm), both on the device.
 
-    Every random number of the batch is drawn before it goes through the network, at once or in parts: where memory runs
-    out the parts get smaller, and the sum of their gradients is that of the batch.
+    Every random number of the batch is drawn before it goes through the network, at once or in parts.
     Adds each sample's error and 1 to the row of `training.errors_D2` that its timestep belongs to.
     """
     config, device = training.config, training.device
@@ -283,59 +294,11 @@ def _step(
         training.counted += batch
     c_BK = drop_conditions(c_BK, drop_B)
 
-    def in_parts(size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if size == batch:
-            loss, error_B = training.whole(x0_BCHW, eps_BCHW, t_B, c_BK)
-            return loss, error_B
-        training.network.zero_grad(set_to_none=True)  # of a try that ran out of memory
-        parts = [slice(start, start + size) for start in range(0, batch, size)]
-        pairs = [_gradients(training, x0_BCHW[part], eps_BCHW[part], t_B[part], c_BK[part], batch) for part in parts]
-        losses, errors = zip(*pairs, strict=True)
-        return torch.stack(losses).sum(), torch.cat(errors)
-
-    (loss, error_B), size = memory.halving(in_parts, training.micro_batch or batch, device)
-    training.micro_batch = size if size < batch else 0
+    loss, error_B = passes.through(training, x0_BCHW, eps_BCHW, t_B, c_BK)
     row_B = t_B * DECILES // config.timesteps
     training.errors_D2.index_add_(0, row_B, torch.stack([error_B, torch.ones_like(error_B)], 1))
-    training.masters.take_gradients()
-    norm = nn.utils.clip_grad_norm_(training.model.parameters(), config.clip_norm)
-    for group in training.optimizer.param_groups:
-        group["lr"] = learning_rate(config, training.images)
-    training.optimizer.step()
-    training.masters.give_weights()
-    training.average(batch)
+    norm = updates.update(training, batch)
     training.images += batch
     training.clipped += norm > config.clip_norm
     training.steps += 1
     return loss, norm.detach()
-
-
-def _whole_batch(
-    training: Training, x0_BCHW: torch.Tensor, eps_BCHW: torch.Tensor, t_B: torch.Tensor, c_BK: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`_gradients` of a whole batch, alone. Everything that changes from step to step is an argument."""
-    # Gone, not zeroed: a recorded step then writes them anew each time it is replayed.
-    training.network.zero_grad(set_to_none=True)
-    return _gradients(training, x0_BCHW, eps_BCHW, t_B, c_BK, len(x0_BCHW))
-
-
-def _gradients(
-    training: Training,
-    x0_BCHW: torch.Tensor,
-    eps_BCHW: torch.Tensor,
-    t_B: torch.Tensor,
-    c_BK: torch.Tensor,
-    batch: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Add the gradients of B images of a batch of `batch`; returns their share of its weighted loss, and the error of
-    the network's target in each (B,)."""
-    config = training.config
-    ab_B111 = at(training.alpha_bar_T, t_B)
-    xt_BCHW = add_noise(x0_BCHW, eps_BCHW, ab_B111)
-    # Parts of a batch that ran out of memory have sizes of their own, each of which would be compiled anew.
-    network = training.compute if len(x0_BCHW) == batch else training.network
-    output = precision.forward(network, config.precision, xt_BCHW, t_B, c_BK)
-    error_B = (output - target(config.prediction, x0_BCHW, eps_BCHW, ab_B111)).square().mean((1, 2, 3))
-    loss = (training.weight_T[t_B] * error_B).mean() * (len(x0_BCHW) / batch)
-    loss.backward()
-    return loss.detach(), error_B.detach()

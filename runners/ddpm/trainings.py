@@ -10,12 +10,10 @@ done.json holds the digests of both weight files: what is read is what was writt
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,7 @@ from runners.ddpm.train import Training, train
 from runners.evaluation.evaluator import Evaluator
 from runners.evaluation.recognition import accuracy, predict
 from runners.experiment import Curve, Note
+from runners.process import device as devices
 from runners.process import heartbeat
 from runners.process.files import append_lines, read_json, read_lines, sha256, write_aside, write_json, write_lines
 from runners.process.locks import Held, lock
@@ -49,9 +48,7 @@ SCORE = "accuracy/validation"
 WAITING = "waiting-"  # waiting-<images>-<seconds>.npy: what older versions left of a curve point without a score
 STARTS = "starts.jsonl"
 WEIGHTS = ("ema", "raw")
-# Settings that are limits or ramps: two values of them are one setting where neither is reached.
-INERT = frozenset({"clip_norm", "ema_halflife_images", "ema_ramp"})
-SINCE = frozenset({"clipped", "steps"})  # counts that checkpoints of older versions lack
+SINCE = frozenset({"clipped", "steps", "parts"})  # what checkpoints of older versions lack
 
 
 def finished(folder: Path) -> bool:
@@ -88,33 +85,6 @@ def load_weights(folder: Path, which: str, device: str) -> dict[str, torch.Tenso
     if sha256(path) != facts(folder)["sha256"][which]:
         raise ValueError(f"{path} is not the file that the training wrote: delete {folder} and run the command again.")
     return load_file(path, device=device)
-
-
-@dataclass(frozen=True)
-class Twin:
-    """Another training with the very same weights, last and averaged; `fields` are those whose values differ."""
-
-    key: str
-    fields: tuple[str, ...]
-
-    @property
-    def inert(self) -> bool:
-        """Whether they differ in settings alone that may come to nothing: a limit that no gradient reached, say."""
-        return set(self.fields) <= INERT
-
-
-def same_weights(folder: Path) -> Twin | None:
-    """A training of another setting with the same weights; one that differs in more than INERT goes first.
-
-    Settings that differ must train differently; equal weights say that a factor did not reach the training.
-    """
-    own, fields, found = facts(folder)["sha256"], TrialConfig.from_dict(read_json(folder / "config.json")).to_dict(), []
-    for other in sorted(folder.parent.glob("*/done.json")):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # of one that is damaged: its own affair
-            if other.parent != folder and facts(other.parent)["sha256"] == own:
-                theirs = TrialConfig.from_dict(read_json(other.with_name("config.json"))).to_dict()
-                found.append(Twin(other.parent.name, tuple(name for name in fields if fields[name] != theirs[name])))
-    return min(found, key=lambda twin: twin.inert, default=None)
 
 
 def run(
@@ -186,17 +156,19 @@ class _Run:
         training, images = self.training, self.images
         start = {"pid": os.getpid(), "at": time.time(), "images": training.images}
         how = {"execution": str(training.execution), "seconds/compile": self.compile_seconds}
+        how["device"] = devices.name(training.device)
         append_lines(self.folder / STARTS, [start | how])
         if lines := read_lines(self.folder / CURVE):
             yield Curve(tuple(lines), self.config.total_images)
-        training_set = images.images_NHWC[images.train_indices], images.labels_NK[images.train_indices]
+        training_set = images.images_NHWC, images.labels_NK, self.report_images, images.train_indices
         diverged, micro_batch = False, training.micro_batch
         try:
             yield from self._point()  # one that the process before was stopped at
-            for progress in train(training, *training_set, self.report_images):
+            for progress in train(training, *training_set):
                 if training.micro_batch != micro_batch:
                     micro_batch = training.micro_batch
-                    yield Note(f"out of memory: a batch goes through the network in parts of {micro_batch}")
+                    parts = f"out of memory: a batch goes through the network in parts of {micro_batch}"
+                    yield Note(parts if micro_batch else "a whole batch fits into memory again")
                 if progress is not None:
                     diverged = progress.diverged
                     yield self._reported(_line(progress))
@@ -225,8 +197,9 @@ class _Run:
                 self.drawn = training.images
                 return
             images_NHWC = _validation_images(training, self.images)
-            self.drawn = training.images
-            yield self._reported(self._scored(images_NHWC, training.images, float(f"{training.seconds:.3f}")))
+            line = self._scored(images_NHWC, training.images, float(f"{training.seconds:.3f}"))
+            self.drawn = training.images  # from now on: stopped before, it is drawn again
+            yield self._reported(line)
 
     def _scored_points(self) -> set[float]:
         """The images at which the learning curve has a score."""
@@ -306,13 +279,20 @@ def _finish(training: Training, folder: Path) -> None:
         "seconds/train": training.seconds,
         "images_per_second": training.images / training.seconds,
         "seconds/compile": sum(start.get("seconds/compile", 0.0) for start in starts),
-        "execution": " / ".join(dict.fromkeys(str(start["execution"]) for start in starts if "execution" in start)),
+        "execution": _each(starts, "execution"),
+        "device": _each(starts, "device"),
+        "arithmetic": training.arithmetic,
         "sha256": {which: sha256(folder / f"{which}.safetensors") for which in WEIGHTS},
         "treatment": training.treatment(),
     }
     for name, value in (("config.json", training.config.to_dict()), ("done.json", facts)):
         write_json(folder / name, value)
     checkpoints.discard(folder)
+
+
+def _each(starts: list[dict[str, Any]], name: str) -> str:
+    """What the processes that were at a training say of themselves, each word once: `channels last / plainly`."""
+    return " / ".join(dict.fromkeys(str(start[name]) for start in starts if name in start))
 
 
 def _line(progress: TrainProgress) -> dict[str, float]:

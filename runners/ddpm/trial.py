@@ -23,7 +23,19 @@ import torch
 from torch import nn
 
 from runners import models
-from runners.ddpm import execution, manipulation_check, precision, sample, schedules, scorers, trainings
+from runners.ddpm import (
+    earlier_passes,
+    execution,
+    graphs,
+    manipulation_check,
+    precision,
+    sample,
+    sample_passes,
+    schedules,
+    scorers,
+    trainings,
+    twins,
+)
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.manipulation_check import ManipulationError
 from runners.ddpm.steps import step_seed
@@ -52,7 +64,7 @@ def build_model(config: TrialConfig) -> nn.Module:
 
 
 def prepare(config: TrialConfig, context: ExecutionContext) -> Iterator[Event]:
-    """The data, then the evaluator, where the record lacks them; one process at a time makes them.
+    """The data, then the evaluators, where the record lacks them; one process at a time makes them.
 
     Raises ValueError for a folder or an image that cannot be used.
     """
@@ -62,7 +74,8 @@ def prepare(config: TrialConfig, context: ExecutionContext) -> Iterator[Event]:
         yield from prepared.prepare(config.data, folder, config.image_size, context.cache)
     if "evaluator" not in context.inputs:
         images = prepared.open_images(data_place(config, context))
-        yield from evaluators.prepare(evaluator_place(config, context), images, config.to_dict(), context)
+        for number, path in enumerate(evaluator_places(config, context)):
+            yield from evaluators.prepare(path, images, config.to_dict(), context, number)
 
 
 def data_place(config: TrialConfig, context: ExecutionContext) -> Path:
@@ -70,7 +83,13 @@ def data_place(config: TrialConfig, context: ExecutionContext) -> Path:
 
 
 def evaluator_place(config: TrialConfig, context: ExecutionContext) -> Path:
-    return evaluators.place(config.data, config.image_size, config.evaluator, context)
+    """Of the first one, or the only one."""
+    return evaluator_places(config, context)[0]
+
+
+def evaluator_places(config: TrialConfig, context: ExecutionContext) -> list[Path]:
+    numbers = range(config.evaluators)
+    return [evaluators.place(config.data, config.image_size, config.evaluator, context, number) for number in numbers]
 
 
 # --- one trial -------------------------------------------------------------------------------------------
@@ -95,7 +114,8 @@ def _make(config: TrialConfig, context: ExecutionContext, partial: Path, final: 
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        with png.aside() as later:  # a GPU does not wait for the compression of pictures
+        # A GPU does not wait for the compression of pictures.
+        with devices.algorithms(context.deterministic), png.aside() as later:
             yield from _fill(_begun(config, context), partial, later)
         files.write_manifest(partial)
         shutil.rmtree(final, ignore_errors=True)
@@ -114,26 +134,25 @@ def _fill(trial: _Trial, folder: Path, later: png.Later) -> Iterator[Event]:
 
 @dataclass(frozen=True)
 class _Trial:
-    """What every part of a trial is given; the paths are those of the images and the evaluator."""
+    """What every part of a trial is given; the paths are those of the images and the evaluators."""
 
     config: TrialConfig
     context: ExecutionContext
     device: torch.device
     images_path: Path
     images: Images
-    evaluator_path: Path
-    evaluator: Evaluator
+    evaluator_paths: list[Path]
+    evaluators: tuple[Evaluator, ...]
 
 
 def _begun(config: TrialConfig, context: ExecutionContext) -> _Trial:
-    """The device made ready, the images and the evaluator opened."""
+    """The device made ready, the images and the evaluators opened."""
     device = torch.device(context.device)
-    devices.be_deterministic(context.deterministic)
     devices.use(device)
     memory.reset_peak(device)
-    images_path, evaluator_path = data_place(config, context), evaluator_place(config, context)
-    evaluator = evaluators.load(str(evaluator_path), config.evaluator)
-    return _Trial(config, context, device, images_path, prepared.open_images(images_path), evaluator_path, evaluator)
+    images_path, paths = data_place(config, context), evaluator_places(config, context)
+    opened = tuple(evaluators.load(str(path), config.evaluator) for path in paths)
+    return _Trial(config, context, device, images_path, prepared.open_images(images_path), paths, opened)
 
 
 @dataclass(frozen=True)
@@ -154,12 +173,14 @@ def train(trial: _Trial) -> Generator[Event, None, Trained]:
     def choose() -> execution.Choice:
         if context.deterministic:
             return execution.Choice()
-        chosen = execution.choose(config, model, device, context.compile, context.images_ahead)
+        data = trial.images.images_NHWC, trial.images.labels_NK, trial.images.train_indices
+        chosen = execution.choose(config, model, device, context.compile, context.images_ahead, data)
         memory.reset_peak(device)  # the trial's is not that of its benchmark
         return chosen
 
-    yield from trainings.run(config, folder, model, device, trial.images, trial.evaluator, context.curve_points, choose)
-    if twin := trainings.same_weights(folder):
+    first, points = trial.evaluators[0], context.curve_points  # one evaluator for every trial that shares the training
+    yield from trainings.run(config, folder, model, device, trial.images, first, points, choose)
+    if twin := twins.same_weights(folder):
         if not twin.inert:
             raise ManipulationError(
                 f"The trainings {folder.name} and {twin.key} differ in {', '.join(twin.fields)} but not in a single "
@@ -173,31 +194,49 @@ def train(trial: _Trial) -> Generator[Event, None, Trained]:
 
 @dataclass(frozen=True)
 class Sampled:
-    """List -> uint8 (K, N, H, W, C); the seconds that sampling took, and the forward passes of one image."""
+    """List -> uint8 (K, N, H, W, C) of the passes that were drawn here, after those of an `earlier` trial.
+
+    `seconds` that sampling took, the earlier trial's included, and those of its warm-up and the recording of graphs;
+    `forwards`: images that went through the network here;
+    `passes`: how often one image did.
+    """
 
     images: dict[str, Pixels]
+    earlier: earlier_passes.Earlier | None
     seconds: float
+    warm_up_seconds: float
+    forwards: int
     passes: float
 
 
 def draw(trial: _Trial, training: Trained) -> Generator[Event, None, Sampled]:
-    """One image per condition and sampling seed of every list."""
+    """One image per condition and sampling seed of every list; only of the seeds that no earlier trial has."""
     config, device = trial.config, trial.device
+    weights, record = training.facts["sha256"][config.weights], Path(trial.context.record)
+    earlier, said = earlier_passes.find(config, record, weights, trial.evaluators, trial.images, device)
+    yield from map(Note, said)
+    if earlier is not None:
+        yield Note(f"{earlier.passes} of the {config.sampling_seeds} sampling passes are those of {earlier.trial_key}")
+    first = earlier.passes if earlier else 0
     wanted = [
         sample.Wanted(name, conditions, torch.from_numpy(multi_hot(conditions)).to(device, torch.float32))
         for name, conditions in trial.images.lists.items()
         if conditions
     ]
+    warm_up = sample.warm_up(config, training.network, wanted, 1)
+    recorded = graphs.Replayed.seconds
     start, parts = time.perf_counter(), list[sample.Part]()
-    for part in sample.sample_parts(config, training.network, wanted, config.sampling_seeds):
+    for part in sample_passes.sample_passes(config, training.network, wanted, first, config.sampling_seeds):
         whole = parts[-1].chunk if parts else sample.chunk_of(device)
         if part.chunk < whole:
             yield Note(f"out of memory: {part.chunk} images are sampled at once, not {whole}")
         parts.append(part)
         yield Progress("sampling", part.done, part.total)
-    images = sample.gathered(parts, wanted, config.sampling_seeds)
-    seconds = time.perf_counter() - start
-    return Sampled(images, seconds, sum(part.passes for part in parts) / parts[-1].total)
+    images = sample_passes.gathered_passes(parts, wanted)
+    recording = graphs.Replayed.seconds - recorded
+    seconds = time.perf_counter() - start - recording + (earlier.seconds if earlier else 0.0)
+    forwards = sum(part.passes for part in parts)
+    return Sampled(images, earlier, seconds, warm_up + recording, forwards, forwards / parts[-1].total)
 
 
 def score(trial: _Trial, training: Trained, sampled: Sampled, folder: Path, later: png.Later) -> dict[str, Any]:
@@ -206,13 +245,14 @@ def score(trial: _Trial, training: Trained, sampled: Sampled, folder: Path, late
         config=trial.config,
         device=trial.device,
         images=trial.images,
-        evaluator=trial.evaluator,
+        evaluators=trial.evaluators,
         network=training.network,
         samples=sampled.images,
+        earlier=sampled.earlier,
         folder=folder,
         later=later,
     )
-    return scorers.score(subject, str(trial.evaluator_path), str(trial.images_path))
+    return scorers.score(subject, list(map(str, trial.evaluator_paths)), str(trial.images_path))
 
 
 def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, Any], folder: Path) -> None:
@@ -220,7 +260,7 @@ def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, 
 
     Raises ManipulationError when what ran is not what the config says.
     """
-    config, facts = trial.config, training.facts
+    config, facts, earlier = trial.config, training.facts, sampled.earlier
     checked = facts["treatment"]
     manipulation_check.verify(config, checked, sampled.passes)
     size = models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
@@ -229,13 +269,18 @@ def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, 
     result: dict[str, Any] = {
         **{name: value for name, value in numbers.items() if math.isfinite(value)},  # JSON has no NaN
         **{name: value for name, value in scores.items() if isinstance(value, str)},
-        "ceiling_images": len(trial.images.held_out_indices),
+        "real_images": len(trial.images.held_out_indices),
         "images": config.total_images,
         "seconds/train": facts["seconds/train"],
         "images_per_second": facts["images_per_second"],
         "seconds/sample": sampled.seconds,
+        "seconds/warm_up": sampled.warm_up_seconds,
+        "sampled/forwards": sampled.forwards,
+        **({"sampled/from": earlier.trial_key, "sampled/passes_before": earlier.passes} if earlier else {}),
         "seconds/compile": facts.get("seconds/compile", 0.0),  # trainings of older versions lack these two
         "execution": facts.get("execution", ""),
+        "device/train": facts.get("device", ""),  # of the process that trained, be it another trial's
+        "device/sample": devices.name(trial.device),
         "packed": trial.context.colocated,  # the record's word
         "parameters": size.parameters,
         "gflop_forward": size.forward_flop / 1e9,
@@ -249,11 +294,11 @@ def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, 
         "warnings": "\n".join(manipulation_check.warnings(config, checked)),
         "checkpoint_rule": CHECKPOINT_RULE,
         "data_digest": trial.images.digest,
-        **trial.evaluator.facts,
+        **evaluators.facts(trial.evaluators),
     }
     texts = {
         "config": config.to_dict(),
-        "environment": environment(trial.context),
+        "environment": environment(config, trial.context) | {"arithmetic/train": facts.get("arithmetic", "")},
         "conditions": trial.images.lists,
         "result": result,
     }
@@ -262,13 +307,19 @@ def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, 
     shutil.copy(training.folder / trainings.CURVE, folder / "metrics.jsonl")
 
 
-def environment(context: ExecutionContext) -> dict[str, str]:
-    """Device and versions, as text."""
+def environment(config: TrialConfig, context: ExecutionContext) -> dict[str, str]:
+    """Device, how it computed and versions, as text."""
+    with precision.arithmetic(config.precision):
+        sampling = devices.arithmetic()
+    with devices.tf32(False):
+        evaluating = devices.arithmetic()
     return {
         "device": devices.name(torch.device(context.device)),
         "device_slot": context.device,
         "threads": str(context.threads),
         "deterministic": str(context.deterministic),
+        "arithmetic/sample": sampling,
+        "arithmetic/evaluator": evaluating,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "diffusers": version("diffusers"),

@@ -16,7 +16,7 @@ CHOICES = {
     "weights": ("ema", "raw"),
     "weight_decay_on": ("all", "matrices"),
 }
-POSITIVE = ("total_images", "batch_size", "lr", "clip_norm", "ema_halflife_images", "sampling_seeds")
+POSITIVE = ("total_images", "batch_size", "lr", "clip_norm", "ema_halflife_images", "sampling_seeds", "evaluators")
 NOT_NEGATIVE = ("warmup_images", "weight_decay", "guidance_scale", "seed", "noise_seed")
 PROBABILITIES = ("drop_probability", "adam_beta2")
 
@@ -43,6 +43,11 @@ def check(config: TrialConfig) -> None:
     if not config.data.startswith("folder("):
         rendered_arguments(config.data)
     if config.evaluator.startswith("checkpoint("):
+        if config.evaluators > 1:
+            raise ValueError(
+                f"evaluators={config.evaluators} are surrogates, and --evaluator names the one that scores: leave "
+                "--evaluators or --evaluator out."
+            )
         if config.image_size != 64:
             raise ValueError(
                 f"The evaluator's checkpoint reads 64x64 images, not {config.image_size}x{config.image_size}: "

@@ -1,16 +1,18 @@
 """The evaluator of a trial: where its file lies, how it is loaded, and what stands under every score it gives.
 
-It is the user's checkpoint (`--evaluator FILE`), or a surrogate that the record trains once, before its first trial.
+It is the user's checkpoint (`--evaluator FILE`), or a surrogate that the record trains once, before its first trial; or
+several surrogates (`--evaluators N`), numbered from 0, which differ in their seed alone.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from runners.process.locks import lock
 from runners.tasks.iclevr.images import Images
 
 KIND = "stand-in"  # what results say of a surrogate: a word of the record, older than the field's
+OPEN = 16  # evaluators that a process keeps: some MB each
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,11 @@ class Evaluator:
     facts: Mapping[str, Any] = field(compare=False)
 
 
-def recipe(evaluator: str, image_size: int) -> surrogate.Recipe:
-    """The recipe of "stand_in" for the image size, or of "stand_in(size='smoke')"; ValueError for anything else."""
+def recipe(evaluator: str, image_size: int, number: int = 0) -> surrogate.Recipe:
+    """The recipe of "stand_in" for the image size, or of "stand_in(size='smoke')"; ValueError for anything else.
+
+    `number`: of the surrogate, which is its seed.
+    """
 
     def stand_in(size: str = "full") -> surrogate.Recipe:
         if size not in ("full", "smoke"):
@@ -49,21 +55,29 @@ def recipe(evaluator: str, image_size: int) -> surrogate.Recipe:
     call = Call.parse(evaluator)
     if call.name != "stand_in":
         raise ValueError(f"evaluator={evaluator!r} is unknown: write 'stand_in' or give --evaluator FILE.")
-    return stand_in(**call.bind(stand_in))
+    return dataclasses.replace(stand_in(**call.bind(stand_in)), seed=number)
 
 
-def place(data: str, image_size: int, evaluator: str, context: ExecutionContext) -> Path:
-    """The user's file, or where the record's surrogate for these config fields lies, or will lie."""
+def architecture(evaluator: str, image_size: int) -> ResNet18:
+    """The network of the evaluator that a config names, untrained: the official one's for a checkpoint."""
+    if evaluator.startswith("checkpoint("):
+        return ResNet18()
+    made_by = recipe(evaluator, image_size)
+    return ResNet18(made_by.width, made_by.stem)
+
+
+def place(data: str, image_size: int, evaluator: str, context: ExecutionContext, number: int = 0) -> Path:
+    """The user's file, or where the record's surrogate of a number for these config fields lies, or will lie."""
     if given := context.inputs.get("evaluator"):
         return Path(given)
-    text = f"{data}|{image_size}|{evaluator}|surrogate {surrogate.VERSION}"
+    text = f"{data}|{image_size}|{evaluator}|surrogate {surrogate.VERSION}" + (f"|{number}" if number else "")
     return context.cache / f"evaluator-{hashlib.sha256(text.encode()).hexdigest()[:12]}.safetensors"
 
 
 # --- loading -------------------------------------------------------------------------------------------
 
 
-@functools.lru_cache(4)
+@functools.lru_cache(OPEN)
 def load(path: str, wanted: str = "") -> Evaluator:
     """The evaluator of a path, once per process.
 
@@ -82,6 +96,16 @@ def load(path: str, wanted: str = "") -> Evaluator:
     return Evaluator(model, {"evaluator_kind": KIND, "evaluator_held_out_accuracy": held_out["accuracy"]})
 
 
+def facts(evaluators: Sequence[Evaluator]) -> dict[str, Any]:
+    """What stands under scores that are means over evaluators: the facts of the first, then those of each other one,
+    such as "evaluator_1_held_out_accuracy"."""
+    found = dict(evaluators[0].facts)
+    for number, one in enumerate(evaluators[1:], start=1):
+        own = {name: value for name, value in one.facts.items() if name != "evaluator_kind"}
+        found |= {f"evaluator_{number}_{name.removeprefix('evaluator_')}": value for name, value in own.items()}
+    return found
+
+
 def digest_file(path: Path) -> Path:
     """Beside a surrogate; those of older records have none."""
     return path.with_name(f"{path.name}.sha256.json")
@@ -90,23 +114,33 @@ def digest_file(path: Path) -> Path:
 # --- making --------------------------------------------------------------------------------------------
 
 
-def prepare(path: Path, images: Images, fields: Mapping[str, Any], context: ExecutionContext) -> Iterator[Progress]:
-    """Make sure that the surrogate at `path` is there; yields progress while it is trained.
+def prepare(
+    path: Path, images: Images, fields: Mapping[str, Any], context: ExecutionContext, number: int = 0
+) -> Iterator[Progress]:
+    """Make sure that the surrogate of a number at `path` is there; yields progress while it is trained.
 
     `fields` are the config's. One process at a time trains; the others wait for it. A surrogate with which an older
     version has scored trials of this record is taken over, so that new trials are scored by the same one.
     """
     with lock(Path(f"{path}.lock"), wait=True):
-        if path.is_file() or adopt(path, fields, context):
+        if path.is_file() or (not number and adopt(path, fields, context)):  # older versions had one
             return
-        wanted = recipe(str(fields["evaluator"]), int(fields["image_size"]))
+        wanted = recipe(str(fields["evaluator"]), int(fields["image_size"]), number)
+        count = int(fields.get("evaluators", 1))
+        what = f"surrogate evaluator {number + 1} of {count}" if count > 1 else "the surrogate evaluator"
         reports = surrogate.train(
-            images.images_NHWC, images.labels_NK, images.train_indices, images.held_out_indices, wanted, context.device
+            images.images_NHWC,
+            images.labels_NK,
+            images.train_indices,
+            images.held_out_indices,
+            wanted,
+            context.device,
+            context.deterministic,
         )
         for report in reports:
             heartbeat.tick()
             rate = report.images_per_second
-            yield Progress("training the surrogate evaluator", report.images_seen, report.total_images, rate)
+            yield Progress(f"training {what}", report.images_seen, report.total_images, rate)
             if report.model is not None and report.held_out is not None:
                 save(path, report.model, wanted, report.held_out)
 
@@ -125,7 +159,7 @@ def adopt(path: Path, fields: Mapping[str, Any], context: ExecutionContext) -> b
     """Copy the surrogate that scored this record's complete trials of the same data and evaluator to `path`.
 
     Older versions named the file after the program's text. It is known by its held-out accuracy, which every trial
-    that it scored repeats to the last digit.
+    that it scored repeats to the last digit, and by its seed: what is taken over is the first one of several.
     """
     accuracies = set()
     for result in (Path(context.record) / "trials").glob("*/result.json"):
@@ -134,7 +168,8 @@ def adopt(path: Path, fields: Mapping[str, Any], context: ExecutionContext) -> b
             accuracies.add(files.read_json(result).get("evaluator_held_out_accuracy"))
             break  # one record has one surrogate for them
     for file in sorted(context.cache.glob("evaluator-*.safetensors")) if accuracies else ():
-        if surrogate.load(file)[2]["accuracy"] in accuracies:
+        _, made_by, held_out = surrogate.load(file)
+        if made_by.seed == 0 and held_out["accuracy"] in accuracies:
             files.write_json(digest_file(path), {"sha256": files.sha256(file)})
             files.write_aside(path, functools.partial(shutil.copy, file))
             return True
@@ -154,6 +189,8 @@ def features(model: ResNet18, images_NHWC: NDArray[np.uint8], device: torch.devi
         given.append(inputs[0].half().cpu().numpy())
 
     hook = model.fc[0].register_forward_pre_hook(keep)
-    probabilities(model, images_NHWC, device)
-    hook.remove()
+    try:
+        probabilities(model, images_NHWC, device)
+    finally:
+        hook.remove()
     return np.concatenate(given)

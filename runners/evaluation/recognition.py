@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from runners.evaluation.networks import ResNet18
+from runners.process import heartbeat
+from runners.process.device import tf32
 from runners.tasks.iclevr.labels import LABELS
 
 Images = npt.NDArray[np.uint8]  # (N, H, W, 3)
@@ -31,12 +33,13 @@ def scaled(images_BHWC: Tensor) -> Tensor:
 def probabilities(
     model: ResNet18, images_NHWC: Images, device: str | torch.device = "cpu", batch_size: int = 256
 ) -> npt.NDArray[np.float32]:
-    """(N, 24): the evaluator's outputs. Moves `model` to `device` and into eval mode, and leaves it there."""
+    """(N, 24): the evaluator's outputs, in IEEE fp32. Moves `model` to `device` and into eval mode and leaves it so."""
     model.to(device).eval()
-    parts = [
-        model(as_inputs(images_NHWC[start : start + batch_size], device)).float().cpu().numpy()
-        for start in range(0, len(images_NHWC), batch_size)
-    ]
+    parts = []
+    with tf32(False):
+        for start in range(0, len(images_NHWC), batch_size):
+            parts.append(model(as_inputs(images_NHWC[start : start + batch_size], device)).float().cpu().numpy())
+            heartbeat.tick()
     return np.concatenate(parts) if parts else np.empty((0, len(LABELS)), np.float32)
 
 

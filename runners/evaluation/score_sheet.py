@@ -5,6 +5,8 @@ Shapes: K sampling seeds, N conditions, L = 24 labels (8 colours x 3 shapes); bo
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,6 +56,18 @@ def score_sheet(
     return {key: value if isinstance(value, int) else float(value) for key, value in sheet.items()}
 
 
+def over_evaluators(name: str, sheets: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """One sheet of a list from those of several evaluators: their means, and of each accuracy_evaluator_<number>.
+    Counts are the same in all. The sheet of a single evaluator is left as it is."""
+    found = {
+        score: value if isinstance(value, int) else float(np.mean([sheet[score] for sheet in sheets]))
+        for score, value in sheets[0].items()
+    }
+    if len(sheets) > 1:
+        found |= {f"accuracy_evaluator_{i}/{name}": sheet[f"accuracy/{name}"] for i, sheet in enumerate(sheets)}
+    return found
+
+
 def chance(asked_NL: Bools) -> float:
     """Expected micro accuracy of k labels drawn at random: an image of k objects has k * k / 24 expected hits."""
     objects_N = asked_NL.sum(-1)
@@ -71,9 +85,10 @@ def by_class(name: str, predicted_KNL: Bools, asked_NL: Bools) -> list[dict[str,
     ]
 
 
-def ceiling(asked_NL: Bools, real_predicted_NL: Bools, real_asked_NL: Bools) -> float:
+def real_accuracy(asked_NL: Bools, real_predicted_NL: Bools, real_asked_NL: Bools) -> float:
     """The evaluator's own accuracy on real images, weighted to the list's mix of one, two and three objects.
 
+    A reference and no bound: samples can be more typical of their labels than real images are, and then score higher.
     NaN when the real images lack a number of objects that the list asks for.
     """
     real_objects_N, objects_N = real_asked_NL.sum(-1), asked_NL.sum(-1)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from runners.evaluation.networks import ResNet18
 from runners.evaluation.recognition import Images, Labels, accuracy, as_inputs, predict, scaled
+from runners.process.device import algorithms, upload
 
 # Of this file: to be raised by whoever changes what it trains, so that records train a new one.
 VERSION = 1
@@ -109,21 +110,34 @@ def train(
     held_out_indices: npt.NDArray[np.int64],
     recipe: Recipe,
     device: str | torch.device = "cpu",
+    deterministic: bool = False,
 ) -> Iterator[Report]:
     """Train on `train_indices` and yield progress about a hundred times; the last report carries the result.
 
+    `deterministic`: by algorithms that give the same bits each time. Whatever flags this process had before come back.
     The frames of a scene are nested: the caller splits by scene, or the held-out accuracy flatters.
     `images_NHWC` may be a memory map; a GPU gets it once, as uint8. On a CPU, same seed and threads: same weights.
     """
     assert len(train_indices), "an empty split would be shuffled forever"
-    device = torch.device(device)
+    with algorithms(deterministic):
+        yield from _train(images_NHWC, labels, train_indices, held_out_indices, recipe, torch.device(device))
+
+
+def _train(
+    images_NHWC: Images,
+    labels: Labels,
+    train_indices: npt.NDArray[np.int64],
+    held_out_indices: npt.NDArray[np.int64],
+    recipe: Recipe,
+    device: torch.device,
+) -> Iterator[Report]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = ResNet18(recipe.width, recipe.stem, labels.shape[1])
     model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     order = torch.Generator().manual_seed(recipe.seed)
     draws = torch.Generator(device).manual_seed(recipe.seed)
-    resident = torch.from_numpy(images_NHWC[train_indices]).to(device) if device.type != "cpu" else None
+    resident = upload(images_NHWC, train_indices, device) if device.type != "cpu" else None
     y_NK = torch.from_numpy(labels[train_indices]).to(device, torch.float32)
 
     steps = max(1, recipe.total_images // recipe.batch_size)

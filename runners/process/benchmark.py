@@ -1,11 +1,12 @@
 """How fast steps are on a device: one measurement, for the execution of a trial and for the workers of a device.
 
-    python -m runners.process.benchmark EXPERIMENT CONFIG DEVICE THREADS EXECUTION
+    python -m runners.process.benchmark EXPERIMENT CONFIG DEVICE THREADS EXECUTION DETERMINISTIC
 
-is one of several workers that a launch tries on one device. It trains on noise: once its first steps are done it says
-{"execution", "memory_mb", "capacity_mb"} on standard output, then it answers each number of seconds on a line of
-standard input with {"images", "seconds"} of so much training. The end of its input is its own. EXECUTION is "auto"
-(what a trial would choose on this device) or what another such worker said that it chose.
+is one of several workers that a launch tries on one device. It runs a trial on noise, under the flags of a trial
+(DETERMINISTIC is yes or no): once its first steps are done it says {"execution", "memory_mb", "held_mb", "used_mb",
+"capacity_mb"} on standard output, then it answers each number of seconds on a line of standard input with {"images",
+"seconds"} of so much work. The end of its input is its own. EXECUTION is "auto" (what a trial would choose on this
+device) or what another such worker said that it chose.
 """
 
 from __future__ import annotations
@@ -61,16 +62,22 @@ def main() -> None:
     from runners.process import device as devices
     from runners.process import memory
 
-    name, config, device_name, threads, execution = sys.argv[1:]
+    name, fields, device_name, threads, execution, deterministic = sys.argv[1:]
     experiment, device = find(name), torch.device(device_name)
     devices.use(device)
     torch.set_num_threads(int(threads))
-    execution, steps = experiment.steps(experiment.Config.from_dict(json.loads(config)), device_name, execution)
-    measure(steps, device, WARM_STEPS)
-    taken = {"memory_mb": memory.reserved_mb(device), "capacity_mb": memory.capacity_mb(device)}
-    print(json.dumps({"execution": execution, **taken}), flush=True)
-    for line in sys.stdin:
-        print(json.dumps(asdict(measure(steps, device, seconds=float(line)))), flush=True)
+    with devices.algorithms(deterministic == "yes"):
+        execution, steps = experiment.steps(experiment.Config.from_dict(json.loads(fields)), device_name, execution)
+        measure(steps, device, WARM_STEPS)
+        taken = {
+            "memory_mb": memory.reserved_mb(device),
+            "held_mb": memory.held_mb(device),
+            "used_mb": memory.used_mb(device),
+            "capacity_mb": memory.capacity_mb(device),
+        }
+        print(json.dumps({"execution": execution, **taken}), flush=True)
+        for line in sys.stdin:
+            print(json.dumps(asdict(measure(steps, device, seconds=float(line)))), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -46,6 +47,33 @@ def halving(attempt: Callable[[int], Result], size: int, device: torch.device) -
             torch.cuda.empty_cache()
 
 
+def twice(attempt: Callable[[], Result], device: torch.device, undo: Callable[[], None] = lambda: None) -> Result:
+    """`attempt()`; where memory runs out, once more with what torch keeps of it in reserve given back.
+
+    `undo` makes good what the first one left that a second one would mind.
+    """
+    try:
+        return attempt()
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        undo()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return attempt()
+
+
+@contextmanager
+def blamed(what: Callable[[], str]) -> Iterator[None]:
+    """Lack of memory in the block is raised with the note `what()`: what did not fit, and what to write instead."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if ran_out(error):
+            error.add_note(what())
+        raise
+
+
 # --- how much was taken --------------------------------------------------------------------------------
 
 
@@ -65,6 +93,19 @@ def peak_mb(device: torch.device) -> float:
 def reserved_mb(device: torch.device) -> float:
     """What this process has taken of the device at most, whether it used it or not: that is what others lack."""
     return torch.cuda.max_memory_reserved(device) / 1e6 if device.type == "cuda" else peak_mb(device)
+
+
+def held_mb(device: torch.device) -> float:
+    """What this process has of a GPU for tensors now, used or in reserve; 0 on a CPU."""
+    return torch.cuda.memory_reserved(device) / 1e6 if device.type == "cuda" else 0.0
+
+
+def used_mb(device: torch.device) -> float:
+    """What all processes together have of a GPU now, their CUDA contexts and libraries included; 0 on a CPU."""
+    if device.type != "cuda":
+        return 0.0
+    free, total = torch.cuda.mem_get_info(device)
+    return (total - free) / 1e6
 
 
 def capacity_mb(device: torch.device) -> float:

@@ -47,6 +47,19 @@ def save_tree(folder: Path, images_NHWC: Pixels) -> None:
         save(folder / f"{position}.png", image)
 
 
+def read_tree(folder: Path, count: int) -> Pixels:
+    """The images that `save_tree` wrote, uint8 (count, H, W, 3), to the bit: PNG loses nothing.
+
+    Raises OSError or ValueError where one is missing, is no picture, or has another size than the others.
+    """
+    images = []
+    for position in range(count):
+        with Image.open(folder / f"{position}.png") as image:
+            images.append(np.asarray(image.convert("RGB")))
+    stacked: Pixels = np.stack(images)  # ValueError where sizes differ
+    return stacked
+
+
 def visible(frames: Sequence[torch.Tensor]) -> torch.Tensor:
     """Noisy frames (C, H, W) scaled, each by its own range, into [-1, 1]: float (N, C, H, W).
 

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Preview:
-    """A job, the spread of paired differences that the record knows, and the seconds that another seed would add."""
+    """A job, the spread of paired differences that the record knows, the seconds that another seed would add, and what
+    the `budget` in seconds buys in seeds and passes: the whole plan's own, unless another is asked for."""
 
     job: Job
     spread: Any  # analysis.stats.power.Spread, or None
     seed_seconds: float
+    budget: float
+    options: list[Any]  # analysis.stats.power.Option, one per number of sampling passes
+    passes: int
 
 
 def dry_run(request: Request, arguments: argparse.Namespace) -> int:
@@ -36,14 +40,20 @@ def dry_run(request: Request, arguments: argparse.Namespace) -> int:
 
 def _preview(request: Request, arguments: argparse.Namespace, index: int) -> Preview:
     from analysis.stats import power
+    from study.cli import growing
     from study.cli import request as requests
 
     plan, one = request.plans[index], request.named[index]
     asked = dataclasses.replace(requests.asked_of(arguments, one, request.changes), seeds=len(plan.seeds) + 1)
-    larger = requests.plan_of(one, plan.scale, request.scale, asked)
+    larger, _ = growing.plan_of(one, plan.scale, request.scale, asked, request.record)
     job = requests.job_of(plan, request, request.slots)
     more = requests.job_of(larger, request, request.slots).estimate.seconds - job.estimate.seconds
-    return Preview(job, power.spread(plan.study_id, plan.scale, plan.spec.answered_in, request.record), more)
+    spread = power.spread(plan.study_id, plan.scale, plan.spec.answered_in, request.record)
+    price = requests.price_of(plan, request)
+    budget = 3600 * arguments.budget if arguments.budget else price.of(len(plan.seeds), price.passes)
+    # A search is no study of arms and seeds: its fresh seeds are, and cost little.
+    options = [] if plan.space else power.options(spread, price.of, budget, plan.comparisons)
+    return Preview(job, spread, more, budget, options, price.passes)
 
 
 def _text(preview: Preview) -> str:
@@ -59,6 +69,8 @@ def _text(preview: Preview) -> str:
     lines.append(f"disk: up to {estimate.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
     more = minutes(preview.seed_seconds)
     lines.append(power.sentence(preview.spread, plan.spec.answered_in, len(plan.seeds), plan.comparisons, more))
+    budget = minutes(preview.budget)
+    lines += power.budget_lines(preview.spread, preview.options, plan.spec.answered_in, budget, preview.passes)
     lines += [f"note: {note}" for note in plan.notes]
     lines += [f"search: {name} in {dimension}" for name, dimension in plan.space.items()]
     lines.append("\neverything else, in every arm:")
@@ -112,13 +124,15 @@ def _json(preview: Preview, request: Request) -> Mapping[str, Any]:
 
     plan, estimate, spread, seeds = preview.job.plan, preview.job.estimate, preview.spread, len(preview.job.plan.seeds)
     seen = [
-        power.detectable(spread.sd, count, plan.comparisons) if spread and count > 1 else None
+        power.detectable(spread, count, plan.comparisons) if spread and count > 1 else None
         for count in (seeds, seeds + 1)
     ]
     return {
         "detectable_difference": seen[0],
         "detectable_with_another_seed": seen[1],
         "seconds_of_another_seed": preview.seed_seconds,
+        "budget_seconds": preview.budget,
+        "seeds_against_passes": [dataclasses.asdict(option) for option in preview.options],
         "claim": plan.confirmatory,
         "study": plan.study,
         "study_id": plan.study_id,

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.cli import growing
 from study.record.layout import DEFAULT_RECORD
 
 if TYPE_CHECKING:
     from runners.config import Scalar
     from runners.tasks.iclevr.folder import Folder
-    from study.design.cost import Estimate
+    from study.design.cost import Estimate, Price
     from study.design.plan import Plan
     from study.design.plan import Request as Asked
     from study.design.registry import Named
@@ -41,8 +42,14 @@ def parser() -> argparse.ArgumentParser:
     what("--scale", metavar="SCALE", help="smoke, laptop, gpu or paper [default: gpu where CUDA is, else laptop]")
     what("--data", metavar="DIR", type=Path, help="an i-CLEVR folder [default: scenes are rendered]")
     what("--evaluator", metavar="FILE", type=Path, help="the official checkpoint.pth [default: a surrogate is trained]")
+    what("--evaluators", metavar="N", type=int, help="surrogate evaluators whose share the intervals then hold [default: 1]")  # fmt: skip  # noqa: E501
     what("--seeds", metavar="N", type=int, help="training seeds per arm, 0 to N-1 [default: the study's]")
-    what("--confirmatory", action="store_true", help="require at least 5 training seeds per arm")
+    what(
+        "--confirmatory",
+        action="store_true",
+        help="plan a claim before the first look: at least 5 training seeds per arm",
+    )
+    what("--looks", metavar="N", type=int, nargs="+", default=[], help="of a confirmatory study: seeds per arm at which it is judged, such as 5 10")  # fmt: skip  # noqa: E501
     what("--trials", metavar="N", type=int, help="number of trials in a search [default: the study's]")
     what("--set", metavar="FIELD=VALUE", action="append", default=[], help="change a field of the baseline; repeatable")
     how = parser.add_argument_group("where and how").add_argument
@@ -57,6 +64,9 @@ def parser() -> argparse.ArgumentParser:
     look = parser.add_argument_group("without running anything").add_argument
     look("--explain", metavar="ARM", help="print the trials behind the numbers of an arm")
     look("--dry-run", action="store_true", help="print arms, trials, trainings, time and disk; touch nothing")
+    look(
+        "--budget", metavar="HOURS", type=float, help="with --dry-run: seeds and sampling passes that so many hours buy"
+    )
     look("--json", action="store_true", help="the dry run, as JSON")
     # Names of version 0.1, for one version more.
     parser.add_argument("--claim", dest="confirmatory", action="store_true", help=argparse.SUPPRESS)
@@ -110,11 +120,18 @@ def read(arguments: argparse.Namespace) -> Request:
         raise ValueError("Nothing to run: write --study NAME (python study/run.py --list names them).")
     if arguments.retries < 0:
         raise ValueError(f"--retries {arguments.retries} is no number of tries: write --retries 0 or more.")
+    if arguments.budget is not None and not arguments.budget > 0:
+        raise ValueError(f"--budget {arguments.budget:g} buys nothing: write hours, such as --budget 2.5.")
+    if arguments.budget is not None and not (arguments.dry_run or arguments.json):
+        raise ValueError("--budget plans and runs nothing: add --dry-run.")
     if not arguments.worker_timeout > 0:
         given = f"--worker-timeout {arguments.worker_timeout:g}"
         raise ValueError(f"{given} ends every worker: write minutes, such as --worker-timeout 15.")
     has_cuda = devices.cuda_count() if arguments.scale is None or arguments.devices is None else 0
     changes = parse_changes(arguments.set)
+    count = arguments.evaluators
+    if count is not None and changes.setdefault("evaluators", count) != count:
+        raise ValueError("--evaluators and --set evaluators=... name two numbers: leave one of them out.")
     asked = arguments.devices, arguments.per_device
     slots = devices.named(*asked, has_cuda, arguments.deterministic, arguments.compile)
     folder = _read_data(arguments.data, changes)
@@ -124,16 +141,21 @@ def read(arguments: argparse.Namespace) -> Request:
     name = arguments.scale or ("gpu" if has_cuda else "laptop")
     scale = scales.find(name)
     named = _studies(arguments)
-    plans = [plan_of(one, name, scale, asked_of(arguments, one, changes)) for one in named]
-    for plan in plans:
+    record, plans = arguments.record.resolve(), []
+    for one in named:
+        plan, kept = growing.plan_of(one, name, scale, asked_of(arguments, one, changes), record)
+        plan = growing.looked_at(plan, record)
+        if kept:
+            print(kept, file=sys.stderr)
         check(plan)
+        plans.append(plan)
     return Request(
         plans=plans,
         named=named,
         scale=scale,
         scale_was_chosen=arguments.scale is None,
         slots=slots,
-        record=arguments.record.resolve(),
+        record=record,
         folder=folder,
         evaluator=evaluator,
         worker_timeout=60 * arguments.worker_timeout,
@@ -163,14 +185,9 @@ def asked_of(arguments: argparse.Namespace, one: Named, changes: Mapping[str, Sc
         keep=arguments.keep_checkpoints,
         searched=arguments.trials if one.spec.space else None,
         confirmatory=arguments.confirmatory,
+        looks=tuple(arguments.looks),
         digest=one.digest,
     )
-
-
-def plan_of(one: Named, scale_name: str, scale: Scale, asked: Asked) -> Plan:
-    from study.design import plan
-
-    return plan.make(one.name, one.spec, scale_name, scale, asked)
 
 
 def job_of(plan: Plan, request: Request, slots: Sequence[Slot]) -> Job:
@@ -182,6 +199,14 @@ def job_of(plan: Plan, request: Request, slots: Sequence[Slot]) -> Job:
     where = f"one machine that the scale is made for, not {describe(slots)}" if elsewhere else describe(slots)
     estimate = cost.estimate(plan, request.scale, request.record, 1 if elsewhere else len(slots))
     return Job(plan, request.scale, estimate, where)
+
+
+def price_of(plan: Plan, request: Request) -> Price:
+    """What a seed of the plan takes on the request's slots."""
+    from study.design import cost
+
+    elsewhere = (request.scale.machine == "gpu") == all(slot.device == "cpu" for slot in request.slots)
+    return cost.price(plan, request.scale, request.record, 1 if elsewhere else len(request.slots))
 
 
 # --- single arguments ----------------------------------------------------------------------------------

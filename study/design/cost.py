@@ -96,20 +96,54 @@ def estimate(plan: Plan, scale: Scale, record: Path, slots: int) -> Estimate:
     to_train, to_sample = [*lacking.trainings, *repeated], [*lacking.trials, *repeated]
     rates = throughput(plan, scale, record)
     trials = len(to_sample)
+    sample_flop = {config: cost(config).sample_flop - _drawn(config, record, cost) for config in to_sample}
     busy = trials * rates.trial_seconds
     busy += sum(cost(config).train_flop / rates.train / pace(config, scale) for config in to_train)
-    busy += sum(cost(config).sample_flop / rates.sample / pace(config, scale) for config in to_sample)
+    busy += sum(sample_flop[config] / rates.sample / pace(config, scale) for config in to_sample)
     # Whole trials are dealt to the slots, so the last round may be half empty.
     units = len(to_train) or trials
     seconds = busy / slots * (-(-units // slots) * slots / max(1, units))
-    if trials and not layout.trials_folder(record).is_dir():
-        seconds += scale.preparation_seconds
+    if trials:
+        seconds += 0 if layout.trials_folder(record).is_dir() else scale.preparation_seconds
+        seconds += scale.surrogate_seconds * plan.experiment.more_surrogates(plan.baseline, record)
     weights = [cost(config).checkpoint_bytes for config in to_train]
     largest = max(weights, default=0)
     kept = {"all": WEIGHT_COPIES * sum(weights), "best": WEIGHT_COPIES * largest, "none": 0}[plan.keep]
     disk = kept + STATE_COPIES * largest * slots + trials * TRIAL_BYTES
-    train, sampling = (sum(cost(c).train_flop for c in to_train), sum(cost(c).sample_flop for c in to_sample))
+    train, sampling = (sum(cost(c).train_flop for c in to_train), sum(sample_flop[c] for c in to_sample))
     return Estimate(trials, len(to_train), train, sampling, seconds, rates.basis, disk)
+
+
+@dataclass(frozen=True)
+class Price:
+    """Seconds of wall clock that one training seed of a plan takes: its trainings, one sampling pass of its trials, and
+    what its trials take besides; `passes` are the plan's."""
+
+    training: float
+    sampling: float
+    rest: float
+    passes: int
+
+    def of(self, seeds: int, passes: int) -> float:
+        return seeds * (self.training + passes * self.sampling + self.rest)
+
+
+def price(plan: Plan, scale: Scale, record: Path, slots: int) -> Price:
+    """What a seed of the whole plan takes on `slots` device slots, whatever the record has of it already."""
+    rates, cost, n = throughput(plan, scale, record), _costs(plan.experiment), max(1, len(plan.seeds)) * slots
+    trainings = {trial.train_key: trial.config for trial in plan.trials}.values()
+    train = sum(cost(config).train_flop / rates.train / pace(config, scale) for config in trainings)
+    samples = [(cost(trial.config), pace(trial.config, scale)) for trial in plan.trials]
+    sampling = sum(one.sample_flop / one.passes / rates.sample / speed for one, speed in samples)
+    return Price(train / n, sampling / n, len(plan.trials) * rates.trial_seconds / n, cost(plan.baseline).passes)
+
+
+def _drawn(config: StagedConfig, record: Path, cost: Callable[[StagedConfig], Cost]) -> float:
+    """FLOP of sampling that a finished trial with a part of the config's results has spent already."""
+    for part in config.contained():
+        if layout.state(layout.trial_folder(record, part.trial_key)) == "complete":
+            return cost(part).sample_flop
+    return 0.0
 
 
 def images_ahead(configs: Iterable[StagedConfig]) -> Counter[str]:
@@ -130,10 +164,14 @@ def _costs(experiment: Experiment) -> Callable[[StagedConfig], Cost]:
     return cost
 
 
+# Predictions for an H200, not measured. TF32 has half of bf16's peak and reads twice the bytes; IEEE fp32 has no tensor
+# cores, 67 TFLOP/s at most (NVIDIA's data sheet), of which .25 of the scale's 150 is 56 %.
+PACE = {"tf32": 0.7, "fp32": 0.25}
+
+
 def pace(config: StagedConfig, scale: Scale) -> float:
-    """Share of the scale's throughput at the config's precision: the GPU scales count bf16, of which TF32 reaches
-    about .7 in such networks (predicted)."""
-    return 0.7 if scale.machine == "gpu" and config.to_dict().get("precision") == "fp32" else 1.0
+    """Share of the scale's throughput at the config's precision: the GPU scales count bf16."""
+    return PACE.get(str(config.to_dict().get("precision")), 1.0) if scale.machine == "gpu" else 1.0
 
 
 def throughput(plan: Plan, scale: Scale, record: Path) -> Throughput:

@@ -65,7 +65,8 @@ class Request:
     """What a user may change of a study.
 
     `changes` are those to the scale's baseline (`--set`, `--data`, `--evaluator`); `seeds` and `searched` replace the
-    study's own numbers; `digest` is that of a study's file outside the project.
+    study's own numbers; `looks` are the numbers of seeds at which a confirmatory study is to be judged; `digest` is
+    that of a study's file outside the project.
     """
 
     changes: Mapping[str, Scalar] = dataclasses.field(default_factory=dict)
@@ -73,6 +74,7 @@ class Request:
     keep: Keep = "all"
     searched: int | None = None
     confirmatory: bool = False
+    looks: tuple[int, ...] = ()
     digest: str = ""
 
 
@@ -102,6 +104,8 @@ class Plan:
     most_finalists: int = 0
     selection_seeds: tuple[int, ...] = ()
     finalists: tuple[Trial, ...] = ()
+    planned_looks: tuple[int, ...] = ()
+    looks: tuple[int, ...] = ()  # that the record knows of: numbers of seeds at which the study was judged
 
     @property
     def experiment(self) -> Experiment:
@@ -134,7 +138,7 @@ class Plan:
     @property
     def comparisons(self) -> int:
         """Tests that share the .05: every arm that is compared with another; winner and baseline of a search."""
-        return 1 if self.space else len(self.design.against)
+        return 1 if self.space else len(self.design.against) + len(self.design.contrasts)
 
     def with_finalists(self, suggestions: Mapping[int, Mapping[str, Scalar]]) -> Plan:
         """The plan of a finished search: its best suggestions (number -> fields) on the seeds that choose."""
@@ -171,12 +175,16 @@ class Plan:
             arms=tuple(self.design.arms),
             baseline_arm=self.design.baseline_arm,
             against=dict(self.design.against),
+            contrasts={name: dict(weights) for name, weights in self.design.contrasts.items()},
             baseline=self.baseline.to_dict(),
             seeds=self.seeds,
             published={arm: dict(values) for arm, values in self.spec.published.items()},
-            notes=tuple(self.notes),
+            notes=tuple(self.spec.notes),
             margin=self.spec.margin,
+            margin_reason=self.spec.margin_reason,
             claim=self.confirmatory,
+            planned_looks=self.planned_looks,
+            looks=self.looks,
             keep_checkpoints=self.keep,
             trials=tuple(trial.as_recorded(run_ids) for trial in self.trials),
             search=search and _indexed(search, run_ids),
@@ -201,6 +209,7 @@ def make(study: str, spec: StudySpec, scale_name: str, scale: Scale, asked: Requ
             raise ValueError(f"The {name} is a replication, not a setting: write --seeds N for seeds 0 to N-1.")
     if asked.searched is not None and asked.searched < 1:
         raise ValueError(f"--trials {asked.searched} suggests nothing: write --trials 1 or more.")
+    _check_looks(asked)
     count = _seeds(asked, scale.seeds or spec.seeds)
     baseline = scale.config.replace(**{**spec.fixed, **spec.baseline, **asked.changes})
     design = spec.design(scale_name, baseline)
@@ -224,6 +233,7 @@ def make(study: str, spec: StudySpec, scale_name: str, scale: Scale, asked: Requ
         space=space,
         searched=(asked.searched or spec.trials) if space else 0,
         confirmatory=asked.confirmatory,
+        planned_looks=(asked.looks or (count,)) if asked.confirmatory else (),
         stage="search" if space else "grid",
         most_finalists=spec.finalists if space else 0,
         selection_seeds=choosing,
@@ -236,8 +246,29 @@ def _selection_seeds(spec: StudySpec, scale: Scale) -> tuple[int, ...]:
     return tuple(range(SEARCH_SEED + 1, SEARCH_SEED + 1 + count))
 
 
+def _check_looks(asked: Request) -> None:
+    """Raises ValueError for looks that are no plan."""
+    looks = asked.looks
+    if not looks:
+        return
+    written = " ".join(map(str, looks))
+    if not asked.confirmatory:
+        raise ValueError(f"--looks {written} are those of a claim: add --confirmatory, or leave them out.")
+    if list(looks) != sorted(set(looks)) or looks[0] < 2 or looks[-1] < CONFIRMATORY_SEEDS:
+        raise ValueError(
+            f"--looks {written} is no plan: write rising numbers of seeds from 2 on, the last one "
+            f"{CONFIRMATORY_SEEDS} or more, such as --looks 5 10."
+        )
+
+
 def _seeds(asked: Request, exploratory: int) -> int:
     """Training seeds per arm; ValueError where they run, or confirm, nothing."""
+    if asked.looks:
+        count = asked.seeds if asked.seeds is not None else asked.looks[0]
+        if count not in asked.looks:
+            words = " or ".join(f"--seeds {look}" for look in asked.looks)
+            raise ValueError(f"--seeds {count} is none of the planned looks: write {words}.")
+        return count
     usual = max(exploratory, CONFIRMATORY_SEEDS) if asked.confirmatory else exploratory
     count = asked.seeds if asked.seeds is not None else usual
     if asked.confirmatory and 1 <= count < CONFIRMATORY_SEEDS:
@@ -256,6 +287,37 @@ def _trials(arms: Mapping[str, Arm], baseline: StagedConfig, seeds: Sequence[int
         for seed in seeds
         for name, arm in arms.items()
     )
+
+
+def continued(plan: Plan, known: Study | None, judged: bool) -> Plan:
+    """The plan with what the record knows of its looks; `judged`: the study there is complete.
+
+    A claim is planned before the first look. Raises ValueError where one is made after it, where its looks change, or
+    where its seeds are none of them.
+    """
+    if known is None:
+        return plan
+    before = len(known.seeds)
+    looks = tuple(sorted({*known.looks, *((before,) if judged and before > 1 else ())}))
+    n = len(plan.seeds)
+    if not plan.confirmatory:
+        kept = known.claim and n in (known.planned_looks or (before,))
+        planned = (known.planned_looks or (before,)) if kept else ()
+        return dataclasses.replace(plan, looks=looks, confirmatory=kept, planned_looks=planned)
+    if looks and not known.claim:
+        raise ValueError(
+            f"The study {plan.study_id} was looked at with {', '.join(map(str, looks))} seeds before it was planned "
+            "as a claim: leave --confirmatory out, or give another --record DIR."
+        )
+    # A claim without --looks goes on with those that it was planned with.
+    planned = known.planned_looks or (before,) if known.claim else plan.planned_looks
+    if looks and plan.planned_looks not in (planned, (n,)):
+        written = " ".join(map(str, planned))
+        raise ValueError(f"The looks of {plan.study_id} were planned before the first one: write --looks {written}.")
+    if looks and n not in planned:
+        words = " or ".join(f"--seeds {look}" for look in planned)
+        raise ValueError(f"{plan.study_id} was planned with {words}: write one of them, or leave --confirmatory out.")
+    return dataclasses.replace(plan, looks=looks, planned_looks=planned if looks else plan.planned_looks)
 
 
 def _study_id(study: str, scale: str, changes: Mapping[str, Scalar], file_digest: str) -> str:

@@ -22,6 +22,7 @@ class Scale:
     flop_per_second: float  # one device slot, training and sampling
     trial_seconds: float  # what a trial takes besides: pictures, scores, the learning curve's points
     preparation_seconds: float  # data and surrogate evaluator, once per record
+    surrogate_seconds: float  # each further surrogate evaluator of --evaluators N, once per record
     measured_on: str
     machine: str  # "cpu" or "gpu"
 
@@ -62,12 +63,12 @@ def _config(scale: str) -> TrialConfig:
 
 
 # A prediction: kernel launches and memory traffic of these networks allow 15-25 % of the chip's 790 TFLOP/s.
-H200 = "assumed for one H200 (bf16, 19 % of its peak; fp32 at .7 of that), not measured"
+H200 = "assumed for one H200 (bf16, 19 % of its peak; tf32 at .7 and fp32 at .25 of that), not measured"
 SCALES: dict[str, Scale] = {
-    "smoke": Scale(_config("smoke"), 1, 1, 30e9, 3, 20, "measured on one core of a 2-core server", "cpu"),
-    "laptop": Scale(_config("laptop"), None, 5, 30e9, 9, 100, "measured on one core of a 2-core server", "cpu"),
-    "gpu": Scale(_config("gpu"), None, 10, 150e12, 15, 300, H200, "gpu"),
-    "paper": Scale(_config("paper"), None, 20, 150e12, 30, 300, H200, "gpu"),
+    "smoke": Scale(_config("smoke"), 1, 1, 30e9, 3, 20, 1, "measured on one core of a 2-core server", "cpu"),
+    "laptop": Scale(_config("laptop"), None, 5, 40e9, 9, 100, 86, "measured on one core of a 2-core server", "cpu"),
+    "gpu": Scale(_config("gpu"), None, 10, 150e12, 15, 300, 200, H200, "gpu"),
+    "paper": Scale(_config("paper"), None, 20, 150e12, 30, 300, 200, H200, "gpu"),
 }
 
 # Networks of other kinds that cost what the scale's own does.

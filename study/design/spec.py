@@ -12,6 +12,7 @@ from runners.experiment import find as find_experiment
 from study.design.space import Dimension
 
 Arm = Mapping[str, Scalar]
+Weights = Mapping[str, float]  # arm -> its weight in a contrast
 T = TypeVar("T")
 # What depends on the scale (networks differ with the picture's size) is a function of its name and its baseline.
 AtScale = Callable[[str, Any], T]
@@ -28,6 +29,7 @@ class Design:
     arms: Mapping[str, Arm]
     baseline_arm: str
     against: Mapping[str, str]
+    contrasts: Mapping[str, Weights]
     factors: Mapping[str, tuple[Scalar, ...]]
 
 
@@ -38,11 +40,14 @@ class StudySpec:
     Arms are either crossed, `factors` (field -> values) and `nuisance` (factors that are not the question: every
     setting is also shown at its best value of them), with `baseline` naming each one's value in the baseline arm; or
     listed, `arms` (name -> changed fields, or a function of scale and baseline), with `baseline_arm`; a `seed` among
-    them shifts the training seeds of the arm. `against`:
-    "baseline", "previous" (a ladder) or arm -> the arm it is compared with ("" for none). `fixed`: fields that the
+    them shifts the training seeds of the arm. `against`: "baseline", "previous" (a ladder) or arm -> the arm it is
+    compared with ("" for none). `contrasts`: other comparisons that the question is about, name -> arm -> weight, whose
+    weights sum to 0: {"a": 1, "b": -1} is a pair, {"a": 1, "b": -1, "c": -1, "d": 1} a difference of differences;
+    without one, "better" here and "inconclusive" there says nothing about here against there. `fixed`: fields that the
     question sets for every arm. `published`: arm -> metric -> the number of a report. `seeds`: training seeds.
-    `notes`: sentences that stand under every table. `margin`: a difference in the metric that would not matter; an
-    interval inside it is the verdict "equivalent". `experiment`: the package of `runners` that does the trials.
+    `notes`: sentences that stand under every table. `margin`: a difference in the metric that would not matter, for
+    the reason in `margin_reason`; one that is shown to be smaller has the verdict "equivalent". `experiment`: the
+    package of `runners` that does the trials.
     A search has a `space` (field -> range) and a number of `trials`; its arms are the baseline and the winner. The
     winner is chosen in `metric` among the `finalists` best trials, trained again on `selection_seeds` training seeds;
     it is compared with the baseline on `seeds` further ones, in `answer_metric`, of a list that is only reported
@@ -62,6 +67,8 @@ class StudySpec:
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     margin: float = 0.05
+    margin_reason: str = ""
+    contrasts: Mapping[str, Weights] | AtScale[Mapping[str, Weights]] = field(default_factory=dict)
     experiment: str = "ddpm"
     space: Mapping[str, Dimension] | AtScale[Mapping[str, Dimension]] | None = None
     trials: int = 0
@@ -151,7 +158,10 @@ class StudySpec:
         for name in self.published:
             if name not in arms:
                 raise ValueError(f"published= names the unknown arm {name!r}{nearest(name, arms)}")
-        return Design(arms, start, self._against(list(arms), start), _factors(list(configs), arms))
+        against = self._against(list(arms), start)
+        given = self.contrasts(scale, baseline) if callable(self.contrasts) else self.contrasts
+        _check_contrasts(given, list(arms), against)
+        return Design(arms, start, against, given, _factors(list(configs), arms))
 
     def _require(self, name: str) -> None:
         config = find_experiment(self.experiment).Config
@@ -178,6 +188,22 @@ class StudySpec:
                 raise ValueError(f"against= names the unknown arm {name!r}{nearest(name, arms)}")
         full = {arm: given.get(arm, baseline_arm) for arm in arms if arm != baseline_arm}
         return {arm: other for arm, other in full.items() if other}
+
+
+def _check_contrasts(contrasts: Mapping[str, Weights], arms: Sequence[str], against: Mapping[str, str]) -> None:
+    """Raises ValueError for a contrast that compares nothing, or what is compared anyway."""
+    for name, weights in contrasts.items():
+        for arm in weights:
+            if arm not in arms:
+                raise ValueError(f"The contrast {name!r} names the unknown arm {arm!r}{nearest(arm, arms)}")
+        used = [arm for arm, weight in weights.items() if weight]
+        if len(used) < 2 or abs(sum(weights.values())) > 1e-9:
+            raise ValueError(
+                f"The weights of the contrast {name!r} must sum to 0 over two arms or more: write 1 for what is "
+                "compared and -1 for what it is compared with."
+            )
+        if len(used) == 2 and (against.get(used[0]) == used[1] or against.get(used[1]) == used[0]):
+            raise ValueError(f"The contrast {name!r} compares an arm with its reference, as the table does: remove it.")
 
 
 def _factors(configs: list[StagedConfig], arms: Mapping[str, Arm]) -> dict[str, tuple[Scalar, ...]]:

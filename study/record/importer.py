@@ -20,7 +20,8 @@ from study.record.journal import Journal
 from study.record.schema import DEFAULT_EXPERIMENT, Search, Study, renamed
 
 SETTLED = ("study", "scale", "experiment", "metric", "baseline", "baseline_arm", "question")  # equal, or another study
-TIMES = ("seconds/", "images_per_second", "peak_memory_mb")  # of one trial on two machines these differ
+# Of one trial on two machines these differ: what it took, and which passes it had to draw itself.
+TIMES = ("seconds/", "images_per_second", "peak_memory_mb", "sampled/")
 
 
 class Conflict(Exception):
@@ -123,20 +124,27 @@ def take_study(folder: Path, record: Path) -> bool:
 def united(ours: Study, theirs: Study) -> Study:
     """A study with the arms, seeds, factor values and trials of both. Raises Conflict."""
     for name in SETTLED:
-        if getattr(ours, name) != getattr(theirs, name):
-            raise Conflict(f"its {name} is {getattr(theirs, name)!r}, here it is {getattr(ours, name)!r}")
+        here, there = _settled(ours, name), _settled(theirs, name)
+        if here != there:
+            raise Conflict(f"its {name} is {there!r}, here it is {here!r}")
     search = _search_of_both(ours.search, theirs.search)
     known = {trial.trial_key for trial in ours.trials}
+    cells = {(trial.arm, trial.seed): trial.trial_key for trial in ours.trials}
+    for trial in theirs.trials:  # an older version may have sampled, or trained, otherwise
+        if cells.get((trial.arm, trial.seed), trial.trial_key) != trial.trial_key:
+            raise Conflict(f"its trial {trial.name} has another setting than the one that is here")
     names = dict.fromkeys([*ours.factors, *theirs.factors])
     changes: dict[str, Any] = {
         "factors": {name: _both(ours.factors.get(name, ()), theirs.factors.get(name, ())) for name in names},
         "arms": _both(ours.arms, theirs.arms),
         "seeds": tuple(sorted({*ours.seeds, *theirs.seeds})),
+        "contrasts": {**theirs.contrasts, **ours.contrasts},
+        "looks": tuple(sorted({*ours.looks, *theirs.looks})),
         "against": {**(theirs.against or {}), **(ours.against or {})},
         "trials": (*ours.trials, *(trial for trial in theirs.trials if trial.trial_key not in known)),
     }
     if len(theirs.seeds) > len(ours.seeds):  # they say how many seeds there are
-        changes |= {"notes": theirs.notes, "claim": theirs.claim}
+        changes |= {"notes": theirs.notes, "claim": theirs.claim, "planned_looks": theirs.planned_looks}
     return ours.model_copy(update=changes | {"search": search})
 
 
@@ -153,6 +161,13 @@ def _search_of_both(ours: Search | None, theirs: Search | None) -> Search | None
     if ours.selection_seeds != theirs.selection_seeds:
         raise Conflict("both records searched, and choose their winner on different seeds")
     return theirs if (theirs.winner is not None, len(theirs.finalists)) > (False, len(ours.finalists)) else ours
+
+
+def _settled(study: Study, name: str) -> Any:
+    """A field of SETTLED; a field of the baseline that is younger than the record had its default."""
+    if name == "baseline" and study.baseline:
+        return study.of_experiment().Config.defaults() | study.baseline
+    return getattr(study, name)
 
 
 def _both(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> tuple[Any, ...]:

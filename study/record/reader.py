@@ -16,6 +16,7 @@ from study.record.schema import Study, StudyTrial, parse
 if TYPE_CHECKING:
     import pandas as pd
 
+SAMPLED_ON = "device/sample"  # the model of the GPU or processor that a trial was sampled on
 STUDIES = Path(__file__).resolve().parent.parent / "studies"
 
 
@@ -115,9 +116,19 @@ def _rows(found: Study, trials: Iterable[StudyTrial], record: Path) -> pd.DataFr
         fields = found.fields(trial)
         row |= {name: value for name, value in fields.items() if name != "seed"} | {"training_seed": fields["seed"]}
         if row["state"] == "complete":
-            row |= {name: value for name, value in read_json(folder / "result.json").items() if name not in row}
+            row |= {name: value for name, value in _result(folder).items() if name not in row}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _result(folder: Path) -> dict[str, Any]:
+    """The result of a complete trial; those of older versions named their device elsewhere, and that of their training
+    nowhere."""
+    found: dict[str, Any] = read_json(folder / "result.json")
+    environment = folder / "environment.json"
+    if SAMPLED_ON not in found and environment.is_file():
+        found[SAMPLED_ON] = read_json(environment).get("device", "")
+    return found
 
 
 def curves(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:

@@ -130,12 +130,16 @@ class Study(_Frozen):
     arms: tuple[str, ...]
     baseline_arm: str
     against: dict[str, str] | None = None
+    contrasts: dict[str, dict[str, float]] = {}
     baseline: dict[str, Scalar] = {}
     seeds: tuple[int, ...]
     published: dict[str, dict[str, float]] = {}
     notes: tuple[str, ...] = ()
     margin: float | None = None
+    margin_reason: str = ""
     claim: bool = False
+    planned_looks: tuple[int, ...] = ()
+    looks: tuple[int, ...] = ()
     keep_checkpoints: Keep = "all"
     trials: tuple[StudyTrial, ...]
     search: Search | None = None

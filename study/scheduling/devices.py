@@ -111,7 +111,7 @@ class Benchmark:
 def benchmark(
     experiment: str, config: StagedConfig, device: str, seconds: float = SECONDS, deterministic: bool = False
 ) -> Benchmark:
-    """Train the config on noise in one, two and more processes at once. ValueError where not even one can.
+    """Run the config on noise in one, two and more processes at once. ValueError where not even one can.
 
     The first worker chooses how steps are executed, as a trial would; the others do the same.
     """
@@ -123,7 +123,7 @@ def benchmark(
         started: list[subprocess.Popen[str]] = []
 
         def start(execution: str) -> subprocess.Popen[str]:
-            line = [*program, str(threads), execution]
+            line = [*program, str(threads), execution, "yes" if deterministic else "no"]
             worker = subprocess.Popen(line, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, cwd=ROOT)
             started.append(stack.enter_context(worker))
             return worker
@@ -150,7 +150,22 @@ def benchmark(
                 f"--per-device auto: the benchmark of {config.to_dict().get('model', 'the network')} on {device} ended "
                 f"with {reason!r}: write --per-device 1."
             )
-    return Benchmark(rates, max(words["memory_mb"] for words in ready.values()), ready[first]["capacity_mb"])
+    return Benchmark(rates, footprint_mb(list(ready.values())), ready[first]["capacity_mb"])
+
+
+def footprint_mb(ready: Sequence[Mapping[str, float]]) -> float:
+    """What one worker takes of the device at most, from what each said when it was ready, the first one before the
+    others were started: its tensors at their peak, and what it has besides: the CUDA context and the libraries.
+
+    A worker sees what all of them use: what came with the others, less the tensors that they hold. One that is alone
+    cannot tell what is not its own.
+    """
+    tensors, first, others = max(words["memory_mb"] for words in ready), ready[0], ready[1:]
+    used, held = first["used_mb"], first["held_mb"]
+    if others:
+        used = (max(words["used_mb"] for words in others) - used) / len(others)
+        held = sum(words["held_mb"] for words in others) / len(others)
+    return tensors + max(0.0, used - held)
 
 
 def _tell(worker: subprocess.Popen[str], line: str) -> None:

@@ -26,7 +26,7 @@ from study.executors import Executor, Slot
 from study.record import layout, provenance, reader
 from study.record.journal import Journal
 from study.record.mlflow_queue import Indexer, Run
-from study.record.schema import Search, StudyTrial
+from study.record.schema import Search, Study, StudyTrial
 from study.scheduling import events
 from study.scheduling.cells import Cell, Cells
 from study.scheduling.finalists import FinalistCells
@@ -78,7 +78,7 @@ class Launch:
         known = self.known.all_trials if self.known else {}
         run_ids = {key: trial.run_id for key, trial in known.items() if isinstance(trial, StudyTrial)}
         tags = {"study": plan.study, "scale": plan.scale, **provenance.tags()}
-        self.study = plan.as_study(self.launched, settings.command, run_ids, self._search())
+        self.study = self._as_study(run_ids)
         self.index = Indexer(record, self.study, tags)
         missing = {trial.train_key: trial.config for trial in plan.due if trial.key not in self.done}
         untrained: list[StagedConfig] = [c for key, c in missing.items() if not layout.has_weights(record, key)]
@@ -194,6 +194,7 @@ class Launch:
         if self.settings.on_trial_complete is not None:
             self.settings.on_trial_complete(folder)
         value = float(read_json(folder / "result.json")[self.plan.spec.metric])
+        self.done[trial.key] = value
         self.index.finish(current.run, trial, folder, current.unwritten)
         self.cells.complete(current.cell, value)
         self._note_suggestion(current.cell)
@@ -276,9 +277,16 @@ class Launch:
             return old.search != self.study.search
         return old is None or old.model_copy(update={"launched": self.launched}) != self.study
 
+    def _as_study(self, run_ids: Mapping[str, str]) -> Study:
+        """What study.json says; a study that is complete is judged, which is a look."""
+        study = self.plan.as_study(self.launched, self.settings.command, run_ids, self._search())
+        n = len(self.plan.seeds)
+        judged = n > 1 and not study.searching and all(trial.key in self.done for trial in self.plan.trials)
+        return study.model_copy(update={"looks": tuple(sorted({*study.looks, n}))}) if judged else study
+
     def _fold(self) -> None:
         """study.json with all that became known since the launch began."""
-        study = self.plan.as_study(self.launched, self.settings.command, self.index.run_ids, self._search())
+        study = self._as_study(self.index.run_ids)
         if study != self.study or self.journal.path.exists():
             self.journal.fold(study)
             self.study = study

@@ -14,4 +14,10 @@ STUDY = StudySpec(
     question="How much classifier-free guidance gives the best conditional accuracy?",
     factors={"guidance_scale": SCALES},
     baseline={"guidance_scale": 1.0},
+    contrasts={
+        "s = 3 against 1.5": {"guidance_scale=3.0": 1, "guidance_scale=1.5": -1},
+        "s = 5 against 3": {"guidance_scale=5.0": 1, "guidance_scale=3.0": -1},
+    },
+    margin=0.05,
+    margin_reason="seven of the 144 objects of validation: less is not seen in a grid of pictures",
 )

@@ -11,4 +11,13 @@ STUDY = StudySpec(
     question="What should the network predict, and does min-SNR weighting help?",
     factors={"prediction": ("eps", "v", "x0"), "weighting": ("uniform", "min_snr")},
     baseline={"prediction": "eps", "weighting": "uniform"},
+    contrasts={
+        f"min-SNR with {target}": {
+            f"prediction={target} weighting=min_snr": 1,
+            f"prediction={target} weighting=uniform": -1,
+        }
+        for target in ("v", "x0")
+    },
+    margin=0.05,
+    margin_reason="seven of the 144 objects of validation: less would not decide for a target",
 )

@@ -32,4 +32,6 @@ STUDY = StudySpec(
     arms=arms,
     baseline_arm="R3 w=0",
     notes=reports.NOTES,
+    margin=0.05,
+    margin_reason="seven of the 144 objects of validation",
 )

@@ -32,4 +32,6 @@ STUDY = StudySpec(
     space=space,
     trials=30,
     answer_metric="accuracy/unseen",
+    margin=0.05,
+    margin_reason="one object in twenty: less would not be worth a search",
 )

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from tiny_trainings import (
@@ -19,11 +20,12 @@ from tiny_trainings import (
     Small,
     context,
     raise_after,
+    tiny_evaluator,
     turn,
 )
 
 from runners.ddpm import checkpoints, sample, trainings, trial
-from runners.evaluation import evaluator
+from runners.evaluation import evaluator, recognition
 from runners.process import heartbeat, protocol, worker
 
 
@@ -55,14 +57,22 @@ def test_training_and_sampling_count_as_life(tmp_path):
         "a training": count_ticks(lambda: list(turn(tmp_path / STEPS.train_key))),
         "sampling": count_ticks(lambda: sample.sample_list(short, Small(), "test", [("red cube",)], c_NK, 1)),
     }
-    assert counts == {"a training": 80 + 2 * 10, "sampling": 5}
+    assert counts == {"a training": 80 + 2 * (10 + 1), "sampling": 5}  # a point is sampled and scored
+
+
+def test_every_batch_of_an_evaluator_counts_as_life():
+    """A list of thousands of images on a slow device is no silence."""
+    images = np.zeros((5, 16, 16, 3), np.uint8)
+    model = tiny_evaluator().model
+    assert count_ticks(lambda: recognition.probabilities(model, images, batch_size=2)) == 3
 
 
 def test_an_evaluators_training_counts_as_life(record):
     config = TRIAL.replace(evaluator="stand_in(size='smoke')")
     other = dataclasses.replace(context(record), inputs={})
     events: list[object] = []
-    assert count_ticks(lambda: events.extend(trial.prepare(config, other))) == len(events) > 4
+    scored = 2  # the held-out images, as they are and distorted
+    assert count_ticks(lambda: events.extend(trial.prepare(config, other))) - scored == len(events) > 4
     assert evaluator.load(str(trial.evaluator_place(config, other))).facts["evaluator_kind"] == "stand-in"
 
 

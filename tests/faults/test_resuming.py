@@ -41,6 +41,16 @@ def test_stopped_after_any_step_it_ends_as_the_uninterrupted_one(undisturbed, tm
     assert outcome(folder) == undisturbed
 
 
+def test_stopped_while_a_point_is_scored_it_scores_it_again(undisturbed, tmp_path, monkeypatch):
+    folder = tmp_path / STEPS.train_key
+    with monkeypatch.context() as patch:
+        raise_after(patch, 39 + 10, heartbeat.Stopped)  # the steps before that of the point, its sampling
+        with pytest.raises(heartbeat.Stopped):
+            list(turn(folder))
+    list(turn(folder))
+    assert outcome(folder) == undisturbed
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_crashed_at_any_moment_it_ends_as_the_uninterrupted_one(undisturbed, tmp_path, monkeypatch, seed):
     """Nothing is saved on the way out; the last checkpoint is from any time before, or there is none."""
@@ -88,7 +98,7 @@ def test_a_score_is_not_written_twice(undisturbed, tmp_path, monkeypatch):
             list(turn(folder))
     with monkeypatch.context() as patch:
         patch.setattr(trainings, "CHECKPOINT_SECONDS", NEVER)
-        raise_after(patch, 10, Crash)  # in the step after the sampling
+        raise_after(patch, 11, Crash)  # in the step after the sampling and its score
         with pytest.raises(Crash):
             list(turn(folder))
     assert trainings.SCORE in files.read_lines(folder / trainings.CURVE)[-1]

@@ -38,14 +38,14 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_page_is_drawn_without_a_complaint(index: Path, tmp_path: Path) -> None:
     shot = tmp_path / "page.png"
-    done = browse(tmp_path, f"--screenshot={shot}", "--window-size=1280,2400", index.as_uri())
+    done = browse(tmp_path, f"--screenshot={shot}", "--window-size=1280,4800", index.as_uri())
     assert done.returncode == 0, done.stderr
     assert "CONSOLE" not in done.stderr  # a violation of the policy, a picture that cannot be loaded
     with Image.open(shot) as image:
         pixels = np.asarray(image.convert("RGB"))
-    assert pixels.shape == (2400, 1280, 3)
+    assert pixels.shape == (4800, 1280, 3)
     inked = (pixels < 200).any(axis=2).mean(axis=1)
-    assert (inked.reshape(24, 100).max(axis=1) > 0.01).sum() >= 20  # text or pictures all the way down
+    assert (inked.reshape(48, 100).max(axis=1) > 0.01).sum() >= 40  # text or pictures all the way down
     strong = pixels.max(axis=2).astype(int) - pixels.min(axis=2) > 150
     assert strong.mean() > 0.002  # the coloured shapes of the grids; 0.0002 where no picture is shown
 

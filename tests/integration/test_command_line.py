@@ -16,12 +16,14 @@ import pytest
 import torch
 from launch import refused
 
+from runners.ddpm import trial
 from runners.ddpm.manipulation_check import warnings
+from runners.experiment import ExecutionContext
 from runners.process.locks import lock
 from study.design import cost as costs
 from study.design import plan as planning
 from study.design import registry, scales
-from study.record import reader
+from study.record import layout, reader
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -79,10 +81,10 @@ def test_dry_run_of_the_reports_says_what_they_cost(tmp_path):
     # R0 107, R1 3 x 251.5, R2 140.8, R4 3 x 1005.9 PFLOP: 3 x 31.0 GFLOP x images (R0: 13.2), three seeds each.
     assert cost.train_flop == pytest.approx(4.02e18, rel=0.01)
     assert f"{cost.train_flop / 1e18:.3g} EFLOP of training" in text
-    # 150 TFLOP/s, fp32 settings at .7 of it; a trial's pictures and scores, and the preparation, come on top.
+    # 150 TFLOP/s, fp32 settings at .25 of it; a trial's pictures and scores, and the preparation, come on top.
     fp32 = cost.train_flop - 3 * 3 * 3 * 31.03e9 * 3_601_800
-    assert cost.seconds > (cost.train_flop + fp32 * (1 / 0.7 - 1)) / 150e12
-    assert cost.seconds < 2 * cost.train_flop / 150e12
+    training = (cost.train_flop + fp32 * (1 / 0.25 - 1)) / 150e12
+    assert training < cost.seconds < 1.2 * training
     assert f"about {cost.seconds / 3600:.1f} h on one machine that the scale is made for" in text
     assert "at 150 TFLOP/s, assumed for one H200" in text
 
@@ -140,6 +142,8 @@ BAD = {
     "half a worker": (["--per-device", "1.5"], "--per-device 1 or more, or auto"),
     "no data": (["--data", "/nowhere"], "is not a folder"),
     "a digest by hand": (["--set", "data=folder(digest='x')"], "--data DIR"),
+    "no evaluators": (["--evaluators", "0"], "evaluators=0 must be above 0"),
+    "two numbers of evaluators": (["--evaluators", "2", "--set", "evaluators=3"], "leave one of them out"),
     "no evaluator": (["--evaluator", "/nowhere.pth"], "There is no file"),
     "read-only disk": (["--record", "/proc/record"], "cannot be written"),
 }
@@ -204,6 +208,58 @@ def test_an_evaluator_of_another_size_is_refused(tmp_path):
     assert done.returncode == 2  # it reads 64x64 images and the smoke scale has 16x16
     assert "is NOT the official evaluator" in done.stderr
     assert "image_size=64" in done.stderr
+
+
+def test_several_evaluators_beside_the_users_own_are_refused(tmp_path):
+    from runners.evaluation.surrogate import ResNet18
+
+    torch.save({"model": ResNet18().state_dict()}, tmp_path / "own.pth")
+    given = ("--scale", "smoke", "--evaluator", tmp_path / "own.pth", "--evaluators", 3, "--record", tmp_path / "r")
+    done = refused("--study", "schedules", *given)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == [
+        "run.py: evaluators=3 are surrogates, and --evaluator names the one that scores: leave --evaluators or "
+        "--evaluator out."
+    ]
+
+
+def dry(record: Path, *arguments: object) -> dict[str, float]:
+    given = ("--study", "guidance", "--scale", "laptop", "--devices", "cpu", "--per-device", 1, "--record", record)
+    done = refused(*given, "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def test_dry_run_counts_the_surrogates_that_are_to_be_trained(tmp_path):
+    """Of three the first is in the scale's own preparation; those that the record has take no time again."""
+    one, three = dry(tmp_path), dry(tmp_path, "--evaluators", 3)
+    each = scales.find("laptop").surrogate_seconds
+    assert three["seconds"] - one["seconds"] == pytest.approx(2 * each)
+    assert three["baseline"]["evaluators"] == 3
+    assert three["study_id"] != one["study_id"]
+    config = scales.find("laptop").config.replace(evaluators=3)
+    places = trial.evaluator_places(config, ExecutionContext(str(tmp_path), "cpu"))
+    assert len(set(places)) == 3
+    places[1].parent.mkdir()
+    places[1].touch()
+    assert dry(tmp_path, "--evaluators", 3)["seconds"] == pytest.approx(one["seconds"] + each)
+
+
+def test_dry_run_counts_only_the_passes_that_no_trial_has(tmp_path):
+    """Of four passes over the lists a finished trial of one seed's s = 2 has two."""
+    fresh = dry(tmp_path)
+    plan = planning.make("guidance", registry.find("guidance"), "laptop", scales.find("laptop"), planning.Request())
+    one = next(found.config for found in plan.trials if found.config.guidance_scale == 2.0)
+    folder = layout.trial_folder(tmp_path, one.replace(sampling_seeds=2).trial_key)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(one.replace(sampling_seeds=2).to_dict()))
+    (folder / "result.json").write_text("{}")
+    grown = dry(tmp_path)
+    spared = plan.experiment.cost(one).sample_flop / 2
+    assert fresh["sample_flop"] - grown["sample_flop"] == pytest.approx(spared)
+    prepared = scales.find("laptop").preparation_seconds  # of a record that has a trial nothing is to be prepared
+    assert fresh["seconds"] - grown["seconds"] == pytest.approx(prepared + spared / 40e9)
 
 
 def test_a_full_disk_is_refused_before_anything_is_written(tmp_path):

@@ -24,6 +24,10 @@ FIXTURE = ROOT / "tests" / "fixtures" / "record_before_rebuild.tar.xz"
 MODEL = "unet(attention=(), channels=(8, 8), groups=4, layers=1)"
 COMMAND = ("--study", "schedules", "--scale", "smoke", "--set", f"model={MODEL}", "--set", "total_images=9600")
 STUDY = "schedules-smoke-8a5527"
+KEPT = (
+    f"The study {STUDY} was begun with weight_decay_on=all, ema_halflife_images=160, ema_ramp=steps, which today's "
+    "smoke scale sets otherwise: it keeps them. A new --record DIR starts with today's.\n"
+)
 
 
 @pytest.fixture
@@ -73,14 +77,20 @@ def test_it_is_reported(record):
 
 @pytest.mark.long
 def test_it_is_resumed_and_grown(record):
-    """The same command trains what is missing, goes on from the checkpoint of the stopped training, and uses the data
-    and the evaluator of the record; --seeds 3 then adds three trials and changes none."""
+    """The same command keeps the settings that the study was begun with, trains what is missing, goes on from the
+    checkpoint of the stopped training, and uses the data and the evaluator of the record; --seeds 3 then trains the new
+    seed alone and changes no trial.
+
+    Today each seed has its own sampling noise: the one complete trial of seed 1 is sampled again, and trained again
+    because its weights were left out of the fixture.
+    """
     before = {path: path.read_bytes() for path in layout.trials_folder(record).glob("*/result.json")}
     cached = {path.name for path in layout.cache_folder(record).iterdir()}
     ids = {trial.trial_key: trial.run_id for trial in records.load_study(STUDY, record).trials if trial.run_id}
     done = run("study/run.py", *COMMAND, "--seeds", "2", "--record", record, "--per-device", "1")
     assert done.returncode == 0, done.stderr
-    assert "2 trials and 2 trainings to run" in done.stdout
+    assert "3 trials and 3 trainings to run" in done.stdout
+    assert done.stderr == KEPT
     assert "rendering" not in done.stdout
     assert "training the surrogate" not in done.stdout
     stopped = next(
@@ -93,13 +103,26 @@ def test_it_is_resumed_and_grown(record):
     grown = run("study/run.py", *COMMAND, "--seeds", "3", "--record", record, "--per-device", "1")
     assert grown.returncode == 0, grown.stderr
     assert "3 trials and 3 trainings to run" in grown.stdout
+    assert grown.stderr == KEPT
+    study = records.load_study(STUDY, record)
+    kept = {name: study.baseline[name] for name in ("ema_halflife_images", "ema_ramp", "weight_decay_on")}
+    assert kept == {"ema_halflife_images": 160, "ema_ramp": "steps", "weight_decay_on": "all"}
+    assert [trial.config["noise_seed"] for trial in study.trials] == [0] * 3 + [1] * 3 + [2] * 3
+    starts = {
+        (row.arm, row.seed): len(read_lines(layout.training_folder(record, row.train_key) / "starts.jsonl"))
+        for row in study.trials
+    }
+    again = {("schedule=cosine", 1), ("schedule=linear", 1)}  # one that was stopped, one without its weights
+    assert starts == {cell: 2 if cell in again else 1 for cell in starts}
     rows = records.load(STUDY, record)
     assert set(rows["state"]) == {"complete"}
     assert len(rows) == 9
     assert rows["evaluator_held_out_accuracy"].nunique() == 1
     assert rows["data_digest"].nunique() == 1
     assert {path: path.read_bytes() for path in before} == before
-    assert {key: run_id for key, run_id in zip(rows["trial_key"], rows["run_id"], strict=True) if key in ids} == ids
+    kept = {key: run_id for key, run_id in zip(rows["trial_key"], rows["run_id"], strict=True) if key in ids}
+    assert kept == {key: run_id for key, run_id in ids.items() if key in set(rows["trial_key"])}
+    assert len(kept) == 3  # of seed 0
     evaluators = [path for path in layout.cache_folder(record).glob("evaluator-*.safetensors")]
     assert len({path.read_bytes() for path in evaluators}) == 1
     assert {name for name in cached if name.startswith("data-")} >= {
@@ -123,11 +146,18 @@ def test_its_search_shows_what_it_was(record):
 
 
 @pytest.mark.slow
-def test_its_search_is_not_gone_on_with_from_another_baseline(record):
-    """The scale's numbers are others by now: its suggestions would be taken for trials that were never run."""
-    path = layout.study_file(record, "search-smoke")
-    before = path.read_bytes()
-    done = run("study/run.py", "--study", "search", "--scale", "smoke", "--trials", "4", "--record", record)
-    assert done.returncode == 2, done.stdout
-    assert "was begun from another baseline: give another --record DIR, or delete" in done.stderr
-    assert path.read_bytes() == before
+def test_its_search_chooses_its_winner_anew(record):
+    """No suggestion is run again; its finalists are trained on a seed that the search did not use, and winner and
+    baseline on another."""
+    searched = [trial.trial_key for trial in records.load_study("search", record).search.trials]
+    done = run(
+        "study/run.py", "--study", "search", "--scale", "smoke", "--trials", "3", "--seeds", "1", "--record", record
+    )
+    assert done.returncode == 0, done.stderr
+    assert "5 trials and 5 trainings to run" in done.stdout
+    assert "The study search-smoke was begun with weight_decay_on=all" in done.stderr
+    search = records.load_study("search", record).search
+    assert [trial.trial_key for trial in search.trials] == searched
+    assert (search.selection_seeds, len(search.finalists), search.importance_shuffles) == ((1,), 3, 39)
+    scores = records.load_finalists("search", record).set_index("arm")["accuracy/validation"]
+    assert scores[f"finalist {search.winner}"] == scores.max()

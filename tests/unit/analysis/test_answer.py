@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import synthetic_record
 from frames import METRIC, lr_results, results_of, rows_of, study_of, words
 
@@ -36,23 +38,27 @@ def test_answers() -> None:
 
 
 def test_equivalent() -> None:
-    # .01 -.01 .003: mean .001, sd .0101489, half width 4.302653 x .0101489 / sqrt(3) = .025211
+    # .01 -.01 .003: mean .001, sd .0101489, standard error .0058595; one-sided .05 at 2 df takes t = 2.919986
     equal = [[0.6, 0.61], [0.6, 0.59], [0.6, 0.603]]
-    # so it lies within (-.024211, .026211)
+    # so a margin of .001 + 2.919986 x .0058595 = .018110 is the smallest
     for margin, verdict in (
-        (0.027, "equivalent (95 % CI within ±0.027)"),
-        (0.026, "inconclusive ("),
+        (0.0182, "equivalent (within ±0.0182)"),
+        (0.0180, "inconclusive ("),
     ):
         table = comparison.summary(lr_results(equal, margin=margin), METRIC)
         assert words(table)[1].startswith(verdict)
     own = "\n".join(protocol.protocol(lr_results(equal, margin=0.02)))
-    assert "Equivalent: the interval lies within ±0.02, the study's margin for accuracy/validation." in own
-    assert "within ±0.05, the default margin for accuracy." in "\n".join(protocol.protocol(lr_results(equal)))
+    assert "at .05, Holm-corrected over the family, exclude a difference of ±0.02, the study's margin for" in own
+    reasoned = protocol.protocol(lr_results(equal, margin=0.02, margin_reason="a fiftieth"))
+    assert any("the study's margin for accuracy/validation: a fiftieth." in line for line in reasoned)
+    assert "exclude a difference of ±0.05, the default margin for accuracy." in "\n".join(
+        protocol.protocol(lr_results(equal))
+    )
     seconds = lr_results(equal, metric="seconds/train")  # no margin is known for seconds
     assert words(comparison.summary(seconds, "seconds/train"))[1] == "inconclusive"
     assert answer(equal) == (
-        "Equivalent: in accuracy/validation the difference of every arm from lr=0 (0.600) has a 95 % CI within ±0.05; "
-        "none extends beyond ±0.027 (n = 3 training seeds per arm, 95 % paired t intervals, Holm-corrected verdicts)."
+        "Equivalent: in accuracy/validation the difference of every arm from lr=0 (0.600) is smaller than ±0.05; no 95 "
+        "% CI extends beyond ±0.027 (n = 3 training seeds per arm, 95 % paired t intervals, Holm-corrected verdicts)."
     )
     unclear = [[*line, value] for line, value in zip(equal, (0.7, 0.6, 0.59), strict=True)]
     assert "with 80 % power; 1 arm is equivalent (n = 3" in answer(unclear)
@@ -60,9 +66,11 @@ def test_equivalent() -> None:
 
 def test_what_is_detected_is_said_at_the_level_of_the_family() -> None:
     values = [[0.6, 0.7, 0.5], [0.6, 0.6, 0.6], [0.6, 0.59, 0.61]]
-    # sd of .1 0 -.01 is .0608276; of one comparison 3 seeds see 3.264 of it, of two 4.613 (integrated)
-    assert "3 seeds detect differences of 0.199 or more with 80 % power" in answer([line[:2] for line in values])
-    assert "3 seeds detect differences of 0.281 or more with 80 % power" in answer(values)
+    # sd of .1 0 -.01 is .0608276; were it the true one, one comparison of 3 seeds would see 3.264 of it, two 4.613
+    for shown, arms, known in ((0.308, 2, 3.264), (0.368, 3, 4.613)):
+        found = answer([line[:arms] for line in values])
+        assert f"3 seeds detect differences of {shown:.3f} or more with 80 % power" in found
+        assert shown > known * 0.0608276
     lines = protocol.protocol(lr_results(values))
     assert any("80 % power at .05 / 2, the first step of Holm's procedure" in line for line in lines)
 
@@ -85,7 +93,7 @@ def test_protocol_of_the_miniature(miniature_record: Path) -> None:
         "Sampler: ddpm",
         "s = 1 in eps_u + s (eps_c - eps_u)",
         "Evaluator: surrogate. Its accuracy on held-out images: 0.97.",
-        "with 3 seeds its p is at least 0.25, so it cannot confirm a verdict here",
+        "with 3 seeds its p is at least 0.25, 0.5 after Holm over 2 comparisons: it cannot confirm a verdict here",
         "test: 72 objects, chance level 0.200",
         # mean .688889 of 72 objects: sqrt(.688889 x .311111 / 72) = .0546
         "One evaluation at 0.689 has a standard error of 0.055",
@@ -113,7 +121,7 @@ def test_the_answer_of_a_ladder_says_which_steps_helped() -> None:
 def test_thirty_arms_are_answered_in_one_short_sentence() -> None:
     values = [[0.5 + 0.01 * arm + 0.001 * ((arm * seed) % 3) for arm in range(30)] for seed in range(3)]
     found = answer(values)
-    assert len(found) < 420
+    assert len(found) < 440
     assert found.count(" is better by ") == 3
     assert "more arms are better or worse" in found
 
@@ -121,6 +129,24 @@ def test_thirty_arms_are_answered_in_one_short_sentence() -> None:
 def test_the_only_arm_is_answered_beside_its_published_value(tmp_path: Path) -> None:
     record = synthetic_record.planned(tmp_path, "report_r0", seeds=3)
     said = answers.answer(Results.open("report_r0", record))
-    assert said.startswith("One arm, R0, with nothing to compare it with: accuracy/validation is 0.450 [0.407, 0.493]")
-    assert "(published: 0.643, outside the interval)" in said
+    assert said.startswith("One arm, R0, with nothing to compare it with: accuracy/validation is 0.4")
+    interval = r"the prediction interval of one training, ([\d.]+) to ([\d.]+)"
+    predicted = re.search(rf"\(published: 0.643, (inside|outside) {interval}\)", said)
+    assert predicted is not None
+    assert (float(predicted[2]) <= 0.643 <= float(predicted[3])) == (predicted[1] == "inside")
     assert said.endswith("(n = 3 training seeds, 95 % t intervals).")
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "said"),
+    [
+        (2, 6, "with 6 seeds its p is at least 0.0312."),
+        (2, 5, "with 5 seeds its p is at least 0.0625: it cannot confirm a verdict here, which takes 6 seeds."),
+        (3, 6, "0.0312, 0.0625 after Holm over 2 comparisons: it cannot confirm a verdict here, which takes 7 seeds."),
+        (3, 7, "0.0156, 0.0312 after Holm over 2 comparisons."),
+    ],
+)
+def test_what_the_sign_flip_test_can_show_depends_on_the_family(arms: int, seeds: int, said: str) -> None:
+    values: list[list[float | None]] = [[0.5 + 0.01 * arm * seed for arm in range(arms)] for seed in range(seeds)]
+    (line,) = [line for line in protocol.protocol(lr_results(values)) if line.startswith("Exact sign-flip test")]
+    assert line.endswith(said)

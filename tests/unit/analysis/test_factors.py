@@ -1,67 +1,60 @@
-"""Crossed factors: shares of variance and marginal means by hand, and each setting at its best nuisance value."""
+"""Crossed factors: sizes of effects and marginal means by hand."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-from frames import METRIC, results_of, rows_of, study_of, words
+from frames import CELLS, METRIC, crossed, results_of, rows_of, study_of
 
-from analysis.narrative import answer as answers
-from analysis.narrative import protocol
-from analysis.tables import comparison, factors
-
-# --- nuisance factors --------------------------------------------------------------------------------
-
-# (p, s) -> validation of seeds 0, 1; test is another order, so that choosing on it would take other cells.
-CELLS = {
-    (0.0, 1.0): ((0.60, 0.62), (0.50, 0.52)),
-    (0.0, 2.0): ((0.58, 0.60), (0.70, 0.70)),
-    (0.1, 1.0): ((0.55, 0.57), (0.80, 0.80)),
-    (0.1, 2.0): ((0.70, 0.74), (0.60, 0.63)),
-}
-
-
-def crossed(cells: dict[tuple[float, float], Any] = CELLS, **changed: Any) -> tuple[pd.DataFrame, dict[str, Any]]:
-    arms = {f"p={p} s={s}": (p, s) for p, s in cells}
-    rows = [
-        {
-            "arm": arm,
-            "seed": seed,
-            "state": "complete",
-            METRIC: cells[cell][0][seed],
-            "accuracy/test": cells[cell][1][seed],
-        }
-        | {"drop_probability": cell[0], "guidance_scale": cell[1], "objects/test": 72, "objects/validation": 128}
-        for arm, cell in arms.items()
-        for seed in range(len(cells[cell][0]))
-    ]
-    study = {"arms": list(arms), "seeds": [0, 1], "baseline_arm": "p=0.0 s=1.0", "metric": METRIC, "command": "-"}
-    study |= {"factors": {"drop_probability": [0.0, 0.1], "guidance_scale": [1.0, 2.0]}}
-    return pd.DataFrame(rows), study | {"nuisance": ["guidance_scale"]} | changed
+from analysis.tables import factors
 
 
 def test_crossed_factors_by_hand() -> None:
     rows, study = crossed()
     # seed 0: .60 .58 / .55 .70; seed 1: .62 .60 / .57 .74; the means over seeds: .61 .59 / .56 .72, of all .62
     effects = factors.effects_table(results_of(rows, study), METRIC).set_index("effect")
-    assert list(effects.index) == [
-        "drop_probability", "guidance_scale", "drop_probability x guidance_scale", "seed (block)", "rest",
-    ]  # fmt: skip
-    # p: .60 and .64, s: .585 and .655: SS 8 x .02^2 and 8 x .035^2; interaction .045: 8 x .045^2; seeds: 8 x .0125^2
-    squares = [0.0032, 0.0098, 0.0162, 0.00125]
-    assert effects["sum of squares"][:3].tolist() == pytest.approx(squares[:3])
-    # rest: the cells of seed 1 lie .02 .02 .02 .04 above those of seed 0, mean .025: 2 x (3 x .0025^2 + .0075^2)
-    total = sum(squares) + 0.00015
-    assert effects["eta^2"].tolist() == pytest.approx([*(value / total for value in squares), 0.00015 / total])
-    # rows of p: differences of the marginal means .035 and .045: t = .04 / (.0070711 / sqrt(2)) = 8, F = 64
-    assert effects.loc["drop_probability", "F"] == pytest.approx(64)
-    assert factors.line(results_of(rows, study)) == (
-        "Shares of the variance of accuracy/validation (eta^2): drop_probability 0.10 (p 0.079), guidance_scale 0.32 "
-        "(p 0.045), drop_probability x guidance_scale 0.53 (p 0.035), seed (block) 0.04, rest 0.00."
+    assert list(effects.index) == ["drop_probability", "guidance_scale", "drop_probability x guidance_scale"]
+    # p: .60 and .64, s: .585 and .655: SS 8 x .02^2 and 8 x .035^2; interaction .045: 8 x .045^2
+    assert effects["sum of squares"].tolist() == pytest.approx([0.0032, 0.0098, 0.0162])
+    # p: differences of the marginal means .035 and .045: t = .04 / (.0070711 / sqrt(2)) = 8, F = 64; s: .065 and .075,
+    # F = 14^2; interaction: .085 and .095, F = 18^2. p of F(1, 1) is 1 - 2 / pi x atan(sqrt(F)).
+    assert effects["F"].tolist() == pytest.approx([64, 196, 324])
+    p = [1 - 2 / np.pi * np.arctan(root) for root in (8, 14, 18)]
+    assert effects["p"].tolist() == pytest.approx(p)
+    assert effects["p Holm"].tolist() == pytest.approx([3 * p[2]] * 3)  # 3 p3 > 2 p2 > p1
+    assert effects["omega^2"].tolist() == pytest.approx([63 / 71, 195 / 203, 323 / 331])  # (F - 1) / (F - 1 + 8 trials)
+    assert factors.line(results_of(rows, study)).startswith(
+        "Effect sizes in accuracy/validation (partial omega^2 [95 % CI], p of F Holm-adjusted over 3 effects; no "
+        "verdict is made of them): drop_probability 0.887 [0.000, 0.9"
     )
+    shown = factors.readable_effects(effects.reset_index())
+    assert shown["F (df, df error)"].tolist() == ["64.00 (1, 1)", "196.00 (1, 1)", "324.00 (1, 1)"]
+
+
+def test_lists_that_are_not_the_study_s_own_are_described_and_not_tested() -> None:
+    rows, study = crossed()
+    results = results_of(rows, study)
+    effects, levels = factors.effects_table(results, "accuracy/test"), factors.levels_table(results, "accuracy/test")
+    assert effects["omega^2"].notna().all()
+    assert effects[["F", "p", "p Holm"]].isna().all(axis=None)
+    assert levels["difference low"].notna().sum() == 2
+    assert levels[["p", "p Holm"]].isna().all(axis=None)
+    assert not {"p Holm", "F (df, df error)"} & set(factors.readable_effects(effects))
+    assert "p Holm" not in factors.readable_levels(levels)
+    assert "p Holm" in factors.readable_levels(factors.levels_table(results, METRIC))
+
+
+def test_neither_table_of_factors_has_a_verdict() -> None:
+    """The family of the verdicts is that of the arms: three F tests and the contrasts would be six more chances."""
+    rows, study = crossed()
+    results = results_of(rows, study)
+    for table in (factors.effects_table(results, METRIC), factors.levels_table(results, METRIC)):
+        assert "verdict" not in table
+    said = "\n".join([*factors.notes(results), factors.line(results)])
+    assert "none is made here" in said
+    assert not {"better", "worse", "equivalent"} & set(said.replace(",", " ").split())
 
 
 def test_marginal_means_by_hand() -> None:
@@ -75,15 +68,14 @@ def test_marginal_means_by_hand() -> None:
     assert levels.loc[1, ["difference", "difference low", "difference high"]].tolist() == pytest.approx(
         [0.04, 0.04 - 0.063531, 0.04 + 0.063531], abs=1e-6
     )
-    assert levels.loc[1, "p Holm"] == pytest.approx(1 - 2 / np.pi * np.arctan(8))  # one contrast in the factor
-    assert words(levels)[::2] == ["baseline", "baseline"]
-    assert words(levels)[1].startswith("inconclusive (a verdict at ±0.05 takes about ")
-    assert words(levels)[3] == "better"
+    # two contrasts, t = 8 and 14; Holm: twice the smaller p, and the larger is no smaller than that
+    p = [1 - 2 / np.pi * np.arctan(t) for t in (8, 14)]
+    assert levels["p Holm"].dropna().tolist() == pytest.approx([max(p[0], 2 * p[1]), 2 * p[1]])
     other = factors.levels_table(results_of(rows, study | {"baseline_arm": "p=0.1 s=2.0"}), METRIC)
     assert other["difference"].tolist() == pytest.approx([-0.04, np.nan, -0.07, np.nan], nan_ok=True)
 
 
-def test_contrasts_are_adjusted_within_the_factor() -> None:
+def test_contrasts_are_adjusted_over_all_factors() -> None:
     cells = {(p, s): ((0.5 + p + s, 0.52 + 1.2 * p + s),) * 2 for p in (0.0, 0.1, 0.2) for s in (0.0, 0.01)}
     cells = {cell: ((*values[0], 0.51 + 0.9 * cell[0] + cell[1]),) * 2 for cell, values in cells.items()}
     rows, study = crossed(
@@ -91,9 +83,9 @@ def test_contrasts_are_adjusted_within_the_factor() -> None:
     )
     study["baseline_arm"] = "p=0.0 s=0.0"
     levels = factors.levels_table(results_of(rows, study), METRIC)
-    # .10 .12 .09 and twice that: the same t and p, and Holm over two doubles both
-    assert levels.loc[1, "p Holm"] == pytest.approx(2 * levels.loc[1, "p"])
-    assert levels.loc[2, "p Holm"] == pytest.approx(2 * levels.loc[2, "p"])
+    # .10 .12 .09 and twice that: the same t and p, and the third contrast, of s, has no spread and counts as p = 1
+    assert levels.loc[1, "p Holm"] == pytest.approx(3 * levels.loc[1, "p"])
+    assert levels.loc[2, "p Holm"] == pytest.approx(3 * levels.loc[2, "p"])
 
 
 def test_only_complete_crossed_factors_are_analysed() -> None:
@@ -111,56 +103,6 @@ def test_only_complete_crossed_factors_are_analysed() -> None:
         assert factors.effects_table(results_of(table, fields), METRIC).empty
         assert factors.levels_table(results_of(table, fields), METRIC).empty
         assert factors.line(results_of(table, fields)) == ""
-
-
-def test_each_setting_at_its_best_nuisance_value_by_hand() -> None:
-    rows, study = crossed()
-    table = comparison.best_of_nuisance(results_of(rows, study), "accuracy/test")
-    assert table["arm"].tolist() == ["drop_probability=0.0", "drop_probability=0.1"]
-    # on validation p = 0 takes s = 1 (.61 > .59) and p = .1 takes s = 2 (.72 > .56); on test both would take the other
-    assert table["chosen"].tolist() == ["guidance_scale=1.0", "guidance_scale=2.0"]
-    assert table["candidates"].tolist() == [2, 2]
-    assert table["mean"].tolist() == pytest.approx([0.51, 0.615])
-    # .60 - .50 and .63 - .52: mean .105, sd .0070711, t = 21 with 1 df: p = 1 - 2 atan(21) / pi = .030292
-    assert table.loc[1, "difference"] == pytest.approx(0.105)
-    assert table.loc[1, "p Holm"] == pytest.approx(0.030292, abs=1e-6)
-    assert words(table) == ["baseline", "better"]
-    line = protocol.nuisance_line(results_of(rows, study))
-    assert line.startswith("Each drop_probability has its best guidance_scale of 2, chosen on accuracy/validation")
-    assert "makes validation itself optimistically biased: read test instead" in line
-    assert comparison.readable(table)["chosen"].tolist() == table["chosen"].tolist()
-
-
-def test_the_answer_of_a_crossed_study_is_read_where_nothing_was_chosen() -> None:
-    rows, study = crossed()
-    assert answers.answer(results_of(rows, study)).startswith(
-        "In accuracy/test, with each drop_probability at its best guidance_scale (chosen on accuracy/validation), "
-        "against drop_probability=0.0 (0.510), drop_probability=0.1 is better by 0.105 ["
-    )
-    without = study | {"nuisance": []}
-    assert comparison.best_of_nuisance(results_of(rows, without), METRIC).empty
-    assert "p=0.1 s=2.0" in answers.answer(results_of(rows, without))
-
-
-def test_a_setting_with_an_incomplete_candidate_is_not_compared() -> None:
-    rows, study = crossed()
-    holed = rows.assign(state=rows["state"].mask((rows["arm"] == "p=0.1 s=1.0") & (rows["seed"] == 1), "failed"))
-    table = comparison.best_of_nuisance(results_of(holed, study), METRIC)
-    assert words(table) == ["baseline", "incomplete 1/2 candidates"]
-    assert table["chosen"].tolist() == ["guidance_scale=1.0", "-"]
-    assert np.isnan(table.loc[1, ["mean", "difference"]].astype(float)).all()
-    holed = rows.assign(state=rows["state"].mask(rows["arm"] == "p=0.0 s=2.0", "missing"))
-    table = comparison.best_of_nuisance(results_of(holed, study), METRIC)
-    assert words(table) == [
-        "incomplete 1/2 candidates",
-        "not compared: the baseline is incomplete (1/2 candidates)",
-    ]
-
-
-def test_a_setting_with_fewer_candidates_is_not_compared() -> None:
-    rows, study = crossed({cell: values for cell, values in CELLS.items() if cell != (0.1, 1.0)})
-    found = words(comparison.best_of_nuisance(results_of(rows, study), METRIC))
-    assert found == ["baseline", "not compared: chosen from 1 candidate, other settings from 2"]
 
 
 def test_a_factor_varies_alone_where_two_arms_differ_in_nothing_else() -> None:

@@ -47,7 +47,7 @@ KINDS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
         synthetic_record.guidance,
         ("drop_probability", "guidance_scale", "0.1", "2.5", ".72", "mean accuracy"),
     ),
-    "importance": (synthetic_record.guidance, ("drop_probability x guidance_scale", "seed (block)", "sum to 1.00")),
+    "importance": (synthetic_record.guidance, ("drop_probability x guidance_scale", "partial omega^2", ", p ")),
     "ladder_steps": (synthetic_record.ladder, ("start", "+ cosine", "+ flips", "+ raw weights", "better", "worse")),
     "search_history": (
         synthetic_record.search,

@@ -145,10 +145,19 @@ def test_importance_of_a_grid_is_its_analysis_of_variance(guidance: Path) -> Non
     results = opened(guidance)
     table = importance.table(results)
     effects = factors.effects_table(results, "accuracy/validation")
-    assert table["share"].tolist() == pytest.approx(effects["eta^2"].tolist())
-    assert table["share"].sum() == pytest.approx(1)
+    assert table["effect"].tolist() == effects["effect"].tolist()
+    for shown, column in (("share", "omega^2"), ("low", "omega^2 low"), ("high", "omega^2 high"), ("p", "p Holm")):
+        assert table[shown].tolist() == pytest.approx(effects[column].tolist())
     bars = figures.draw(importance, table, results).axes[0].patches
-    assert [bar.get_width() for bar in bars] == pytest.approx(effects["eta^2"].tolist())  # type: ignore[attr-defined]
+    assert [bar.get_width() for bar in bars] == pytest.approx(effects["omega^2"].tolist())  # type: ignore[attr-defined]
+    assert "Partial omega^2 (Keren & Lewis 1979)" in figures.caption(importance, table, results)
+
+
+def test_one_training_per_arm_has_no_importance(tmp_path: Path) -> None:
+    results = opened(synthetic_record.guidance(tmp_path, drops=2, scales=2, seeds=[0]))
+    table = importance.table(results)
+    assert "One training per arm: no effect has a size" in figures.caption(importance, table, results)
+    assert len(figures.draw(importance, table, results).axes) == 0
 
 
 def test_importance_of_a_search_names_its_evaluator(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -127,6 +126,17 @@ def test_smallest_sign_flip_is_what_unanimous_seeds_reach(n: int, p: float) -> N
     assert intervals.smallest_sign_flip(n) == p == intervals.sign_flip(np.arange(1, n + 1))
 
 
+@pytest.mark.parametrize(("comparisons", "seeds"), [(0, 6), (1, 6), (2, 7), (3, 7), (4, 8), (8, 9)])
+def test_the_seeds_of_a_sign_flip_test_grow_with_its_family(comparisons: int, seeds: int) -> None:
+    """2 / 2^n times the comparisons is below .05: Holm adjusts the smallest p by all of them."""
+    assert intervals.fewest_for_sign_flip(comparisons) == seeds
+    family = max(1, comparisons)
+    for n, enough in ((seeds - 1, False), (seeds, True)):
+        alike = np.arange(1, n + 1)[:, None] * np.append(0, np.ones(family))
+        adjusted = intervals.holm(intervals.differences(alike).p_flip, family)
+        assert bool(np.nanmin(adjusted) < intervals.SIGNIFICANT) is enough
+
+
 def test_holm_by_hand() -> None:
     # sorted .01 x 4, .02 x 3, .03 x 2 (raised to the .06 before it), .20
     assert intervals.holm([0.03, 0.01, 0.2, 0.02]) == pytest.approx([0.06, 0.04, 0.2, 0.06])
@@ -160,111 +170,80 @@ def test_the_arithmetic_is_scipys_and_statsmodels() -> None:
         assert proportions.wilson(n // 2, n) == pytest.approx(expected)
 
 
-def outcomes(differences: list[tuple[float, float, float, float, float]], **rule: Any) -> list[str]:
-    """Of (difference, low, high, p, p Holm) of each arm."""
-    difference, low, high, p, adjusted = np.array(differences).T
-    filler = np.zeros(len(differences))
-    found = intervals.Differences(difference, low, high, filler, p, adjusted, filler, filler)
-    return [outcome.value for outcome in intervals.outcomes(found, **rule)]
+def compared(lines: list[tuple[float, float, float, float]], family: int = 1) -> intervals.Differences:
+    """Of (difference, standard error at 4 degrees of freedom, p, p Holm) of each comparison."""
+    difference, se, p, adjusted = np.array(lines).T
+    arrays = {name: np.zeros(len(lines)) for name in ("low", "high", "sd", "p_flip", "rho")}
+    own = {"difference": difference, "se": se, "p_t": p, "p_holm": adjusted, "df": np.full(len(lines), 4.0)}
+    return intervals.Differences(**arrays, **own, family=family)
 
 
 def test_outcomes_by_hand() -> None:
     nan = math.nan
-    arms = [
-        (0.10, 0.05, 0.15, 0.01, 0.02),
-        (-0.10, -0.15, -0.05, 0.01, 0.02),
-        (0.02, 0.001, 0.039, 0.04, 0.08),  # alone it would be better; its interval lies inside the margin
-        (0.02, -0.031, 0.071, 0.3, 0.6),
-        (-0.02, -0.071, 0.031, 0.3, 0.6),
-        (0.01, 0.005, 0.015, 0.001, 0.01),  # smaller than the margin, and yet a difference
-        (0.03, 0.03, 0.03, nan, nan),  # the same in every seed
-        (nan, nan, nan, nan, nan),
+    found = compared(
+        [
+            (0.10, 0.018, 0.005, 0.01),
+            (-0.10, 0.018, 0.005, 0.01),
+            (0.02, 0.009, 0.09, 0.18),  # t = 3.33 from the margin: one-sided p .0145
+            (0.02, 0.015, 0.25, 0.5),  # t = 2: .058
+            (0.01, 0.002, 0.007, 0.01),  # smaller than the margin, and yet a difference
+            (0.03, 0.0, nan, nan),  # the same in every seed
+            (nan, nan, nan, nan),
+        ]
+    )
+    p = intervals.equivalence(found, 0.05)
+    one_sided = [0.99498, 0.99498, 0.014508, 0.058058, 0.0000187]  # scipy.stats.t.sf((.05 - |d|) / se, 4)
+    assert p[:5] == pytest.approx(np.minimum(intervals.holm(one_sided), 1), abs=1e-4)
+    assert np.isnan(p[5:]).all()
+    alone = [
+        intervals.outcomes(compared([line]), 0.05)[0].value
+        for line in [(0.02, 0.009, 0.09, 0.18), (0.02, 0.015, 0.25, 0.5)]
     ]
-    expected = [
-        "better",
-        "worse",
-        "equivalent",
-        "inconclusive",
-        "inconclusive",
-        "better",
-        "zero variance",
-        "not compared",
-    ]
-    assert outcomes(arms, margin=0.05) == expected
-    assert outcomes(arms) == [{"equivalent": "inconclusive"}.get(outcome, outcome) for outcome in expected]
-    smaller = outcomes(arms, margin=0.05, smaller_is_better=True)
-    assert smaller == [
-        "worse",
-        "better",
-        "equivalent",
-        "inconclusive",
-        "inconclusive",
-        "worse",
-        "zero variance",
-        "not compared",
-    ]
-    assert outcomes(arms[3:5], margin=0.071) == ["inconclusive", "inconclusive"]  # the end itself does not lie inside
-    assert outcomes(arms[3:5], margin=0.072) == ["equivalent", "equivalent"]
+    assert alone == ["equivalent", "inconclusive"]
+    expected = ["better", "worse", "inconclusive", "inconclusive", "better", "zero variance", "not compared"]
+    assert [outcome.value for outcome in intervals.outcomes(found, 0.05)] == expected  # Holm: .0145 x 4 > .05
+    assert [outcome.value for outcome in intervals.outcomes(found)] == expected
+    smaller = [outcome.value for outcome in intervals.outcomes(found, 0.05, smaller_is_better=True)]
+    assert smaller == ["worse", "better", "inconclusive", "inconclusive", "worse", "zero variance", "not compared"]
+    within = [verdict.within for verdict in intervals.verdicts(found, 5, 0.05)]
+    assert within == [False, False, False, False, True, False, False]
+    assert str(intervals.verdicts(found, 5, 0.05)[4]) == "better, by less than the margin (±0.05)"
+    # At the level of an early look the same numbers say less.
+    early = [outcome.value for outcome in intervals.outcomes(found, 0.05, level=0.0056)]
+    assert early[:2] == ["inconclusive", "inconclusive"]
+
+
+def test_contrasts_join_the_family_of_the_arms() -> None:
+    values = np.array([[0.50, 0.60, 0.51, 0.59], [0.52, 0.63, 0.55, 0.60], [0.49, 0.58, 0.50, 0.61]])
+    weights = [[0, 1, -1, 0], [1, -1, -1, 1]]
+    found = intervals.differences(values, 0, contrasts=weights)
+    paired = values[:, 1] - values[:, 2]
+    assert found.difference[4] == pytest.approx(paired.mean())
+    assert (found.low[4], found.high[4]) == pytest.approx(intervals.t_interval(paired))
+    assert found.p_t[4] == pytest.approx(intervals.paired_t(paired))
+    assert found.rho[4] == pytest.approx(intervals.correlation(values[:, 1], values[:, 2]))
+    assert found.difference[5] == pytest.approx((values @ weights[1]).mean())
+    assert np.isnan(found.rho[5])
+    assert found.family == 5
+    known = [1, 2, 3, 4, 5]
+    assert found.p_holm[known] == pytest.approx(intervals.holm(found.p_t[known]))
+    alone = intervals.differences(values, 0)
+    assert np.isnan(alone.difference[0])
+    assert alone.difference[1:] == pytest.approx(found.difference[1:4])
+    assert (alone.p_holm[1:] <= found.p_holm[1:4]).all()
+
+
+def test_a_contrast_with_an_incomplete_arm_is_not_made_and_still_counts() -> None:
+    values = np.array([[0.5, 0.6, 0.55], [0.52, 0.63, np.nan], [0.49, 0.57, 0.56]])
+    found = intervals.differences(values, 0, contrasts=[[0, 1, -1]])
+    assert np.isnan(found.difference[2:]).all()
+    assert found.family == 3
+    assert found.p_holm[1] == pytest.approx(3 * found.p_t[1])
 
 
 def test_the_largest_difference_is_the_farther_end() -> None:
     assert intervals.largest_difference(-0.03, 0.01) == 0.03
     assert intervals.largest_difference(0.001, 0.04) == 0.04
-
-
-# --- plans -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("n", "alpha", "effect"), [(2, 0.05, 1), (3, 0.05, 2), (5, 0.025, 1.68), (34, 0.05, 0.5)])
-def test_the_power_is_that_of_statsmodels_where_that_converges(n: int, alpha: float, effect: float) -> None:
-    from statsmodels.stats.power import TTestPower
-
-    assert intervals.power_of_t(effect, n, alpha) == pytest.approx(TTestPower().power(effect, n, alpha), abs=1e-8)
-    assert intervals.power_of_t(0, n, alpha) == pytest.approx(alpha, abs=1e-6)
-
-
-@pytest.mark.parametrize(("n", "comparisons"), [(3, 1), (3, 11), (4, 29), (5, 2)])
-def test_the_detectable_difference_is_found_in_eight_of_ten(n: int, comparisons: int) -> None:
-    """Also where statsmodels' solver stops at 10.0 (n = 3, 11 comparisons) or at 4.56 (n = 4, 29)."""
-    effect = intervals.detectable_difference(1, n, comparisons=comparisons)
-    samples = np.random.default_rng(n).normal(effect, 1, (20_000, n))
-    found = np.mean([intervals.paired_t(sample) < 0.05 / comparisons for sample in samples])
-    assert found == pytest.approx(0.8, abs=0.012)  # four standard errors
-
-
-def test_detectable_difference_and_its_inverse() -> None:
-    # Cohen 1988, paired t test, two-sided .05, power .8: n = 5 sees d = 1.68, n = 34 sees d = .50
-    assert intervals.detectable_difference(1, 5) == pytest.approx(1.68, abs=0.005)
-    assert intervals.detectable_difference(0.1, 34) == pytest.approx(0.0495, abs=0.0005)
-    assert math.isnan(intervals.detectable_difference(1, 1))
-    assert intervals.seeds_needed(0.5, 1) == 34
-    assert intervals.seeds_needed(-0.5, 1) == 34
-    assert intervals.seeds_needed(0.001, 1) is None
-    assert intervals.seeds_needed(0.0, 1) is None
-    assert intervals.seeds_needed(0.5, 0.0) == 2
-
-
-def test_plans_pay_for_the_number_of_comparisons() -> None:
-    # statsmodels, TTestPower().solve_power(1, alpha=.05, power=.8) = 9.94; alpha .025: 12.15
-    assert intervals.seeds_needed(1, 1) == 10
-    assert intervals.seeds_needed(1, 1, comparisons=2) == 13
-    assert intervals.detectable_difference(1, 5, comparisons=2) == pytest.approx(2.05, abs=0.005)
-
-
-@pytest.mark.parametrize(
-    ("k", "expected"),
-    # 1 / sqrt(pi), 3 / (2 sqrt(pi)) (Jones 1948); Tippett 1925 and Teichroew 1956 for 10 and 20
-    [(1, 0.0), (2, 1 / math.sqrt(math.pi)), (3, 1.5 / math.sqrt(math.pi)), (10, 1.53875), (20, 1.86748)],
-)
-def test_the_expected_maximum_of_k_normals(k: int, expected: float) -> None:
-    assert intervals.expected_maximum(k) == pytest.approx(expected, abs=1e-5)
-    assert intervals.selection_bias(k, 0.04) == pytest.approx(0.04 * expected, abs=1e-6)
-
-
-def test_the_best_of_two_hundred_is_simulated() -> None:
-    best = np.random.default_rng(0).normal(size=(20_000, 200)).max(axis=1)
-    assert intervals.expected_maximum(200) == pytest.approx(best.mean(), abs=0.015)
-    assert math.isnan(intervals.expected_maximum(0))
 
 
 @pytest.mark.parametrize("n", [3, 5])

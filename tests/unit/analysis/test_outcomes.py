@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,13 @@ def test_hits_by_hand(tmp_path: Path) -> None:
     assert found.keys == ((0, "red cube"), (1, "yellow cylinder"), (1, "gray cube"))
     assert found.hit_KO.tolist() == [[True, False, True], [False, True, True]]
     assert found.conditions.tolist() == [0, 1, 1]
+
+
+def test_conditions_that_ask_for_the_same_are_one(tmp_path: Path) -> None:
+    conditions = [["red cube", "gray cube"], ["red cube"], ["gray cube", "red cube"]]
+    found = outcomes.hits(write(tmp_path, conditions, [conditions]), "test")
+    assert found.conditions.tolist() == [0, 0, 1, 2, 2]
+    assert found.label_sets.tolist() == [0, 0, 1, 0, 0]
 
 
 def damaged(folder: Path, how: str) -> None:
@@ -88,7 +96,7 @@ def test_one_training_each_by_hand(tmp_path: Path) -> None:
     rows, study = single(tmp_path, {"a": a, "b": b})
     table = comparison.summary(results_of(rows, study), METRIC).set_index("arm")
     assert table.loc["b", "difference"] == pytest.approx(7 / 40)
-    assert table.loc["b", "p McNemar"] == pytest.approx(0.0390625)
+    assert table.loc["b", outcomes.P_OF_PICTURES] == pytest.approx(0.0390625)
     # differences of objects: 8 times +1, once -1, 31 times 0: mean .175, variance (9 / 40 - .175^2) / 40 = .0048594
     half = 1.96 * np.sqrt(0.0048594)
     assert table.loc["b", ["objects low", "objects high"]].tolist() == pytest.approx(
@@ -96,10 +104,10 @@ def test_one_training_each_by_hand(tmp_path: Path) -> None:
     )
     assert words(table) == [
         "baseline",
-        "one training per arm: no interval over seeds, p McNemar 0.039",
+        "one training per arm: no interval over seeds, p 0.039 over its pictures (sign-flip)",
     ]
     shown = comparison.readable(comparison.summary(results_of(rows, study), METRIC))
-    assert shown["p McNemar"].tolist() == ["-", "0.039"]
+    assert shown["p sign-flip over pictures"].tolist() == ["-", "0.039"]
     assert shown.loc[1, "difference [95 % CI of the pictures]"].startswith("+0.175 [+0.0")
     # what is printed for several seeds must not be there to be misread
     assert np.isnan(table.loc["b", ["difference low", "p", "p Holm"]].astype(float)).all()
@@ -115,21 +123,21 @@ def test_a_single_seed_study_says_what_it_compares(tmp_path: Path) -> None:
     assert "Seeds needed" not in said
     assert answers.answer(results).startswith("One training per arm gives no interval over seeds, and so no answer")
     verdict = words(comparison.summary(results, METRIC))[1]
-    assert verdict.startswith("one training per arm: no interval over seeds, p McNemar ")
-    assert not any("McNemar" in verdict for verdict in words(comparison.summary(results, "accuracy_macro/test")))
+    assert re.fullmatch(r"one training per arm: no interval.* p [\d.]+ over its pictures \(sign-flip\)", verdict)
+    assert not any("sign-flip" in verdict for verdict in words(comparison.summary(results, "accuracy_macro/test")))
 
 
 @pytest.mark.parametrize("how", ["missing", "truncated", "other conditions"])
 def test_a_comparison_without_outcomes_has_no_interval(how: str, tmp_path: Path) -> None:
     rows, study = single(tmp_path, {"a": [True, False, True], "b": [True, True, True], "c": [False, True, True]})
-    assert "McNemar" in words(comparison.summary(results_of(rows, study), METRIC))[1]
+    assert "sign-flip" in words(comparison.summary(results_of(rows, study), METRIC))[1]
     if how == "other conditions":
         (tmp_path / "b" / "conditions.json").write_text(json.dumps({"test": [["red cube"]] * 3}))
     else:
         damaged(tmp_path / "b", how)
     found = words(comparison.summary(results_of(rows, study), METRIC))
     assert found[1] == "one training per arm: no interval over seeds"
-    assert "McNemar" in found[2]  # the others are still compared
+    assert "sign-flip" in found[2]  # the others are still compared
 
 
 def test_passes_of_an_object_are_no_further_objects(tmp_path: Path) -> None:
@@ -145,15 +153,17 @@ def test_passes_of_an_object_are_no_further_objects(tmp_path: Path) -> None:
             comparison.summary(results_of(rows, study), METRIC).loc[1, list(outcomes.COLUMNS)].astype(float)
         )
     assert tables_of[0].tolist() == pytest.approx(tables_of[1].tolist())
-    assert tables_of[0]["p McNemar"] == pytest.approx(2 / 2**12)
+    # twelve label sets differ, each by one object and in favour of b; six of them are asked for twice
+    assert tables_of[0][outcomes.P_OF_PICTURES] == pytest.approx(2 / 2**12)
 
 
 def test_objects_of_one_picture_stay_together(tmp_path: Path) -> None:
     """Ten pictures of three objects that are hit or missed together: the spread is that of ten, not of thirty."""
-    conditions = [list(LABELS[3 * index % 24 : 3 * index % 24 + 3]) for index in range(10)]
+    conditions = [list(LABELS[index : index + 3]) for index in range(10)]
     rows, study = single(tmp_path, {"a": [True], "b": [True]})
     write(tmp_path / "a", conditions, [[[] for _ in conditions]])
     write(tmp_path / "b", conditions, [[labels if index < 5 else [] for index, labels in enumerate(conditions)]])
-    low, high = comparison.summary(results_of(rows, study), METRIC).loc[1, ["objects low", "objects high"]]
+    low, high, p = comparison.summary(results_of(rows, study), METRIC).loc[1, list(outcomes.COLUMNS)]
+    assert p == pytest.approx(2 / 2**5)  # McNemar's of 15 objects would be 2 / 2**15
     # 2.5 % points of binomial(10, .5) / 10 are .2 and .8; of binomial(30, .5) / 30 they would be .333 and .667
     assert (low, high) == pytest.approx((0.2, 0.8))

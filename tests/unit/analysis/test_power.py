@@ -12,7 +12,7 @@ import synthetic_record
 from launch import ROOT
 from scipy import stats
 
-from analysis.stats import power
+from analysis.stats import planning, power
 from study.design import plan, registry, scales
 
 METRIC = "accuracy/validation"
@@ -46,12 +46,14 @@ def test_missing_trials_are_left_out(tmp_path):
 def test_a_difference_of_that_size_is_found_in_eight_of_ten():
     """The power of the t test there, from the non-central t distribution."""
     sd, n, comparisons = 0.04, 5, 2
-    difference = power.detectable(sd, n, comparisons)
+    known = power.Spread(sd, 1000, "a large pilot")  # its spread is as good as the true one
+    difference = power.detectable(known, n, comparisons)
     critical = stats.t.ppf(1 - 0.05 / comparisons / 2, n - 1)
     noncentral = stats.nct(n - 1, difference / sd * np.sqrt(n))
     assert noncentral.sf(critical) + noncentral.cdf(-critical) == pytest.approx(0.8, abs=1e-4)
-    assert power.detectable(sd, 5, 1) == pytest.approx(1.68 * sd, rel=0.01)
-    assert np.isnan(power.detectable(sd, 1, 1))
+    assert power.detectable(known, 5, 1) == pytest.approx(1.68 * sd, rel=0.01)
+    assert np.isnan(power.detectable(known, 1, 1))
+    assert power.detectable(power.Spread(sd, 6, "a small one", df=3.2), n, comparisons) > 1.1 * difference
 
 
 def dry_run(*arguments: object) -> str:
@@ -65,12 +67,16 @@ def test_the_dry_run_says_what_the_design_sees_and_what_a_seed_more_buys(miniatu
     arguments = ["--study", "schedules", "--scale", "smoke", "--seeds", "3", "--record", miniature_record]
     text = dry_run(*arguments)
     said = json.loads(dry_run(*arguments, "--json"))
-    sd = power.spread("schedules-smoke", "smoke", METRIC, miniature_record).sd
-    assert said["detectable_difference"] == pytest.approx(power.detectable(sd, 3, 2))
-    assert said["detectable_with_another_seed"] == pytest.approx(power.detectable(sd, 4, 2))
+    spread = power.spread("schedules-smoke", "smoke", METRIC, miniature_record)
+    assert said["detectable_difference"] == pytest.approx(power.detectable(spread, 3, 2))
+    assert said["detectable_with_another_seed"] == pytest.approx(power.detectable(spread, 4, 2))
     assert said["seconds_of_another_seed"] > 0
     assert f"Smallest difference in {METRIC} that 3 seeds detect with 80 % power: " in text
-    assert f"{said['detectable_difference']:.3f}; 4 seeds (" in text
+    low, high = spread.interval
+    worst = planning.detectable_difference(high, 3, comparisons=2)
+    upper = f"{said['detectable_difference']:.3f}, and {worst:.3f} if the spread is at the upper end of its interval"
+    assert f"{upper}; 4 seeds (" in text
+    assert f"(sd of paired differences {spread.sd:.3f}, 95 % CI {low:.3f} to {high:.3f}, from 6 pairs of" in text
 
 
 def test_a_confirmatory_study_takes_five_seeds():

@@ -44,7 +44,7 @@ def page(out: Path) -> Page:
 def test_every_table_and_figure_is_written(out: Path) -> None:
     written = {path.name for path in (out / "tables").iterdir()}
     lists = [f"accuracy_{name}" for name in ("validation", "test", "new_test", "unseen")]
-    names = [*lists, "score_sheet", "classes"]
+    names = [*lists, "accuracy_validation_sensitivity", "score_sheet", "classes"]
     assert written == {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex")} | {"trials.csv"}
     assert {path.name for path in (out / "figures").iterdir()} == {
         f"{name}.{kind}" for name in GENERAL for kind in ("png", "pdf", "csv")

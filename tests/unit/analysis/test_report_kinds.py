@@ -28,7 +28,8 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
         {
             f"accuracy_{name}_{kind}"
             for name in ("validation", "test", "new_test", "unseen")
-            for kind in ("best", "factors", "levels")
+            for kind in ("best", "factors", "levels", "contrasts")
+            if (name, kind) != ("validation", "best")  # the list of choice has no table of the best
         },
         (
             "accuracy/test, each setting at its best guidance_scale",
@@ -43,7 +44,7 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
     "samplers": (
         synthetic_record.samplers,
         {"accuracy_by_cost"},
-        set(),
+        {f"accuracy_{name}_contrasts" for name in ("validation", "test", "new_test", "unseen")},
         (
             "evaluations per image",
             "sampling s",
@@ -55,11 +56,12 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
         {"ladder_steps"},
         set(),
         (
-            "1 of 3 steps helped: + cosine by 0.099",
+            "1 of 3 steps helped: + cosine by 0.100",
             "Training FLOPs of all arms agree within 10 %.",
             "start: The schedule ends at sqrt(alpha_bar_T) = 0.080 > 0.05",
             "signal at T",
-            "Holm-corrected over the 3 comparisons of a list, each arm with its own reference",
+            "Holm-corrected over the family, each arm with its own reference",
+            "Family: the 3 comparisons on accuracy/validation.",
         ),
     ),
     "search": (
@@ -81,7 +83,7 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
         set(),
         (
             "-0.015, inside the noise of one evaluation (±0.138)",
-            "in our CI",
+            "predicted [95 %]",
             "R1 T=500, R2: The schedule ends at",
             "for the m objects of the list",
         ),
@@ -162,12 +164,13 @@ def test_the_report_of_each_kind_of_study(name: str, tmp_path: Path, monkeypatch
     assert {path.stem for path in (index.parent / "figures").glob("*")} == own_figures
     assert page.tags.count("img") == len(own_figures)
     lists = {f"accuracy_{name}" for name in ("validation", "test", "new_test", "unseen")}
-    always = lists | {"score_sheet", "classes", "trials"}
+    judged = "unseen" if name == "search" else "validation"
+    always = lists | {"score_sheet", "classes", "trials", f"accuracy_{judged}_sensitivity"}
     assert {path.stem for path in (index.parent / "tables").iterdir()} == always | own_tables
     for path in (index.parent / "tables").glob("*.md"):
         assert "- Checkpoint rule: last step" in path.read_text(), path.name
     assert ("factor by factor" in page.text) == (name == "guidance")
-    for words_of_all in ("Score sheet", "spurious", "ceiling: the evaluator's own accuracy", "x0 error/snr -4 -2"):
+    for words_of_all in ("Score sheet", "spurious", "real images: the evaluator's own accuracy", "x0 error/snr -4 -2"):
         assert words_of_all in page.text
     for word in words:
         assert word in page.text
@@ -189,17 +192,17 @@ def test_a_pruned_trial_of_a_search_cannot_inject(tmp_path: Path, monkeypatch: p
     assert page.text.count(HOSTILE) >= 3
 
 
-def test_the_answer_names_the_shares_of_the_factors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_answer_names_the_sizes_of_the_effects(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = synthetic_record.guidance(tmp_path)
     report.print_answer(report.answer_of(Results.open("dropout", record)))
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Shares of the variance")]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Effect sizes in accuracy")]
     assert len(lines) == 1
-    assert re.search(r"drop_probability 0\.4\d .*guidance_scale 0\.3\d ", lines[0])
+    assert re.search(r"drop_probability 0\.999 \[0\.99.*guidance_scale 0\.996 \[0\.94", lines[0])
 
 
 def test_a_page_of_one_training_per_arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "NAMES", ())
     page = Page(report.build("schedules", synthetic_record.make(tmp_path, seeds=[0])).read_text())
     assert "the table compares one training with another" in page.text
-    assert "one training per arm: no interval over seeds, p McNemar" in page.text
+    assert "one training per arm: no interval over seeds, p " in page.text
     assert "p Holm" not in page.text

@@ -84,6 +84,49 @@ def test_a_factor_that_did_not_reach_the_training_is_found() -> None:
     assert warned(shared, arms=3) == []
 
 
+def test_a_limit_that_nobody_reached_is_a_caveat() -> None:
+    """Two gradient-norm limits above every norm are one setting: a defect of nothing."""
+    rows = rows_of([[0.6, 0.7], [0.6, 0.7]]).assign(clip_norm=[10.0, 20.0] * 2, lr=1e-3)
+    rows["train_key"], rows["weights_sha256"] = rows["arm"] + rows["seed"].astype(str), rows["seed"].astype(str)
+    rows["training_seed"] = rows["seed"]
+    caveat = "lr=0 and lr=1 have the same weights: clip_norm made no difference to these trainings."
+    assert warned(rows) == [caveat]
+    (dead,) = warned(rows.assign(lr=[1e-3, 2e-3] * 2))  # the learning rate is no such limit
+    assert dead.endswith("the factor did not reach the training.")
+    (dead,) = warned(rows.assign(training_seed=[0, 1000, 1, 1001]))  # nor is the seed
+    assert dead.endswith("the factor did not reach the training.")
+
+
+def test_arms_that_were_trained_on_different_devices_are_marked() -> None:
+    """A training that another trial made belongs to the device that trained it."""
+    rows = rows_of([[0.6, 0.7, 0.8], [0.6, 0.7, 0.8]])
+    assert warned(rows, arms=3) == []  # an older record
+    alike = rows.assign(**{"device/train": "NVIDIA H100", "device/sample": "NVIDIA H100"})
+    assert warned(alike, arms=3) == []
+    assert warned(alike.assign(**{"device/train": [""] * 5 + ["NVIDIA H100"]}), arms=3) == []
+    other = rows["arm"] == "lr=2"
+    trained = alike.assign(**{"device/train": alike["device/train"].mask(other, "NVIDIA A100")})
+    where = "different devices (NVIDIA H100: lr=0, lr=1; NVIDIA A100: lr=2): their seconds are not comparable"
+    assert warned(trained, arms=3) == [
+        f"The trials were trained on {where}, and on GPUs of different models arms of one seed did not see the same "
+        "noise."
+    ]
+    assert warned(trained.assign(**{"device/sample": trained["device/train"]}), arms=3) == warned(trained, arms=3)
+    sampled = alike.assign(**{"device/sample": trained["device/train"]})
+    assert warned(sampled, arms=3) == [f"The trials were sampled on {where}, and their images may differ by rounding."]
+    by_seed = alike.assign(**{"device/train": ["NVIDIA H100"] * 3 + ["NVIDIA A100"] * 3})
+    assert warned(by_seed, arms=3) == [
+        "The trials were trained on different devices (NVIDIA H100: lr=0, lr=1, lr=2; NVIDIA A100: lr=0, lr=1, lr=2): "
+        "their seconds are not comparable; the arms of each seed share a device."
+    ]
+
+
+def test_a_result_of_an_older_version_has_the_device_of_its_environment(miniature_record: Path) -> None:
+    rows = Results.open("schedules", miniature_record).rows
+    assert set(rows["device/sample"]) == {"cpu"}
+    assert "device/train" not in rows
+
+
 def test_mixed_evaluators_are_warned_of(tmp_path: Path) -> None:
     synthetic_record.make(tmp_path)
     for path in sorted(tmp_path.glob("trials/*/result.json"))[:2]:

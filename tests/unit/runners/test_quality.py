@@ -40,14 +40,80 @@ def test_chunks_do_not_matter(monkeypatch):
     np.testing.assert_allclose(whole, direct, atol=1e-4)
 
 
+def counted(images: np.ndarray, objects: list[int], train: int) -> Images:
+    """Images that show so many objects each, the first `train` of them for training."""
+    labels = np.arange(24) < np.array(objects)[:, None]
+    split = np.arange(train), np.arange(train, len(images))
+    return Images(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest")
+
+
+def memorised(images: np.ndarray, objects: list[int], data: Images) -> dict[str, float]:
+    return quality.memorisation(images, np.array(objects), data, quality.held_out_distances(data, CPU), CPU)
+
+
 def test_a_copy_is_memorised_and_a_new_image_is_not():
-    data = scenes(images_and_labels(48)[0], 24)
+    data = counted(images_and_labels(48)[0], [2] * 48, 24)
     training, held_out = data.images_NHWC[:24], data.images_NHWC[24:]
-    assert quality.memorisation(training[:8], data, CPU)["memorised"] == 1
-    assert quality.memorisation(training[:8], data, CPU)["nearest/generated"] < 1e-3
-    real = quality.memorisation(held_out, data, CPU)
-    assert real["memorised"] == pytest.approx(2 / 24)  # the 5 % quantile of 24 lies above the lowest two
-    assert real["nearest/generated"] == pytest.approx(real["nearest/held_out"])
+    assert memorised(training[:8], [2] * 8, data)["memorised_matched"] == 1
+    assert memorised(training[:8], [2] * 8, data)["nearest/generated"] < 1e-3
+    real = memorised(held_out, [2] * 24, data)
+    assert real["memorised_matched"] == pytest.approx(1 / 24)  # rank .05 x 25 = 1.25: between the lowest two
+    assert real["nearest/generated"] == pytest.approx(real["nearest/held_out_matched"])
+    assert real["memorised_images"] == 24
+
+
+def crowded(rng: np.random.Generator, objects: np.ndarray) -> np.ndarray:
+    """Grey pictures with that many random stripes: the more objects, the farther from any other picture."""
+    images = np.full((len(objects), 8, 8, 3), 120, np.uint8)
+    for image, count in zip(images, objects, strict=True):
+        image[: 2 * count] = rng.integers(0, 256, (2 * count, 8, 3))
+    return images
+
+
+def test_real_images_count_as_copies_in_5_percent_whatever_they_show():
+    """600 held-out images of one to three objects make the limits; of 3,000 further ones 5 % lie below, in each group.
+
+    One limit for all would have more than 12 % of the images of one object below it, and no other.
+    """
+    rng = np.random.default_rng(0)
+    objects = rng.integers(1, 4, 900)
+    data = counted(crowded(rng, objects), objects.tolist(), 300)
+    distances = quality.held_out_distances(data, CPU)
+    assert {count: len(found) for count, found in distances.items()} == {
+        count: (objects[300:] == count).sum() for count in (1, 2, 3)
+    }
+    pooled = np.quantile(np.concatenate(list(distances.values())), 0.05)
+    shares = {}
+    for count in (1, 2, 3):
+        further = crowded(rng, np.full(1000, count))
+        found = quality.memorisation(further, np.full(1000, count), data, distances, CPU)
+        assert 0.02 <= found["memorised_matched"] <= 0.08, (count, found)  # two standard errors of 200 images
+        shares[count] = np.mean(quality.nearest(further, data.images_NHWC[:300], CPU) < pooled)
+    assert shares[1] > 0.12
+    assert shares[2] == shares[3] == 0
+
+
+@pytest.mark.parametrize("images", [19, 40, 85, 256])
+def test_a_limit_lets_5_percent_of_real_images_through(images: int):
+    """Whatever their number; numpy's default quantile of 19 would let 9 % through."""
+    rng = np.random.default_rng(images)
+    limits = [quality.limit(rng.random(images)) for _ in range(4000)]  # of uniform distances: the share below
+    assert np.mean(limits) == pytest.approx(0.05, abs=0.004)
+    assert np.isnan(quality.limit(rng.random(18)))
+
+
+def test_samples_without_a_limit_are_left_out():
+    """30 held-out images of one object, 5 of two, none of three."""
+    rng = np.random.default_rng(0)
+    objects = np.array([1, 2, 3] * 10 + [1] * 30 + [2] * 5)
+    data = counted(crowded(rng, objects), objects.tolist(), 30)
+    copies = data.images_NHWC[:6]
+    found = memorised(copies, [1, 2, 3] * 2, data)
+    assert (found["memorised_matched"], found["memorised_images"]) == (1, 2)
+    assert np.isnan(found["nearest/held_out_matched"])
+    none = memorised(copies[2:3], [3], data)
+    assert none["memorised_images"] == 0
+    assert np.isnan(none["memorised_matched"])
 
 
 def test_diversity_by_hand():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runners.evaluation.score_sheet import by_class, ceiling, chance, score_sheet
+from runners.evaluation.score_sheet import by_class, chance, real_accuracy, score_sheet
 from runners.tasks.iclevr.labels import multi_hot
 
 
@@ -69,10 +69,10 @@ def test_by_class():
     assert rows["gray cube"] == {"list": "x", "label": "gray cube", "asked": 0, "hits": 0, "named_unasked": 1}
 
 
-def test_the_ceiling_has_the_mix_of_the_list():
+def test_the_accuracy_on_real_images_has_the_mix_of_the_list():
     """Real images: singles are right in 3 of 4, pairs in 2 of 4 objects. A list of one single and two pairs."""
     real = multi_hot([["red cube"]] * 4 + [["red cube", "blue cube"]] * 2)
     named = multi_hot([["red cube"]] * 3 + [["gray cube"]] + [["red cube", "gray cube"]] * 2)
     asked = multi_hot([["red cube"], ["red cube", "blue cube"], ["gray cube", "blue cube"]])
-    assert ceiling(asked, named, real) == pytest.approx((1 * 3 / 4 + 4 * 2 / 4) / 5)
-    assert np.isnan(ceiling(multi_hot([["red cube", "blue cube", "gray cube"]]), named, real))
+    assert real_accuracy(asked, named, real) == pytest.approx((1 * 3 / 4 + 4 * 2 / 4) / 5)
+    assert np.isnan(real_accuracy(multi_hot([["red cube", "blue cube", "gray cube"]]), named, real))

@@ -160,13 +160,15 @@ FIELDS = {"data": "rendered", "image_size": 16, "evaluator": "stand_in"}
 
 def earlier_record(root: Path, reports: list[Report], accuracy: float) -> ExecutionContext:
     """A record of a version that named the surrogate after the program's text: two surrogates, and a trial that one of
-    them has scored."""
+    them has scored. Of today's version there is the second one of several, which happens to be as accurate."""
     model, held_out = reports[-1].model, reports[-1].held_out
     assert model is not None
     assert held_out is not None
-    surrogate.save(root / "cache" / "evaluator-0123456789ab.safetensors", model, TINY, held_out)
+    first, second = dataclasses.replace(TINY, seed=0), dataclasses.replace(TINY, seed=1)
+    surrogate.save(root / "cache" / "evaluator-0123456789ab.safetensors", model, first, held_out)
     other = held_out | {"accuracy": 0.123}
-    surrogate.save(root / "cache" / "evaluator-000000000000.safetensors", model, TINY, other)
+    surrogate.save(root / "cache" / "evaluator-000000000000.safetensors", model, first, other)
+    surrogate.save(root / "cache" / "evaluator-000000000001.safetensors", model, second, held_out)
     write_json(root / "trials" / "a" / "config.json", FIELDS)
     write_json(root / "trials" / "a" / "result.json", {"evaluator_held_out_accuracy": accuracy})
     return ExecutionContext(str(root), "cpu")
@@ -194,6 +196,9 @@ def test_a_surrogate_is_named_after_what_makes_it(tmp_path: Path) -> None:
     settings = [("rendered", 16, "stand_in"), ("rendered", 32, "stand_in"), ("rendered", 16, "stand_in(size='smoke')")]
     places = {evaluator.place(*setting, context) for setting in settings}
     assert len(places) == 3
+    numbered = {evaluator.place(*settings[0], context, number) for number in range(3)}
+    assert len(numbered) == 3
+    assert numbered & places == {evaluator.place(*settings[0], context)}
     own = ExecutionContext(str(tmp_path), "cpu", inputs={"evaluator": "checkpoint.pth"})
     assert evaluator.place("rendered", 64, "checkpoint(sha256='x')", own) == Path("checkpoint.pth")
 

@@ -17,7 +17,7 @@ from study.scheduling.grid import GridCells
 ROOT = Path(__file__).resolve().parents[3]
 STUDY = "schedules-smoke"
 SETTINGS = [(name, seed) for name in ("linear", "cosine") for seed in (0, 1)]
-KEYS = [synthetic_record.BASELINE.replace(schedule=name, seed=seed).trial_key for name, seed in SETTINGS]
+KEYS = [synthetic_record.BASELINE.replace(schedule=name).at_seed(seed, seed).trial_key for name, seed in SETTINGS]
 
 
 def plan(seeds: int = 3) -> planning.Plan:

@@ -38,6 +38,28 @@ def test_a_benchmark_trains_for_real() -> None:
     assert 100 < seen.memory_mb < seen.capacity_mb
 
 
+def ready(memory_mb: float, held_mb: float, used_mb: float) -> dict[str, float]:
+    return {"memory_mb": memory_mb, "held_mb": held_mb, "used_mb": used_mb}
+
+
+@pytest.mark.parametrize(
+    ("workers", "footprint"),
+    [
+        # On a CPU nothing is known of a worker but its own peak.
+        ([ready(600, 0, 0), ready(610, 0, 0)], 610),
+        # 2,000 MB of others, then 700 for a context and 4,000 for tensors a worker, which had 5,000 at their peak.
+        ([ready(5000, 4000, 6700), ready(5000, 4000, 11_400), ready(5000, 4000, 16_100)], 5700),
+        # The second was ready last, and sees all.
+        ([ready(5000, 4000, 6700), ready(5000, 4000, 16_100), ready(5000, 4000, 11_400)], 5700),
+        # Alone it cannot tell the others' 2,000 from its own.
+        ([ready(5000, 4000, 6700)], 7700),
+    ],
+)
+def test_a_worker_takes_its_context_too(workers: list[dict[str, float]], footprint: float) -> None:
+    """Beside the tensors a process has a CUDA context and libraries on its GPU: half a gigabyte and more."""
+    assert devices.footprint_mb(workers) == pytest.approx(footprint)
+
+
 def test_a_network_that_cannot_train_is_refused() -> None:
     config = SCALES["smoke"].config.replace(model="unet(channels=(16, 32, 32), groups=7, layers=1)")
     with pytest.raises(ValueError, match=r"the benchmark of unet\(.* on cpu ended with .*groups=7 must divide"):

@@ -250,7 +250,7 @@ def test_checkpoints_that_no_missing_trial_needs_are_deleted(record, capsys):
         folder.mkdir(parents=True)
         for name in ("done.json", "ema.safetensors", "raw.safetensors", "state.pt"):
             (folder / name).write_text("{}")
-    shutil.rmtree(record / "trials" / synthetic_record.BASELINE.replace(seed=1).trial_key)
+    shutil.rmtree(record / "trials" / synthetic_record.BASELINE.at_seed(1, 1).trial_key)
     assert run(record, "--prune-checkpoints") == 0
     assert "deleted the weights of 2 trainings" in capsys.readouterr().out
     assert {path.parent.name for path in record.rglob("*.safetensors")} == {keys[1]}

@@ -12,7 +12,7 @@ from indexed import STUDY, index, run
 
 from runners.ddpm.config import TrialConfig
 from runners.process.files import read_json, write_json, write_manifest
-from study.record import reader
+from study.record import importer, reader
 
 
 @pytest.fixture
@@ -22,6 +22,13 @@ def other(tmp_path: Path) -> Path:
     for folder in (root / "trials").iterdir():
         write_manifest(folder)
     return root
+
+
+def test_a_trial_that_drew_fewer_passes_itself_is_the_same_trial(tmp_path):
+    """On one machine its first passes were there already: what it drew is no part of its result."""
+    for name, own in (("a", {"sampled/forwards": 12.0}), ("b", {"sampled/from": "x", "sampled/forwards": 4.0})):
+        write_json(tmp_path / name / "result.json", {"accuracy/test": 0.5, "seconds/sample": 1.0} | own)
+    assert importer.scores(tmp_path / "a") == importer.scores(tmp_path / "b") == {"accuracy/test": 0.5}
 
 
 def test_another_record_is_taken_over(record, other, capsys):
@@ -35,6 +42,18 @@ def test_another_record_is_taken_over(record, other, capsys):
     assert run(record, "--import", str(other)) == 0
     assert "trials: 0 new, 9 already here" in capsys.readouterr().out
     assert run(record) == 0
+
+
+def test_a_study_of_an_older_version_is_taken_over(record, other, capsys):
+    """Its baseline lacks the fields that are younger than it: they had their defaults."""
+    path = other / "studies" / STUDY / "study.json"
+    value = read_json(path)
+    for name in ("ema_ramp", "noise_seed", "evaluators"):
+        del value["baseline"][name]
+    write_json(path, value)
+    assert run(record, "--import", str(other)) == 0
+    assert set(reader.load(STUDY, record)["seed"]) == {0, 1, 2, 3, 4}
+    assert "ema_ramp" in reader.load_study(STUDY, record).baseline
 
 
 def conflict(other: Path) -> str:
@@ -86,7 +105,18 @@ def other_question(other: Path) -> str:
     return f"not taken: studies '{STUDY}': its metric is 'exact/validation', here it is 'accuracy/validation'"
 
 
-@pytest.mark.parametrize("harm", [conflict, damage, link, odd_name, leading_out, other_question])
+def other_noise(other: Path) -> str:
+    """A version that sampled every seed with one draw of noise: seed 2, which both have, would have two trials."""
+    path = other / "studies" / STUDY / "study.json"
+    value = read_json(path)
+    for trial in value["trials"]:
+        config = TrialConfig.from_dict(trial["config"]).replace(noise_seed=7)
+        trial |= {"config": config.to_dict(), "trial_key": config.trial_key}
+    write_json(path, value)
+    return f"not taken: studies '{STUDY}': its trial schedule=linear seed=2 has another setting than the one"
+
+
+@pytest.mark.parametrize("harm", [conflict, damage, link, odd_name, leading_out, other_question, other_noise])
 def test_what_cannot_be_trusted_is_not_taken(harm, record, other, capsys):
     text = harm(other)
     before = {path: path.read_bytes() for path in (record / "trials").rglob("result.json")}

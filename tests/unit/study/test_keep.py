@@ -59,7 +59,7 @@ def test_what_stays(record, keep, count):
 def test_weights_of_trials_that_are_still_to_be_run_stay(tmp_path, record):
     import shutil
 
-    missing = BASELINE.replace(schedule="cosine", seed=1)
+    missing = BASELINE.replace(schedule="cosine").at_seed(1, 1)
     shutil.rmtree(record / "trials" / missing.trial_key)
     Retention(plan(record, "none"), record)
     assert kept(record) == {missing.train_key}
@@ -77,7 +77,7 @@ def test_each_end_deletes_what_it_makes_unwanted(tmp_path, record):
     """With `best`, the weights of the best so far stay; a better one that arrives frees those of the one before."""
     import shutil
 
-    late = BASELINE.replace(schedule="squaredcos_cap_v2", seed=2)  # .85, the best of all
+    late = BASELINE.replace(schedule="squaredcos_cap_v2").at_seed(2, 2)  # .85, the best of all
     folder = record / "trials" / late.trial_key
     shutil.move(folder, tmp_path / "later")
     made = plan(record, "best")

@@ -231,7 +231,7 @@ def test_the_ladder_changes_one_thing_a_row_and_ends_at_our_best():
         best = TrialConfig.from_dict(configs[-1])
         wanted = baseline if scale != "paper" else scales.find("gpu").config.replace(total_images=3_600_000)
         same = {"schedule": "cosine", "model": best.model, "drop_probability": wanted.drop_probability}
-        assert best == wanted.replace(**same)
+        assert best == wanted.replace(**same, sampling_seeds=baseline.sampling_seeds)
 
 
 def test_the_planted_null_is_one_setting_with_other_training_seeds():
@@ -242,6 +242,42 @@ def test_the_planted_null_is_one_setting_with_other_training_seeds():
         ("one", 1, 1),
         ("the same again", 1, 1001),
     ]
-    assert len({trial.config.replace(seed=0) for trial in made.trials}) == 1
+    assert len({trial.config.at_seed(0, 0) for trial in made.trials}) == 1
     assert made.design.factors == {}
     assert [row.seed for row in made.as_study("now", "command", {}, None).trials] == [0, 0, 1, 1]
+
+
+def test_contrasts_are_checked():
+    arms = {"a": {}, "b": {"lr": 0.1}, "c": {"lr": 0.2}}
+
+    def design(**weights):
+        return StudySpec(question="?", arms=arms, contrasts={"one": weights}).design("smoke", BASELINE)
+
+    assert design(b=1, c=-1).contrasts == {"one": {"b": 1, "c": -1}}
+    for weights, words in (
+        ({"b": 1, "d": -1}, "names the unknown arm 'd'"),
+        ({"b": 1, "c": 1}, "must sum to 0"),
+        ({"b": 0, "c": 0}, "must sum to 0 over two arms or more"),
+        ({"b": 1, "a": -1}, "compares an arm with its reference"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            design(**weights)
+
+
+def test_noise_is_drawn_per_block_and_is_no_setting():
+    made = plan(StudySpec(question="?", arms={"a": {}, "b": {"seed": 1000}}), seeds=2)
+    assert [(trial.config.seed, trial.config.noise_seed) for trial in made.trials] == [
+        (0, 0),
+        (1000, 0),
+        (1, 1),
+        (1001, 1),
+    ]
+    with pytest.raises(ValueError, match="noise_seed is a replication"):
+        plan(StudySpec(question="?", arms={"a": {}}), {"noise_seed": 3})
+    with pytest.raises(ValueError, match="drawn anew for each training seed"):
+        StudySpec(question="?", factors={"noise_seed": (0, 1)}, baseline={"noise_seed": 0})
+
+
+def test_every_study_says_why_its_margin_is_what_it_is():
+    for name in registry.names():
+        assert len(registry.find(name).margin_reason) > 20, name
