@@ -167,5 +167,6 @@ def budget_lines(found: Spread | None, made: Sequence[Option], metric: str, budg
     for one in made:
         notes = [*(["this plan's passes"] if one.passes == passes else []), *(["smallest"] if one is best else [])]
         marked = f"  <- {', '.join(notes)}" if notes else ""
-        lines.append(f"  {one.passes:>2} passes x {one.seeds:>3} seeds: {one.detectable:.3f}{marked}")
+        unit = "pass  " if one.passes == 1 else "passes"
+        lines.append(f"  {one.passes:>2} {unit} x {one.seeds:>3} seeds: {one.detectable:.3f}{marked}")
     return lines

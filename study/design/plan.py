@@ -137,8 +137,15 @@ class Plan:
 
     @property
     def comparisons(self) -> int:
-        """Tests that share the .05: every arm that is compared with another; winner and baseline of a search."""
-        return 1 if self.space else len(self.design.against) + len(self.design.contrasts)
+        """Tests that share the .05: every arm that is compared with another; winner and baseline of a search; with
+        nuisance factors every setting that is, at its best value of them."""
+        if self.space:
+            return 1
+        if self.spec.nuisance:
+            asked = [name for name in self.design.factors if name not in self.spec.nuisance]
+            settings = [trial.config.to_dict() for trial in self.trials]
+            return len({tuple(fields[name] for name in asked) for fields in settings}) - 1
+        return len(self.design.against) + len(self.design.contrasts)
 
     def with_finalists(self, suggestions: Mapping[int, Mapping[str, Scalar]]) -> Plan:
         """The plan of a finished search: its best suggestions (number -> fields) on the seeds that choose."""

@@ -130,8 +130,10 @@ class StudySpec:
 
     @property
     def answered_in(self) -> str:
-        """The score that the question is answered in: of a search, on a list that nothing was chosen on."""
-        reported = _metrics(self.experiment, "report") if self.space is not None else []
+        """The score that the question is answered in: of a search, and of settings at their best nuisance value, on a
+        list that nothing was chosen on."""
+        chooses = self.space is not None or (self.nuisance and self.metric in _metrics(self.experiment, "choose"))
+        reported = _metrics(self.experiment, "report") if chooses else []
         return self.answer_metric or (reported or [self.metric])[0]
 
     def design(self, scale: str, baseline: StagedConfig) -> Design:

@@ -135,5 +135,6 @@ def test_a_plan_of_passes():
     assert made_of[4].detectable < made_of[1].detectable
     lines = power.budget_lines(spread, list(made_of.values()), "accuracy/test", "17 min", 4)
     assert sum("smallest" in line for line in lines[1:]) == 1
+    assert "1 pass   x   9 seeds" in lines[1]
     assert sum("this plan's passes" in line for line in lines) == 1
     assert power.options(replace(spread, split=None), seconds, 1000.0, 2) == []

@@ -106,6 +106,15 @@ def test_nuisance_is_crossed_with_the_factors():
         plan(study, {"guidance_scale": 3.0})
 
 
+def test_power_is_planned_for_the_comparisons_that_get_a_verdict():
+    """With nuisance factors the settings at their best value, on a reported list: five drop probabilities are four
+    comparisons. Before, the 30 arms were 29, and the dry run asked for a difference twice as large."""
+    dropout = of("dropout", "laptop")
+    assert (dropout.comparisons, dropout.spec.answered_in) == (4, "accuracy/test")
+    guidance = of("guidance", "laptop")
+    assert (guidance.comparisons, guidance.spec.answered_in) == (5 + 2, "accuracy/validation")
+
+
 def test_a_search_plans_the_baseline_and_then_its_winner_on_seeds_that_chose_nothing():
     """Scale smoke has one seed: the search trains on 0, the finalists on 1, the answer on 2 and, as asked for, 3."""
     study = StudySpec(question="?", space={"lr": Range(1e-3, 1e-2, log=True)}, trials=7)
