@@ -135,8 +135,8 @@ class Results:
 
     @property
     def score(self) -> Metric:
-        """The experiment's metric."""
-        return self.study.of_experiment().METRIC
+        """The task's metric."""
+        return self.study.of_task().metric
 
     @property
     def metric(self) -> str:
@@ -145,23 +145,23 @@ class Results:
 
     @property
     def all_lists(self) -> list[str]:
-        """Every list of the experiment, scored or not."""
-        return [one.name for one in self.study.of_experiment().LISTS]
+        """Every list of the task, scored or not."""
+        return [one.name for one in self.study.of_task().lists]
 
     @property
     def lists(self) -> list[str]:
-        """The lists that were scored, in the experiment's order."""
+        """The lists that were scored, in the task's order."""
         return [name for name in self.all_lists if self.score.on(name) in self.rows]
 
     @property
     def selection(self) -> str:
         """The column that every choice is made on."""
-        return next(self.score.on(one.name) for one in self.study.of_experiment().LISTS if one.role == "choose")
+        return self.study.of_task().choice
 
     @property
     def all_reported(self) -> list[str]:
         """The lists that nothing is chosen on, scored or not."""
-        return [one.name for one in self.study.of_experiment().LISTS if one.role == "report"]
+        return [one.name for one in self.study.of_task().lists if one.role == "report"]
 
     @property
     def reported(self) -> list[str]:

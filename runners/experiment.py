@@ -1,7 +1,7 @@
 """What an experiment is: the contract between the harness, which asks, and the runners, which do one trial.
 
-An experiment is a package `runners/<name>/` that offers `Config`, `METRIC`, `LISTS` and the functions of `Experiment`;
-a study names it (`StudySpec.experiment`). The harness works from these alone. Standard library only.
+An experiment is a package `runners/<name>/` that offers `Config` and the functions of `Experiment`; a study names it
+(`StudySpec.experiment`). The harness works from these alone. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
-from runners.config import StagedConfig
+from runners.config import Scalar, StagedConfig
 
 # --- what is measured --------------------------------------------------------------------------------
 
@@ -40,6 +40,42 @@ class Metric:
     def on(self, name: str) -> str:
         """The column of a result that holds the metric of a list: "accuracy/test"."""
         return f"{self.name}/{name}"
+
+
+Kind = Literal["set", "class", "none"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the images of a setting are and are scored on, as far as it is known without them.
+
+    `kind`: an image has a set of labels, one class, or none; `classes`: the labels there are, K; `conditions`: of all
+    lists together, of which a sampling pass draws one sample each; `images`: about how many there are, with those held
+    out; `mirror`: whether a mirrored picture still shows its labels.
+    """
+
+    name: str
+    kind: Kind
+    classes: int
+    metric: Metric
+    lists: tuple[ListSpec, ...]
+    conditions: int
+    images: int
+    mirror: bool = False
+
+    def scores(self, *roles: Literal["choose", "report"]) -> list[str]:
+        """The columns of the metric on the lists of these roles; without any, on all."""
+        return [self.metric.on(one.name) for one in self.lists if not roles or one.role in roles]
+
+    @property
+    def choice_list(self) -> str:
+        """The list that every choice is made on."""
+        return next(one.name for one in self.lists if one.role == "choose")
+
+    @property
+    def choice(self) -> str:
+        """The column that every choice is made on."""
+        return self.metric.on(self.choice_list)
 
 
 # --- what a trial is given, and what it says ----------------------------------------------------------
@@ -120,8 +156,12 @@ class Experiment(Protocol):
     """What `runners/<name>/__init__.py` offers."""
 
     Config: type[StagedConfig]
-    METRIC: Metric
-    LISTS: tuple[ListSpec, ...]
+
+    def task(self, config: Any) -> Task:
+        """Whose images a setting is about. Raises ValueError for data that are unknown."""
+
+    def at_scale(self, config: Any, scale: str) -> dict[str, Scalar]:
+        """The fields in which the baseline of a scale, `config`, is another for this task."""
 
     def check(self, config: Any) -> None:
         """Raises ValueError, with what to write instead, for a setting that cannot run."""

@@ -17,12 +17,10 @@ from torch import nn
 from runners.ddpm import diffusion, sample, schedules
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.noise import KeyedNoise
+from runners.images import Images
 from runners.process import png
-from runners.tasks.iclevr.images import Images
-from runners.tasks.iclevr.labels import STRIP_CONDITION, multi_hot
 
 STRIP_FRAMES = 10
-INTERPOLATED = (("red sphere",), ("blue cube", "yellow cylinder"))
 INTERPOLATED_FRAMES = 8
 
 
@@ -45,8 +43,8 @@ def save_strips(config: TrialConfig, network: nn.Module, images: Images, folder:
     shape = (3, config.image_size, config.image_size)
     device = next(network.parameters()).device
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
-    c_BK = torch.from_numpy(multi_hot([STRIP_CONDITION])).to(device, torch.float32)
-    one = [(0, STRIP_CONDITION)]
+    c_BK = torch.from_numpy(images.hot([images.about.shown.strip])).to(device, torch.float32)
+    one = [(0, images.about.shown.strip)]
     states = list(sample.sample_as(config, network, c_BK, KeyedNoise("denoising", one, 0)))
     start = KeyedNoise("denoising", one, 0).draw(shape)[0]  # what the sampler drew first
     chosen = [states[i] for i in np.linspace(0, len(states) - 1, STRIP_FRAMES - 1).round().astype(int)]
@@ -64,11 +62,11 @@ def save_strips(config: TrialConfig, network: nn.Module, images: Images, folder:
     png.save(folder / "noised.png", png.grid(sample.to_uint8(png.visible(frames)), STRIP_FRAMES))
 
 
-def save_interpolation(config: TrialConfig, network: nn.Module, path: Path) -> None:
+def save_interpolation(config: TrialConfig, network: nn.Module, images: Images, path: Path) -> None:
     """One row per condition: samples whose first noise moves from one to another on a great circle."""
-    device = next(network.parameters()).device
-    c_NK = torch.from_numpy(multi_hot(INTERPOLATED)).to(device, torch.float32)
-    images_NFHWC = sample.interpolate(config, network, INTERPOLATED, c_NK, INTERPOLATED_FRAMES)
+    device, conditions = next(network.parameters()).device, images.about.shown.interpolation
+    c_NK = torch.from_numpy(images.hot(conditions)).to(device, torch.float32)
+    images_NFHWC = sample.interpolate(config, network, conditions, c_NK, INTERPOLATED_FRAMES)
     png.save(path, png.grid(np.concatenate(images_NFHWC), INTERPOLATED_FRAMES))
 
 

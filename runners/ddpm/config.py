@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from runners import tasks
 from runners.config import StagedConfig, sample_field, train_field
+from runners.experiment import Task
 
 
 @dataclass(frozen=True)
 class TrialConfig(StagedConfig):
     """One trial: an arm at one training seed. Durations are in images, so they survive a change of batch size."""
 
-    data: str = train_field("rendered", "rendered(...) or folder(digest=...): the content, not the path")
+    data: str = train_field("rendered", "a task's images, such as rendered(...): the content, not the path")
     image_size: int = train_field(64, "pixels per side")
     model: str = train_field("unet", "architecture, a file of runners/models")
     timesteps: int = train_field(1000, "T, diffusion steps of the training")
@@ -41,6 +43,11 @@ class TrialConfig(StagedConfig):
     noise_seed: int = sample_field(0, "draw of the sampling noise: one per block of arms, that of the training seed")
     evaluator: str = sample_field("stand_in", "stand_in(...) or checkpoint(sha256=...)")
     evaluators: int = sample_field(1, "surrogate evaluators, of different seeds, over which scores are averaged")
+
+    @property
+    def task(self) -> Task:
+        """Whose images it is about. Raises ValueError for data that are unknown."""
+        return tasks.of(self.data)
 
     def at_seed(self, seed: int, block: int) -> TrialConfig:
         # Arms of a block share their noise, so that differences are paired; another block has another draw, so that

@@ -1,7 +1,7 @@
 """The scorers of a trial, one after the other: each is given the samples, leaves files in the trial's folder, and adds
 its scores to the result.
 
-Shapes: E evaluators, K sampling seeds, N conditions, L = 24 labels; images uint8 (N, H, W, 3). A `network` is what
+Shapes: E evaluators, K sampling seeds, N conditions, L labels; images uint8 (N, H, W, 3). A `network` is what
 `precision.working` made.
 """
 
@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from runners.contents import Pixels
 from runners.ddpm import artifacts, denoising, earlier_passes, sample, schedules
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.earlier_passes import Earlier, Probabilities
@@ -25,10 +26,8 @@ from runners.ddpm.noise import noise_digest
 from runners.evaluation import evaluator as evaluators
 from runners.evaluation import quality, recognition, score_sheet
 from runners.evaluation.evaluator import Evaluator
+from runners.images import Images, open_images
 from runners.process import heartbeat, png
-from runners.tasks.iclevr import images as prepared
-from runners.tasks.iclevr.images import Images, Pixels
-from runners.tasks.iclevr.labels import multi_hot
 
 REAL_FEATURES = 200  # real images whose features are kept: as many as a map of dots can take
 DIVERSE_CONDITIONS, DRAWS = 8, 4  # of the diversity of samples of one condition
@@ -74,7 +73,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Real:
-    """What the evaluator sees in held-out real images: `named_NL` bool (N, 24) in all of them; of some, one frame per
+    """What the evaluator sees in held-out real images: `named_NL` bool (N, L) in all of them; of some, one frame per
     scene, `features_ND` float16 and their labels, bool. `distances`: `quality.held_out_distances`."""
 
     named_NL: NDArray[np.bool_]
@@ -99,7 +98,7 @@ def _real(evaluator_path: str, data_path: str, device: str) -> Real:
     Scenes have three frames, of one, two and three objects and one after the other: every fourth image is of another
     scene than the last and has another number of objects.
     """
-    images, model = prepared.open_images(Path(data_path)), evaluators.load(evaluator_path).model
+    images, model = open_images(Path(data_path)), evaluators.load(evaluator_path).model
     rows = images.held_out_indices
     named_NL = recognition.predict(model, images.images_NHWC[rows], images.labels_NK[rows], device)
     some = rows[::4][:REAL_FEATURES]
@@ -116,25 +115,25 @@ def lists(subject: Subject, real: Sequence[Real]) -> Scores:
     found: Scores = {}
     outcomes: dict[str, NDArray[Any]] = {}
     classes: list[dict[str, Any]] = []
-    config, first_pass = subject.config, subject.first_pass
+    config, about, first_pass = subject.config, subject.images.about, subject.first_pass
     shape = (3, config.image_size, config.image_size)
     real_asked_NL = subject.images.labels_NK[subject.images.held_out_indices]
     for name, images_NHWC in first_pass.items():
         conditions = subject.images.lists[name]
         artifacts.save_pictures(images_NHWC, name, subject.folder, subject.later)
         heartbeat.tick()
-        asked_NL, predicted, sheets = multi_hot(conditions), [], []
+        asked_NL, predicted, sheets = subject.images.hot(conditions), [], []
         for number, probability_KNL in enumerate(subject.probabilities(name)):
             predicted_KNL = np.stack([recognition.top(probability_NL, asked_NL) for probability_NL in probability_KNL])
             outcomes |= zip(earlier_passes.names(name, number), (predicted_KNL, probability_KNL), strict=True)
-            sheet = score_sheet.score_sheet(name, predicted_KNL, asked_NL, probability_KNL)
+            sheet = score_sheet.score_sheet(name, predicted_KNL, asked_NL, probability_KNL, about.facets)
             real_NL = real[number].named_NL
             sheet[f"real_accuracy/{name}"] = score_sheet.real_accuracy(asked_NL, real_NL, real_asked_NL)
             predicted.append(predicted_KNL)
             sheets.append(sheet)
         found |= score_sheet.over_evaluators(name, sheets)
         found[f"noise_digest/{name}"] = noise_digest(name, conditions, config.sampling_seeds, shape, config.noise_seed)
-        classes += score_sheet.by_class(name, np.concatenate(predicted), asked_NL)
+        classes += score_sheet.by_class(name, np.concatenate(predicted), asked_NL, about.labels)
     np.savez_compressed(subject.folder / "outcomes.npz", **outcomes)  # type: ignore[arg-type]
     artifacts.save_classes(classes, subject.folder / "classes.csv")
     return found
@@ -144,7 +143,7 @@ def pictures(subject: Subject, real: Sequence[Real]) -> Scores:
     """denoising.png, noised.png, interpolation.png, schedule.csv."""
     config = subject.config
     artifacts.save_strips(config, subject.network, subject.images, subject.folder)
-    artifacts.save_interpolation(config, subject.network, subject.folder / "interpolation.png")
+    artifacts.save_interpolation(config, subject.network, subject.images, subject.folder / "interpolation.png")
     artifacts.save_schedule(schedules.alpha_bars(config.schedule, config.timesteps), subject.folder / "schedule.csv")
     return {}
 
@@ -153,7 +152,7 @@ def features(subject: Subject, real: Sequence[Real]) -> Scores:
     """features.npz: what the first evaluator's last layer saw in the first pass and in real images."""
     samples, seen = subject.first_pass, real[0]
     features_ND = evaluators.features(subject.evaluator.model, np.concatenate(list(samples.values())), subject.device)
-    labels = [*(multi_hot(subject.images.lists[name]) for name in samples), seen.labels_NL]
+    labels = [*(subject.images.hot(subject.images.lists[name]) for name in samples), seen.labels_NL]
     source = np.repeat([*samples, "real"], [*map(len, samples.values()), len(seen.features_ND)])
     np.savez_compressed(
         subject.folder / "features.npz",
@@ -167,7 +166,7 @@ def features(subject: Subject, real: Sequence[Real]) -> Scores:
 def memorisation(subject: Subject, real: Sequence[Real]) -> Scores:
     """Of the first pass over all lists, each sample against real images of as many objects as it was asked for."""
     samples = subject.first_pass
-    objects_N = np.concatenate([multi_hot(subject.images.lists[name]).sum(1) for name in samples])
+    objects_N = np.concatenate([subject.images.hot(subject.images.lists[name]).sum(1) for name in samples])
     images_NHWC = np.concatenate(list(samples.values()))
     return {**quality.memorisation(images_NHWC, objects_N, subject.images, real[0].distances, subject.device)}
 
@@ -181,8 +180,8 @@ def diversity(subject: Subject, real: Sequence[Real]) -> Scores:
 
 def draws(config: TrialConfig, network: nn.Module, images: Images, device: torch.device) -> Pixels:
     """uint8 (4 noises, 8 conditions, H, W, 3)."""
-    conditions = images.lists["validation"][:DIVERSE_CONDITIONS]
-    c_NK = torch.from_numpy(multi_hot(conditions)).to(device, torch.float32)
+    conditions = images.lists[config.task.choice_list][:DIVERSE_CONDITIONS]
+    c_NK = torch.from_numpy(images.hot(conditions)).to(device, torch.float32)
     return sample.sample_list(config, network, "diversity", conditions, c_NK, DRAWS)
 
 

@@ -7,8 +7,6 @@ from runners.ddpm import averaging, diffusion, sample, schedules
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.precision import PRECISIONS
 from runners.evaluation import evaluator
-from runners.tasks.iclevr.images import rendered_arguments
-from runners.tasks.iclevr.labels import LABELS
 
 CHOICES = {
     "lr_schedule": ("cosine", "constant"),
@@ -39,9 +37,7 @@ def check(config: TrialConfig) -> None:
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
     diffusion.loss_weights(config.weighting, config.prediction, alpha_bar_T)
     sample.sampler_steps(config.sampler, alpha_bar_T)
-    models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
-    if not config.data.startswith("folder("):
-        rendered_arguments(config.data)
+    models.measure(config.model, config.image_size, config.task.classes, config.timesteps)
     if config.evaluator.startswith("checkpoint("):
         if config.evaluators > 1:
             raise ValueError(

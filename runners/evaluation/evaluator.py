@@ -25,9 +25,9 @@ from runners.config import Call
 from runners.evaluation import official, surrogate
 from runners.evaluation.networks import ResNet18
 from runners.experiment import ExecutionContext, Progress
+from runners.images import Images
 from runners.process import files, heartbeat
 from runners.process.locks import lock
-from runners.tasks.iclevr.images import Images
 
 KIND = "stand-in"  # what results say of a surrogate: a word of the record, older than the field's
 OPEN = 16  # evaluators that a process keeps: some MB each

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from runners.images import Images
 from runners.process import heartbeat
-from runners.tasks.iclevr.images import Images
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]

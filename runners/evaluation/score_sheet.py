@@ -1,16 +1,15 @@
 """The score sheet of a list of conditions, from what the evaluator saw in the generated images.
 
-Shapes: K sampling seeds, N conditions, L = 24 labels (8 colours x 3 shapes); booleans, or probabilities in [0, 1].
+Shapes: K sampling seeds, N conditions, L labels; booleans, or probabilities in [0, 1].
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-
-from runners.tasks.iclevr.labels import LABELS, SAME_COLOUR_LL, SAME_SHAPE_LL
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -19,17 +18,22 @@ SEEN = 0.5  # probability above which an object counts as seen: the evaluator ha
 
 
 def score_sheet(
-    name: str, predicted_KNL: Bools, asked_NL: Bools, probability_KNL: Floats | None = None
+    name: str,
+    predicted_KNL: Bools,
+    asked_NL: Bools,
+    probability_KNL: Floats | None = None,
+    facets: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> dict[str, float]:
     """Scores of list `name`; `predicted` holds, per image, as many labels as were asked.
 
     accuracy (micro, the official one): hits / objects over the whole list; accuracy_macro: mean over images of
     hits / objects; exact: share of images whose labels are all hit; by the number of objects asked: the same micro
-    accuracy; colour_only, shape_only: share of the objects asked that were missed while one of their colour in another
-    shape (their shape in another colour) was named instead; chance: expected micro accuracy of a random choice of k
-    labels; objects: objects of one pass. With `probability`, which does not know how many were asked: spurious, objects
-    per image that nobody asked for; missing, objects per image that were asked for and are not seen. The official
-    accuracy cannot see a spurious object: an image of four can score 1 for any one of them.
+    accuracy; <facet>_only (`facets`: facet -> its value of each label): share of the objects asked that were missed
+    while another label of their value was named instead, such as one of their colour in another shape; chance: expected
+    micro accuracy of a random choice of k labels; objects: objects of one pass. With `probability`, which does not know
+    how many were asked: spurious, objects per image that nobody asked for; missing, objects per image that were asked
+    for and are not seen. The official accuracy cannot see a spurious object: an image of four can score 1 for any one
+    of them.
     """
     hits_KN = (predicted_KNL & asked_NL).sum(-1)
     objects_N = asked_NL.sum(-1)
@@ -41,8 +45,10 @@ def score_sheet(
         f"accuracy/{name}": hits_KN.sum() / total,
         f"accuracy_macro/{name}": (hits_KN / objects_N).mean(),
         f"exact/{name}": (hits_KN == objects_N).mean(),
-        f"colour_only/{name}": (missed_KNL & (wrong_KNL @ SAME_COLOUR_LL)).sum() / total,
-        f"shape_only/{name}": (missed_KNL & (wrong_KNL @ SAME_SHAPE_LL)).sum() / total,
+        **{
+            f"{facet}_only/{name}": (missed_KNL & (wrong_KNL @ namesakes(values))).sum() / total
+            for facet, values in facets.items()
+        },
         f"chance/{name}": chance(asked_NL),
         f"objects/{name}": int(objects_N.sum()),
     }
@@ -54,6 +60,13 @@ def score_sheet(
         sheet[f"spurious/{name}"] = (seen_KNL & ~asked_NL).sum(-1).mean()
         sheet[f"missing/{name}"] = (~seen_KNL & asked_NL).sum(-1).mean()
     return {key: value if isinstance(value, int) else float(value) for key, value in sheet.items()}
+
+
+def namesakes(value_L: Sequence[str]) -> Bools:
+    """bool (L, L): which labels share their value of a facet with another."""
+    of_L = np.array(value_L)
+    alike_LL: Bools = (of_L[:, None] == of_L) & ~np.eye(len(of_L), dtype=bool)
+    return alike_LL
 
 
 def over_evaluators(name: str, sheets: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -69,19 +82,19 @@ def over_evaluators(name: str, sheets: Sequence[Mapping[str, float]]) -> dict[st
 
 
 def chance(asked_NL: Bools) -> float:
-    """Expected micro accuracy of k labels drawn at random: an image of k objects has k * k / 24 expected hits."""
+    """Expected micro accuracy of k labels drawn at random: an image of k objects has k * k / L expected hits."""
     objects_N = asked_NL.sum(-1)
     return float((objects_N**2 / asked_NL.shape[1]).sum() / objects_N.sum())
 
 
-def by_class(name: str, predicted_KNL: Bools, asked_NL: Bools) -> list[dict[str, str | int]]:
+def by_class(name: str, predicted_KNL: Bools, asked_NL: Bools, labels: Sequence[str]) -> list[dict[str, str | int]]:
     """One row per label: how often it was asked for and hit over all passes, and named without being asked."""
     asked_L = asked_NL.sum(0) * len(predicted_KNL)
     hits_L = (predicted_KNL & asked_NL).sum((0, 1))
     wrong_L = (predicted_KNL & ~asked_NL).sum((0, 1))
     return [
         {"list": name, "label": label, "asked": int(asked), "hits": int(hits), "named_unasked": int(wrong)}
-        for label, asked, hits, wrong in zip(LABELS, asked_L, hits_L, wrong_L, strict=True)
+        for label, asked, hits, wrong in zip(labels, asked_L, hits_L, wrong_L, strict=True)
     ]
 
 

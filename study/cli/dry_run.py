@@ -48,7 +48,7 @@ def _preview(request: Request, arguments: argparse.Namespace, index: int) -> Pre
     larger, _ = growing.plan_of(one, plan.scale, request.scale, asked, request.record)
     job = requests.job_of(plan, request, request.slots)
     more = requests.job_of(larger, request, request.slots).estimate.seconds - job.estimate.seconds
-    spread = power.spread(plan.study_id, plan.scale, plan.spec.answered_in, request.record)
+    spread = power.spread(plan.study_id, plan.scale, plan.answered_in, request.record)
     price = requests.price_of(plan, request)
     budget = 3600 * arguments.budget if arguments.budget else price.of(len(plan.seeds), price.passes)
     # A search is no study of arms and seeds: its fresh seeds are, and cost little.
@@ -68,9 +68,9 @@ def _text(preview: Preview) -> str:
     )
     lines.append(f"disk: up to {estimate.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
     more = minutes(preview.seed_seconds)
-    lines.append(power.sentence(preview.spread, plan.spec.answered_in, len(plan.seeds), plan.comparisons, more))
+    lines.append(power.sentence(preview.spread, plan.answered_in, len(plan.seeds), plan.comparisons, more))
     budget = minutes(preview.budget)
-    lines += power.budget_lines(preview.spread, preview.options, plan.spec.answered_in, budget, preview.passes)
+    lines += power.budget_lines(preview.spread, preview.options, plan.answered_in, budget, preview.passes)
     lines += [f"note: {note}" for note in plan.notes]
     lines += [f"search: {name} in {dimension}" for name, dimension in plan.space.items()]
     lines.append("\neverything else, in every arm:")
@@ -148,7 +148,7 @@ def _json(preview: Preview, request: Request) -> Mapping[str, Any]:
         "search_trials": plan.searched,
         "finalists": min(plan.most_finalists, plan.searched),
         "selection_seeds": list(plan.selection_seeds),
-        "answer_metric": plan.spec.answered_in,
+        "answer_metric": plan.answered_in,
         "missing_trials": estimate.missing_trials,
         "missing_trainings": estimate.missing_trainings,
         "train_flop": estimate.train_flop,

@@ -72,7 +72,7 @@ def run(request: Request, command: str) -> int:
 
     record, slots = request.record, request.slots
     jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
-    images = Images(request.folder, request.plans[0], record)
+    images = Images(request.images, request.plans[0], record)
     images.decode()
     if request.auto and any(job.estimate.missing_trials for job in jobs):
         slots = devices.benchmarked(request.plans, slots)
@@ -176,7 +176,7 @@ def carry_out(job: Job, request: Request, executor: LocalExecutor, command: str)
         total, already = len(plan.due), len(done)
         if plan.stage == "search":
             total, already = plan.searched, standing.searched(plan, record)
-        display.begin(total, already, len(executor.slots), plan.spec.metric)
+        display.begin(total, already, len(executor.slots), plan.metric)
         for event in launch.run():
             display.show(event)
         return launch

@@ -15,7 +15,7 @@ from study.record.layout import DEFAULT_RECORD
 
 if TYPE_CHECKING:
     from runners.config import Scalar
-    from runners.tasks.iclevr.folder import Folder
+    from runners.contents import Given
     from study.design.cost import Estimate, Price
     from study.design.plan import Plan
     from study.design.plan import Request as Asked
@@ -78,8 +78,8 @@ def parser() -> argparse.ArgumentParser:
 class Request:
     """A command that can be carried out.
 
-    `changes` are those of the user to every baseline; `folder` is the checked `--data`, `evaluator` the checked
-    `--evaluator`.
+    `changes` are those of the user to every baseline; `images` are the checked ones of `--data`, `evaluator` the
+    checked `--evaluator`.
     """
 
     plans: Sequence[Plan]
@@ -88,7 +88,7 @@ class Request:
     scale_was_chosen: bool  # because no --scale was given
     slots: Sequence[Slot]
     record: Path
-    folder: Folder | None
+    images: Given | None
     evaluator: Path | None
     worker_timeout: float  # seconds
     retries: int
@@ -98,7 +98,7 @@ class Request:
     @property
     def inputs(self) -> dict[str, str]:
         """Files that the user named, for the experiment."""
-        found = {"data": self.folder.root.resolve() if self.folder else None, "evaluator": self.evaluator}
+        found = {"data": self.images.path.resolve() if self.images else None, "evaluator": self.evaluator}
         return {name: str(path) for name, path in found.items() if path is not None}
 
 
@@ -134,7 +134,7 @@ def read(arguments: argparse.Namespace) -> Request:
         raise ValueError("--evaluators and --set evaluators=... name two numbers: leave one of them out.")
     asked = arguments.devices, arguments.per_device
     slots = devices.named(*asked, has_cuda, arguments.deterministic, arguments.compile)
-    folder = _read_data(arguments.data, changes)
+    images = _read_data(arguments.data, changes)
     evaluator = _read_evaluator(arguments.evaluator, changes)
     from study.design import scales
 
@@ -156,7 +156,7 @@ def read(arguments: argparse.Namespace) -> Request:
         scale_was_chosen=arguments.scale is None,
         slots=slots,
         record=record,
-        folder=folder,
+        images=images,
         evaluator=evaluator,
         worker_timeout=60 * arguments.worker_timeout,
         retries=arguments.retries,
@@ -223,20 +223,21 @@ def parse_changes(settings: Sequence[str]) -> dict[str, Scalar]:
             raise ValueError(f"--set {setting!r} sets nothing: write --set field=value, such as --set lr=0.001.")
         changes[name] = TrialConfig.read_value(name, text)
     for name, option in (("data", "--data DIR"), ("evaluator", "--evaluator FILE")):
-        if str(changes.get(name, "")).startswith(("folder(", "checkpoint(")):
+        if any(f"{digest}=" in str(changes.get(name, "")) for digest in ("digest", "sha256")):
             raise ValueError(f"{name}={changes[name]!r} is a digest of a file: give the file with {option}.")
     return changes
 
 
-def _read_data(path: Path | None, changes: dict[str, Scalar]) -> Folder | None:
+def _read_data(path: Path | None, changes: dict[str, Scalar]) -> Given | None:
     """Check `--data`; the config gets the digest of what is in it."""
     if path is None:
         return None
-    from runners.tasks.iclevr.folder import read_folder
+    from runners import given
+    from study.cli.progress import watched
 
-    folder = read_folder(path)
-    changes["data"] = folder.config
-    return folder
+    found = watched(given.read({"data": str(path)}))
+    changes["data"] = found.data
+    return found
 
 
 def _read_evaluator(path: Path | None, changes: dict[str, Scalar]) -> Path | None:

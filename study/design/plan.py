@@ -8,10 +8,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Literal
 
 from runners.config import Scalar, StagedConfig
-from runners.experiment import Experiment
+from runners.experiment import Experiment, Task
 from runners.experiment import find as find_experiment
 from study.design.scales import Scale
 from study.design.space import Dimension
@@ -111,6 +112,21 @@ class Plan:
     def experiment(self) -> Experiment:
         return find_experiment(self.spec.experiment)
 
+    @cached_property
+    def task(self) -> Task:
+        """Whose images the study is about."""
+        return self.experiment.task(self.baseline)
+
+    @property
+    def metric(self) -> str:
+        """The score that arms are compared by, and every choice is made by."""
+        return self.spec.metric_on(self.task)
+
+    @property
+    def answered_in(self) -> str:
+        """The score that the question is answered in."""
+        return self.spec.answered_in(self.task)
+
     @property
     def due(self) -> tuple[Trial, ...]:
         """The trials that a launch of this stage is to have when it ends; a search's suggestions are not known yet."""
@@ -129,6 +145,11 @@ class Plan:
         """The spec's notes, and what the number of seeds is good for."""
         kind = "Confirmatory" if self.confirmatory else "Exploratory"
         return [*self.spec.notes, f"{kind}: {len(self.seeds)} training seed{'s' * (len(self.seeds) != 1)} per arm."]
+
+    @property
+    def published(self) -> Mapping[str, Mapping[str, float]]:
+        """The spec's published numbers, where they are of this task."""
+        return self.spec.published if self.spec.published_on == self.task.name else {}
 
     @property
     def train_keys(self) -> list[str]:
@@ -176,7 +197,8 @@ class Plan:
             launched=launched,
             command=command,
             experiment=self.spec.experiment,
-            metric=self.spec.metric,
+            metric=self.metric,
+            task=self.task,
             factors={name: tuple(values) for name, values in self.design.factors.items()},
             nuisance=tuple(self.spec.nuisance),
             arms=tuple(self.design.arms),
@@ -185,7 +207,7 @@ class Plan:
             contrasts={name: dict(weights) for name, weights in self.design.contrasts.items()},
             baseline=self.baseline.to_dict(),
             seeds=self.seeds,
-            published={arm: dict(values) for arm, values in self.spec.published.items()},
+            published={arm: dict(values) for arm, values in self.published.items()},
             notes=tuple(self.spec.notes),
             margin=self.spec.margin,
             margin_reason=self.spec.margin_reason,
@@ -206,10 +228,19 @@ def _indexed(search: Search, run_ids: Mapping[str, str]) -> Search:
     return search.model_copy(update={"finalists": tuple(finalists)})
 
 
-def make(study: str, spec: StudySpec, scale_name: str, scale: Scale, asked: Request) -> Plan:
+def make(
+    study: str,
+    spec: StudySpec,
+    scale_name: str,
+    scale: Scale,
+    asked: Request,
+    kept: Mapping[str, Scalar] = MappingProxyType({}),
+) -> Plan:
     """Arms x seeds. Seeds come outermost: an interrupted study has every arm at the first seeds, not some arms at all.
 
-    Raises ValueError when a change names a factor of the study, or a number of seeds or trials runs nothing.
+    `kept`: fields of the scale's setting as the study was begun with.
+    Raises ValueError for a task that the study is not for, when a change names a factor of the study, or a number of
+    seeds or trials runs nothing.
     """
     for name in asked.changes:
         if name in scale.config.replicated():
@@ -218,12 +249,19 @@ def make(study: str, spec: StudySpec, scale_name: str, scale: Scale, asked: Requ
         raise ValueError(f"--trials {asked.searched} suggests nothing: write --trials 1 or more.")
     _check_looks(asked)
     count = _seeds(asked, scale.seeds or spec.seeds)
-    baseline = scale.config.replace(**{**spec.fixed, **spec.baseline, **asked.changes})
+    experiment = find_experiment(spec.experiment)
+    baseline = _baseline(spec, scale_name, scale, asked.changes, kept)
+    task = experiment.task(baseline)
+    spec.check_task(task)
     design = spec.design(scale_name, baseline)
     space = spec.space(scale_name, baseline) if callable(spec.space) else spec.space or {}
     for name in asked.changes:
         if any(name in arm for arm in design.arms.values()) or name in space:
             raise ValueError(f"{name!r} is a factor of the study {study}: it cannot be --set; change another field.")
+    trials = _trials(design.arms, baseline, (0,))
+    for other in map(experiment.task, {trial.config for trial in trials}):
+        if (other.kind, other.metric, other.lists) != (task.kind, task.metric, task.lists):
+            raise ValueError(f"The arms of {study} are about tasks with other scores, {task.name} and {other.name}.")
     choosing = _selection_seeds(spec, scale) if space else ()
     first = choosing[-1] + 1 if choosing else 0
     numbers = tuple(range(first, first + count))
@@ -245,6 +283,17 @@ def make(study: str, spec: StudySpec, scale_name: str, scale: Scale, asked: Requ
         most_finalists=spec.finalists if space else 0,
         selection_seeds=choosing,
     )
+
+
+def _baseline(
+    spec: StudySpec, scale_name: str, scale: Scale, changes: Mapping[str, Scalar], kept: Mapping[str, Scalar]
+) -> StagedConfig:
+    """The scale's setting as its task, what the study was begun with, the study and the user change it, in this
+    order."""
+    changed = {**kept, **spec.fixed, **spec.baseline, **changes}
+    data = {name: value for name, value in changed.items() if name == "data"}
+    of_task = find_experiment(spec.experiment).at_scale(scale.config.replace(**data), scale_name)
+    return scale.config.replace(**{**of_task, **changed})
 
 
 def _selection_seeds(spec: StudySpec, scale: Scale) -> tuple[int, ...]:
@@ -334,5 +383,6 @@ def _study_id(study: str, scale: str, changes: Mapping[str, Scalar], file_digest
         return f"{study}-{scale}"
     hashed = json.dumps(dict(changes), sort_keys=True) if changes else ""
     digest = hashlib.sha256((hashed + file_digest).encode()).hexdigest()[:6]
-    source = "-folder" if str(changes.get("data", "")).startswith("folder(") else ""
+    data = str(changes.get("data", ""))
+    source = f"-{data.partition('(')[0]}" if "digest=" in data else ""
     return f"{study}-{scale}{source}-{digest}"

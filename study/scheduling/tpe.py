@@ -39,7 +39,7 @@ class SearchCells:
 
         Raises ValueError when the space is not the one that the record was searched with.
         """
-        metric, higher = plan.spec.metric, plan.experiment.METRIC.higher_is_better
+        metric, higher = plan.metric, plan.task.metric.higher_is_better
         self.plan = plan
         self.study = OptunaStudy(record, plan.study_id, plan.spec.question, metric, higher)
         self.distributions: Distributions = {name: _distribution(space) for name, space in plan.space.items()}
@@ -208,7 +208,7 @@ class SearchCells:
         """All suggestions; once they are finished, also the importance of the parameters."""
         seeds = self.plan.selection_seeds
         terms: dict[str, Any] = {"planned": self.plan.searched, "search_seed": SEARCH_SEED, "selection_seeds": seeds}
-        terms |= {"answer_metric": self.plan.spec.answered_in, "pruning": PRUNING}
+        terms |= {"answer_metric": self.plan.answered_in, "pruning": PRUNING}
         if self._is_recorded():
             return self.recorded.model_copy(update=terms)  # with the finalists and the winner
         found = Search(trials=self._in_order(), **terms)

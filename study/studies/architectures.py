@@ -10,7 +10,7 @@ diffusion. Their widths are chosen so that a forward pass, hence a training on e
 from runners.config import Call, Scalar
 from runners.ddpm.config import TrialConfig
 from study.design.scales import MATCHED, find
-from study.design.spec import StudySpec
+from study.design.spec import LABELLED, StudySpec
 
 
 def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
@@ -26,6 +26,7 @@ def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
 
 STUDY = StudySpec(
     question="Which architecture gives the best conditional accuracy at equal training FLOPs?",
+    kinds=LABELLED,
     arms=arms,
     baseline_arm="unet",
     notes=(

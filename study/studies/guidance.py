@@ -6,12 +6,13 @@ s of eps_u + s (eps_c - eps_u): 0 ignores the condition, 1 is unguided. s is cho
 one training per seed.
 """
 
-from study.design.spec import StudySpec
+from study.design.spec import LABELLED, StudySpec
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 STUDY = StudySpec(
     question="How much classifier-free guidance gives the best conditional accuracy?",
+    kinds=LABELLED,
     factors={"guidance_scale": SCALES},
     baseline={"guidance_scale": 1.0},
     contrasts={

@@ -6,12 +6,13 @@ Three levels, 64 features, linear betas counted over T + 1 points, 150 epochs at
 """
 
 from study.design import replications as reports
-from study.design.spec import StudySpec
+from study.design.spec import LABELLED, StudySpec
 
 SETTINGS = {"R0": reports.Setting("context_unet", 150, 64, 1e-4, 400, "linear_from_zero")}
 
 STUDY = StudySpec(
     question="Does the first report's setting (ContextUnet, T = 400) reach its .643 on new_test?",
+    kinds=LABELLED,
     arms=reports.arms(SETTINGS),
     published={"R0": {"accuracy/new_test": 0.643}},
     notes=reports.NOTES,

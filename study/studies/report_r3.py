@@ -10,7 +10,7 @@ s = 1 + w, and DDIM with eta 0 to 1 from the same noise. One training per seed.
 from runners.config import Scalar
 from runners.ddpm.config import TrialConfig
 from study.design import replications as reports
-from study.design.spec import StudySpec
+from study.design.spec import LABELLED, StudySpec
 from study.studies.samplers import ETAS, ddim
 
 SETTING = reports.Setting(
@@ -29,6 +29,7 @@ def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
 
 STUDY = StudySpec(
     question="What do guidance and DDIM's eta change in the fourth report's setting?",
+    kinds=LABELLED,
     arms=arms,
     baseline_arm="R3 w=0",
     notes=reports.NOTES,

@@ -105,7 +105,7 @@ def test_a_gpu_holds_as_many_images_as_the_data_have() -> None:
 def test_what_a_trial_measures_are_its_own_images(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple] = []
     monkeypatch.setattr(execution, "choose", lambda *arguments: given.append(arguments) or execution.Choice())
-    monkeypatch.setattr("runners.tasks.iclevr.images.open_images", lambda path: scenes())
+    monkeypatch.setattr("runners.images.open_images", lambda path: scenes())
     monkeypatch.setattr("runners.evaluation.evaluator.load", lambda path, wanted: small_evaluator())
     context = ExecutionContext(str(tmp_path), "cpu", inputs={"evaluator": "none"}, curve_points=1)
     list(trial.train(trial._begun(TINY, context)))

@@ -10,7 +10,8 @@ from test_train import TINY, images_and_labels
 from runners.ddpm import denoising, schedules
 from runners.ddpm.noise import noise_digest
 from runners.evaluation import quality
-from runners.tasks.iclevr.images import Images
+from runners.images import Images
+from runners.tasks.iclevr.labels import ABOUT
 
 CPU = torch.device("cpu")
 
@@ -22,7 +23,7 @@ def flat(*levels: int) -> np.ndarray:
 def scenes(images: np.ndarray, train: int) -> Images:
     labels = images_and_labels(len(images))[1]
     split = np.arange(train), np.arange(train, len(images))
-    return Images(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest")
+    return Images(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest", ABOUT)
 
 
 def test_distance_to_the_nearest_training_image():
@@ -44,7 +45,7 @@ def counted(images: np.ndarray, objects: list[int], train: int) -> Images:
     """Images that show so many objects each, the first `train` of them for training."""
     labels = np.arange(24) < np.array(objects)[:, None]
     split = np.arange(train), np.arange(train, len(images))
-    return Images(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest")
+    return Images(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest", ABOUT)
 
 
 def memorised(images: np.ndarray, objects: list[int], data: Images) -> dict[str, float]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from runners.evaluation.score_sheet import by_class, chance, real_accuracy, score_sheet
-from runners.tasks.iclevr.labels import multi_hot
+from runners.tasks.iclevr.labels import ABOUT, multi_hot
 
 
 def test_micro_and_macro_by_hand():
@@ -39,11 +39,11 @@ def test_chance_is_what_a_random_choice_gets():
 def test_right_colour_in_the_wrong_shape_and_the_reverse():
     asked = multi_hot([["red cube"], ["red cube"], ["red cube"], ["red cube", "blue sphere"]])
     named = multi_hot([["red sphere"], ["blue cube"], ["gray cylinder"], ["blue cube", "red sphere"]])
-    sheet = score_sheet("x", named[None], asked)
+    sheet = score_sheet("x", named[None], asked, facets=ABOUT.facets)
     assert sheet["accuracy/x"] == 0
     assert sheet["colour_only/x"] == pytest.approx(3 / 5)  # the first, and both of the last
     assert sheet["shape_only/x"] == pytest.approx(3 / 5)  # the second, and both of the last
-    right = score_sheet("x", asked[None], asked)
+    right = score_sheet("x", asked[None], asked, facets=ABOUT.facets)
     assert (right["colour_only/x"], right["shape_only/x"]) == (0, 0)
 
 
@@ -63,7 +63,7 @@ def test_spurious_and_missing_objects_do_not_follow_the_number_asked():
 def test_by_class():
     asked = multi_hot([["red cube"], ["red cube", "blue cube"]])
     seen = multi_hot([["red cube"], ["blue cube", "gray cube"]])
-    rows = {row["label"]: row for row in by_class("x", np.stack([seen, asked]), asked)}
+    rows = {row["label"]: row for row in by_class("x", np.stack([seen, asked]), asked, ABOUT.labels)}
     assert len(rows) == 24
     assert rows["red cube"] == {"list": "x", "label": "red cube", "asked": 4, "hits": 3, "named_unasked": 0}
     assert rows["gray cube"] == {"list": "x", "label": "gray cube", "asked": 0, "hits": 0, "named_unasked": 1}

@@ -17,9 +17,9 @@ from runners.evaluation.evaluator import Evaluator
 from runners.evaluation.networks import ResNet18
 from runners.evaluation.score_sheet import score_sheet
 from runners.experiment import Curve
+from runners.images import Images
 from runners.process.files import read_lines
-from runners.tasks.iclevr.images import Images
-from runners.tasks.iclevr.labels import multi_hot
+from runners.tasks.iclevr.labels import ABOUT, multi_hot
 
 TINY = TrialConfig(
     image_size=16,
@@ -180,7 +180,7 @@ def test_an_interrupted_folder_continues_and_ends_the_same(tmp_path, monkeypatch
     images, labels = images_and_labels(24)
     indices = np.arange(24)
     lists = {"validation": [("red cube",)]}
-    scenes = Images(images, labels, indices, indices, lists, "digest")
+    scenes = Images(images, labels, indices, indices, lists, "digest", ABOUT)
     network = ResNet18(width=8, stem="small").eval()
     config = TINY.replace(total_images=64)
 

@@ -1,0 +1,104 @@
+"""What a task makes of a source: pictures, and everything that belongs to them.
+
+Shapes: N images, H height, W width, C channels (RGB), K labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Condition = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What pictures of a trial show: `strip`, the condition of the denoising strips; `interpolation`, one row each."""
+
+    strip: Condition = ()
+    interpolation: tuple[Condition, ...] = ((),)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a task says of its images that no setting says.
+
+    `labels`: the names of the K labels; `facets`: facet -> its value for each label, such as "colour" -> ("gray", ...);
+    `palette`: colours of labels or of a facet's values, as "#575757"; `noun`: what a label stands for in a picture.
+    """
+
+    labels: tuple[str, ...]
+    facets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    palette: Mapping[str, str] = field(default_factory=dict)
+    noun: str = "image"
+    shown: Shown = field(default_factory=Shown)
+
+    def hot(self, conditions: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
+        """Conditions as bool (N, K)."""
+        index = {label: position for position, label in enumerate(self.labels)}
+        hot_NK = np.zeros((len(conditions), len(self.labels)), dtype=bool)
+        for row, condition in enumerate(conditions):
+            hot_NK[row, [index[label] for label in condition]] = True
+        return hot_NK
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "labels": list(self.labels),
+            "facets": {name: list(values) for name, values in self.facets.items()},
+            "palette": dict(self.palette),
+            "noun": self.noun,
+            "shown": {
+                "strip": list(self.shown.strip),
+                "interpolation": [list(row) for row in self.shown.interpolation],
+            },
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> About:
+        shown = value["shown"]
+        return cls(
+            labels=tuple(value["labels"]),
+            facets={name: tuple(values) for name, values in value["facets"].items()},
+            palette=dict(value["palette"]),
+            noun=value["noun"],
+            shown=Shown(tuple(shown["strip"]), tuple(map(tuple, shown["interpolation"]))),
+        )
+
+
+class Given(Protocol):
+    """A user's images, read and checked."""
+
+    @property
+    def path(self) -> Path:
+        """Where they are."""
+
+    @property
+    def data(self) -> str:
+        """What a config says of them: their content."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+
+
+@dataclass(frozen=True)
+class Produced:
+    """What a task makes of its source: pictures at the wanted size, one by one, and everything that belongs to them.
+
+    `pictures`: uint8 (H, W, 3), in the order of `conditions`, the labels of each; `what`: what takes the time, for the
+    progress; `held_out`: positions of images that nothing is trained on; `index`: more that is kept for a reader.
+    """
+
+    pictures: Iterable[Pixels]
+    what: str
+    conditions: Sequence[Condition]
+    lists: Mapping[str, Sequence[Condition]]
+    held_out: Sequence[int]
+    about: About
+    index: Mapping[str, Any] = field(default_factory=dict)
