@@ -190,7 +190,8 @@ class Results:
         """Differences inside it count as none: what the study names, else the experiment's. NaN where none is known,
         so that nothing is called equivalent."""
         if self._is_score(metric) or (metric == self.metric and self.study.margin is not None):
-            return self.score.margin if self.study.margin is None else self.study.margin
+            known = self.score.margin if self.study.margin is None else self.study.margin
+            return np.nan if known is None else known
         return np.nan
 
     def smaller_is_better(self, metric: str) -> bool:

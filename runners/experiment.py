@@ -30,12 +30,12 @@ class ListSpec:
 @dataclass(frozen=True)
 class Metric:
     """A score that arms are compared by. `is_share`: a proportion in [0, 1]; `margin`: a difference that would not
-    matter, where a study names no other."""
+    matter, where a study names no other; None where its scale says nothing of that."""
 
     name: str
     higher_is_better: bool = True
     is_share: bool = True
-    margin: float = 0.05
+    margin: float | None = 0.05
 
     def on(self, name: str) -> str:
         """The column of a result that holds the metric of a list: "accuracy/test"."""

@@ -30,6 +30,7 @@ DOC = """Run a study: train and score every arm, record it, and answer its quest
 
 The same command again runs only what is missing.
 """
+ALL = "all"  # of --study
 SHOWN_ARMS = 3  # that a warning names
 
 
@@ -141,14 +142,9 @@ def read(arguments: argparse.Namespace) -> Request:
     name = arguments.scale or ("gpu" if has_cuda else "laptop")
     scale = scales.find(name)
     named = _studies(arguments)
-    record, plans = arguments.record.resolve(), []
-    for one in named:
-        plan, kept = growing.plan_of(one, name, scale, asked_of(arguments, one, changes), record)
-        plan = growing.looked_at(plan, record)
-        if kept:
-            print(kept, file=sys.stderr)
-        check(plan)
-        plans.append(plan)
+    record = arguments.record.resolve()
+    planned = [(one, _plan(one, name, scale, arguments, changes)) for one in named]
+    named, plans = [one for one, plan in planned if plan], [plan for _, plan in planned if plan]
     return Request(
         plans=plans,
         named=named,
@@ -165,10 +161,33 @@ def read(arguments: argparse.Namespace) -> Request:
     )
 
 
+def _plan(
+    one: Named, scale_name: str, scale: Scale, arguments: argparse.Namespace, changes: Mapping[str, Scalar]
+) -> Plan | None:
+    """The plan of a study; of all studies None for one that makes no sense for these images, which is said."""
+    from study.design import registry
+    from study.design.spec import WrongKind
+
+    record = arguments.record.resolve()
+    try:
+        plan, kept = growing.plan_of(one, scale_name, scale, asked_of(arguments, one, changes), record)
+    except WrongKind as error:
+        if arguments.study == [ALL]:
+            print(f"{one.name} is left out: {error}.", file=sys.stderr)
+            return None
+        fitting = ", ".join(registry.fitting(error.kind))
+        raise ValueError(f"The study {one.name} cannot run: {error}. Write --study with one of {fitting}.") from None
+    plan = growing.looked_at(plan, record)
+    if kept:
+        print(kept, file=sys.stderr)
+    check(plan)
+    return plan
+
+
 def _studies(arguments: argparse.Namespace) -> list[Named]:
     from study.design import registry
 
-    words = registry.names() if arguments.study == ["all"] else list(dict.fromkeys(arguments.study))
+    words = registry.names() if arguments.study == [ALL] else list(dict.fromkeys(arguments.study))
     named = [registry.asked(word) for word in words]
     if arguments.trials is not None and not any(one.spec.space for one in named):
         raise ValueError(f"--trials {arguments.trials} is for a search (--study search); for a grid, write --seeds N.")

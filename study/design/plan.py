@@ -209,8 +209,8 @@ class Plan:
             seeds=self.seeds,
             published={arm: dict(values) for arm, values in self.published.items()},
             notes=tuple(self.spec.notes),
-            margin=self.spec.margin,
-            margin_reason=self.spec.margin_reason,
+            margin=self.spec.margin if self.task.metric.is_share else None,  # of another score it would mean nothing
+            margin_reason=self.spec.margin_reason if self.task.metric.is_share else "",
             claim=self.confirmatory,
             planned_looks=self.planned_looks,
             looks=self.looks,

@@ -26,6 +26,14 @@ IMAGES_WITH = {
 }
 
 
+class WrongKind(ValueError):
+    """The question makes no sense for images of this `kind`; the message says why, after the name of the study."""
+
+    def __init__(self, why: str, kind: Kind) -> None:
+        super().__init__(why)
+        self.kind = kind
+
+
 @dataclass(frozen=True)
 class Design:
     """A spec at one scale: every arm by name, and the arm that it is compared with.
@@ -128,10 +136,10 @@ class StudySpec:
     # --- on a task ---------------------------------------------------------------------------------------
 
     def check_task(self, task: Task) -> None:
-        """Raises ValueError for a task that the question makes no sense for, or that lacks a metric of it."""
+        """Raises WrongKind for a task that the question makes no sense for, ValueError without its metric."""
         if task.kind not in self.kinds:
             wanted = " or ".join(IMAGES_WITH[kind] for kind in self.kinds)
-            raise ValueError(f"The question is about {wanted}, and these are {IMAGES_WITH[task.kind]}.")
+            raise WrongKind(f"it is about {wanted}, and these are {IMAGES_WITH[task.kind]}", task.kind)
         if self.metric and self.metric not in task.scores():
             raise ValueError(f"Unknown metric {self.metric!r}{nearest(self.metric, task.scores())}")
         if self.space is None:

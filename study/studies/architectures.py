@@ -33,5 +33,5 @@ STUDY = StudySpec(
         "Training FLOPs of all arms agree within 10 % (counted forward passes); parameters differ and are printed.",
     ),
     margin=0.05,
-    margin_reason="seven of the 144 objects of validation: less would not pay for another network",
+    margin_reason="one in twenty of what is asked for: less would not pay for another network",
 )

@@ -33,5 +33,5 @@ STUDY = StudySpec(
     baseline={"guidance_scale": 1.0},
     nuisance={"guidance_scale": SCALES},
     margin=0.05,
-    margin_reason="seven of the 144 objects of validation: less would not decide for a probability",
+    margin_reason="one in twenty of what is asked for: less would not decide for a probability",
 )

@@ -20,5 +20,5 @@ STUDY = StudySpec(
         "s = 5 against 3": {"guidance_scale=5.0": 1, "guidance_scale=3.0": -1},
     },
     margin=0.05,
-    margin_reason="seven of the 144 objects of validation: less is not seen in a grid of pictures",
+    margin_reason="one in twenty of what is asked for: less is not seen in a grid of pictures",
 )

@@ -17,5 +17,5 @@ STUDY = StudySpec(
     published={"R0": {"accuracy/new_test": 0.643}},
     notes=reports.NOTES,
     margin=0.05,
-    margin_reason="seven of the 144 objects of validation",
+    margin_reason="one in twenty of what is asked for",
 )

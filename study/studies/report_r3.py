@@ -34,5 +34,5 @@ STUDY = StudySpec(
     baseline_arm="R3 w=0",
     notes=reports.NOTES,
     margin=0.05,
-    margin_reason="seven of the 144 objects of validation",
+    margin_reason="one in twenty of what is asked for",
 )

@@ -50,5 +50,5 @@ STUDY = StudySpec(
     arms=arms,
     contrasts=contrasts,
     margin=0.05,
-    margin_reason="seven of the 144 objects of validation: less is worth giving for half of the steps",
+    margin_reason="one in twenty of what is asked for: less is worth giving for half of the steps",
 )

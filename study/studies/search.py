@@ -34,5 +34,5 @@ STUDY = StudySpec(
     answer_metric=("accuracy/unseen",),
     kinds=LABELLED,
     margin=0.05,
-    margin_reason="one object in twenty: less would not be worth a search",
+    margin_reason="one in twenty of what is asked for: less would not be worth a search",
 )

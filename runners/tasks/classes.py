@@ -1,0 +1,38 @@
+"""A user's images of one class each: sub-folders, a table beside the images, or arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runners import splits
+from runners.config import Call, Scalar
+from runners.contents import About, Produced, Shown
+from runners.experiment import Task
+from runners.user_images import UserImages
+
+SCALES: Mapping[str, Mapping[str, Scalar]] = {}
+ABOUT = About(labels=())  # of no older record
+
+
+def task(source: str) -> Task:
+    """A task of `k` classes. Raises ValueError for other arguments."""
+
+    def classes(digest: str, images: int, k: int, mirror: bool = False) -> Task:
+        count = sum(splits.CLASSES.values())
+        return Task("classes", "class", k, splits.ACCURACY, splits.LISTS, count, images, mirror)
+
+    call = Call.parse(source)
+    return classes(**call.bind(classes))
+
+
+def stored(source: str) -> tuple[str, bool]:
+    """Prepared images are named after their content."""
+    return str(dict(Call.parse(source).arguments)["digest"]), False
+
+
+def produce(source: str, given: UserImages, image_size: int) -> Produced:
+    """The user's pictures at the wanted size."""
+    lists = splits.class_lists(given.labels)
+    first, last = lists["validation"][0], lists["validation"][min(len(given.labels), splits.CLASSES["validation"]) - 1]
+    about = About(given.labels, shown=Shown(strip=first, interpolation=(first, last)))
+    return given.produced(image_size, lists, about)

@@ -1,0 +1,36 @@
+"""A user's images without labels: the model is unconditional, and what is measured is how real its samples look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runners import splits
+from runners.config import Call, Scalar
+from runners.contents import About, Produced
+from runners.experiment import Task
+from runners.user_images import UserImages
+
+SCALES: Mapping[str, Mapping[str, Scalar]] = {}
+ABOUT = About(labels=())
+
+
+def task(source: str) -> Task:
+    """A task without labels. Raises ValueError for other arguments."""
+
+    def images(digest: str, images: int, mirror: bool = False) -> Task:
+        count = sum(splits.SAMPLES.values())
+        return Task("images", "none", 0, splits.KID, splits.LISTS, count, images, mirror)
+
+    call = Call.parse(source)
+    return images(**call.bind(images))
+
+
+def stored(source: str) -> tuple[str, bool]:
+    """Prepared images are named after their content."""
+    return str(dict(Call.parse(source).arguments)["digest"]), False
+
+
+def produce(source: str, given: UserImages, image_size: int) -> Produced:
+    """The user's pictures at the wanted size, without their labels where they have any."""
+    made = given.produced(image_size, splits.sample_lists(), ABOUT)
+    return made
