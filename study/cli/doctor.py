@@ -17,7 +17,7 @@ from runners.experiment import Progress
 from study.cli.progress import Screen, preparing, watched
 from study.record import errors, importer, integrity, mlflow_index, repair
 from study.record.integrity import Trouble
-from study.record.layout import DEFAULT_RECORD, record_lock
+from study.record.layout import DEFAULT_RECORD, record_lock, trials_folder
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -41,10 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     record: Path = arguments.record.resolve()
     try:
-        if not any((record / name).is_dir() for name in ("studies", "trials", "cache")):
+        if not is_record(record):
             if arguments.relocate:
                 return say(["nothing is recorded yet"])
-            raise ValueError(f"{record} is not a record: write --record DIR with the folder of a study.")
+            if not (arguments.source and is_record(arguments.source.resolve()) and is_unused(record)):
+                raise ValueError(f"{record} is not a record: write --record DIR with the folder of a study.")
+            trials_folder(record).mkdir(parents=True)
         return act(arguments, record)
     except ValueError as error:
         print(f"doctor.py: {error}", file=sys.stderr)
@@ -58,6 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"doctor.py: stopped, because {reason} and run the same command again.", file=sys.stderr)
         return 1
+
+
+def is_record(folder: Path) -> bool:
+    return any((folder / name).is_dir() for name in ("studies", "trials", "cache"))
+
+
+def is_unused(folder: Path) -> bool:
+    """Whether another record may be imported into a folder that is none yet: mlruns of a fresh clone has a README."""
+    return not folder.exists() or {path.name for path in folder.iterdir()} <= {"README.md"}
 
 
 def act(arguments: argparse.Namespace, record: Path) -> int:

@@ -44,6 +44,23 @@ def test_another_record_is_taken_over(record, other, capsys):
     assert run(record) == 0
 
 
+def test_another_record_begins_a_new_one(tmp_path, other, capsys):
+    """The record of a rented GPU, in a fresh clone, whose mlruns holds a README and nothing else."""
+    for record in (tmp_path / "new", tmp_path / "clone" / "mlruns"):
+        if record.name == "mlruns":
+            record.mkdir(parents=True)
+            (record / "README.md").write_text("what lies where")
+        assert run(record, "--import", str(other)) == 0
+        assert "trials: 9 new, 0 already here" in capsys.readouterr().out
+        assert set(reader.load(STUDY, record)["seed"]) == {2, 3, 4}
+        assert run(record) == 0
+    assert run(tmp_path / "nothing", "--import", str(tmp_path / "neither")) == 2
+    assert not (tmp_path / "nothing").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("not a record")
+    assert run(tmp_path / "mine", "--import", str(other)) == 2
+
+
 def test_a_study_of_an_older_version_is_taken_over(record, other, capsys):
     """Its baseline lacks the fields that are younger than it: they had their defaults."""
     path = other / "studies" / STUDY / "study.json"
