@@ -5,6 +5,7 @@ Shapes: N images, H height, W width, C channels (RGB), K labels.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +20,19 @@ Condition = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Shown:
-    """What pictures of a trial show: `strip`, the condition of the denoising strips; `interpolation`, one row each."""
+    """What pictures of a trial show.
+
+    `strip`: the condition of the denoising strip, in so many `frames`, from a noise of its own or from the first one of
+    the pictures `first_of`; `interpolation`: conditions, a row each for every way of `mixes` ("slerp", "lerp") between
+    two noises, in so many `steps`.
+    """
 
     strip: Condition = ()
+    first_of: str = ""
+    frames: int = 10
     interpolation: tuple[Condition, ...] = ((),)
+    mixes: tuple[str, ...] = ("slerp",)
+    steps: int = 8
 
 
 @dataclass(frozen=True)
@@ -53,21 +63,20 @@ class About:
             "facets": {name: list(values) for name, values in self.facets.items()},
             "palette": dict(self.palette),
             "noun": self.noun,
-            "shown": {
-                "strip": list(self.shown.strip),
-                "interpolation": [list(row) for row in self.shown.interpolation],
-            },
+            "shown": dataclasses.asdict(self.shown),
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> About:
-        shown = value["shown"]
+        shown = {**value["shown"]}
+        shown["interpolation"] = tuple(map(tuple, shown["interpolation"]))
+        shown |= {name: tuple(shown[name]) for name in ("strip", "mixes") if name in shown}
         return cls(
             labels=tuple(value["labels"]),
             facets={name: tuple(values) for name, values in value["facets"].items()},
             palette=dict(value["palette"]),
             noun=value["noun"],
-            shown=Shown(tuple(shown["strip"]), tuple(map(tuple, shown["interpolation"]))),
+            shown=Shown(**shown),
         )
 
 

@@ -22,7 +22,7 @@ from runners.config import Call, nearest
 from runners.ddpm import graphs
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.diffusion import guide, x0_and_eps
-from runners.ddpm.noise import InterpolatedNoise, KeyedNoise, Noise, ahead, joined
+from runners.ddpm.noise import InterpolatedNoise, KeyedNoise, Mix, Noise, ahead, joined, slerp
 from runners.ddpm.precision import forward
 from runners.ddpm.schedules import alpha_bars
 from runners.process import heartbeat, memory
@@ -319,11 +319,16 @@ def sample_list(
 
 
 def interpolate(
-    config: TrialConfig, network: nn.Module, conditions: Sequence[Sequence[str]], c_NK: torch.Tensor, frames: int
+    config: TrialConfig,
+    network: nn.Module,
+    conditions: Sequence[Sequence[str]],
+    c_NK: torch.Tensor,
+    frames: int,
+    mix: Mix = slerp,
 ) -> Pixels:
     """Samples of each condition whose start moves from one noise to another: uint8 (N, frames, H, W, C)."""
     first, last = (KeyedNoise("interpolation", list(enumerate(conditions)), seed) for seed in (0, 1))
-    noise = InterpolatedNoise(first, last, frames)
+    noise = InterpolatedNoise(first, last, frames, mix)
     images = _last(sample_as(config, network, c_NK.repeat_interleave(frames, 0), noise))
     return images.reshape(len(conditions), frames, *images.shape[1:])
 

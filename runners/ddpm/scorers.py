@@ -140,11 +140,13 @@ def lists(subject: Subject, real: Sequence[Real]) -> Scores:
 
 
 def pictures(subject: Subject, real: Sequence[Real]) -> Scores:
-    """denoising.png, noised.png, interpolation.png, schedule.csv."""
-    config = subject.config
-    artifacts.save_strips(config, subject.network, subject.images, subject.folder)
-    artifacts.save_interpolation(config, subject.network, subject.images, subject.folder / "interpolation.png")
-    artifacts.save_schedule(schedules.alpha_bars(config.schedule, config.timesteps), subject.folder / "schedule.csv")
+    """denoising.png, noised.png, interpolation.png, of classes class_grid.png, schedule.csv."""
+    config, network, images, folder = subject.config, subject.network, subject.images, subject.folder
+    artifacts.save_strips(config, network, images, folder)
+    artifacts.save_rows(artifacts.interpolated(config, network, images), folder / "interpolation.png")
+    if config.task.kind == "class":
+        artifacts.save_rows(artifacts.class_grid(config, network, images), folder / f"{artifacts.CLASS_GRID}.png")
+    artifacts.save_schedule(schedules.alpha_bars(config.schedule, config.timesteps), folder / "schedule.csv")
     return {}
 
 

@@ -34,5 +34,5 @@ def produce(source: str, given: UserImages, image_size: int) -> Produced:
     """The user's pictures at the wanted size."""
     lists = splits.class_lists(given.labels)
     first, last = lists["validation"][0], lists["validation"][min(len(given.labels), splits.CLASSES["validation"]) - 1]
-    about = About(given.labels, shown=Shown(strip=first, interpolation=(first, last)))
+    about = About(given.labels, shown=Shown(first, "class_grid", 6, (first, last)))
     return given.produced(image_size, lists, about)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from runners import splits
 from runners.config import Call, Scalar
-from runners.contents import About, Produced
+from runners.contents import About, Produced, Shown
 from runners.experiment import Task
 from runners.user_images import UserImages
 
 SCALES: Mapping[str, Mapping[str, Scalar]] = {}
-ABOUT = About(labels=())
+ABOUT = About(labels=(), shown=Shown(mixes=("slerp", "lerp"), steps=11))
 
 
 def task(source: str) -> Task:
@@ -32,5 +32,4 @@ def stored(source: str) -> tuple[str, bool]:
 
 def produce(source: str, given: UserImages, image_size: int) -> Produced:
     """The user's pictures at the wanted size, without their labels where they have any."""
-    made = given.produced(image_size, splits.sample_lists(), ABOUT)
-    return made
+    return given.produced(image_size, splits.sample_lists(), ABOUT)
