@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +36,19 @@ class UserImages:
         return self.source.labels
 
     @property
-    def lists(self) -> dict[str, list[Condition]]:
-        """The conditions that the user gives."""
-        return {name: [tuple(condition) for condition in values] for name, values in self.source.lists.items()}
-
-    @property
     def conditions(self) -> list[Condition]:
         """The labels of each image."""
         return [tuple(self.labels[index] for index in indices) for indices in self.source.of_image]
+
+    @property
+    def lists(self) -> dict[str, list[Condition]]:
+        """The lists that samples are drawn for."""
+        if self.source.kind == "class":
+            return splits.class_lists(self.labels)
+        if self.source.kind == "none":
+            return splits.sample_lists()
+        given = {name: [tuple(condition) for condition in values] for name, values in self.source.lists.items()}
+        return splits.set_lists(self.labels, self.conditions, given)
 
     @property
     def held_out(self) -> list[int]:
@@ -64,12 +69,12 @@ class UserImages:
             arguments["mirror"] = True
         return str(Call(TASKS[self.source.kind], tuple(sorted(arguments.items()))))
 
-    def produced(self, image_size: int, lists: Mapping[str, Sequence[Condition]], about: About) -> Produced:
+    def produced(self, image_size: int, about: About) -> Produced:
         return Produced(
             pictures=self._pictures(image_size),
             what="resizing images",
             conditions=self.conditions,
-            lists=lists,
+            lists=self.lists,
             held_out=self.held_out,
             about=about,
         )

@@ -32,7 +32,5 @@ def stored(source: str) -> tuple[str, bool]:
 
 def produce(source: str, given: UserImages, image_size: int) -> Produced:
     """The user's pictures at the wanted size."""
-    lists = splits.class_lists(given.labels)
-    first, last = lists["validation"][0], lists["validation"][min(len(given.labels), splits.CLASSES["validation"]) - 1]
-    about = About(given.labels, shown=Shown(first, "class_grid", 6, (first, last)))
-    return given.produced(image_size, lists, about)
+    first, last = (given.labels[0],), (given.labels[-1],)
+    return given.produced(image_size, About(given.labels, shown=Shown(first, "class_grid", 6, (first, last))))

@@ -32,4 +32,4 @@ def stored(source: str) -> tuple[str, bool]:
 
 def produce(source: str, given: UserImages, image_size: int) -> Produced:
     """The user's pictures at the wanted size, without their labels where they have any."""
-    return given.produced(image_size, splits.sample_lists(), ABOUT)
+    return given.produced(image_size, ABOUT)

@@ -32,7 +32,6 @@ def stored(source: str) -> tuple[str, bool]:
 
 def produce(source: str, given: UserImages, image_size: int) -> Produced:
     """The user's pictures at the wanted size."""
-    lists = splits.set_lists(given.labels, given.conditions, given.lists)
-    fullest, smallest = (pick(lists["validation"], key=len) for pick in (max, min))
+    fullest, smallest = (pick(given.lists["validation"], key=len) for pick in (max, min))
     shown = Shown(strip=fullest, interpolation=tuple(dict.fromkeys((smallest, fullest))))
-    return given.produced(image_size, lists, About(given.labels, noun="label", shown=shown))
+    return given.produced(image_size, About(given.labels, noun="label", shown=shown))

@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.dry_run or arguments.json:
             from study.cli.dry_run import dry_run
 
+            requests.print_found(request)
             return dry_run(request, arguments)
         if arguments.explain is not None:
             from study.cli.summary import explain
@@ -74,6 +75,7 @@ def run(request: Request, command: str) -> int:
     jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
     images = Images(request.images, request.plans[0], record)
     images.decode()
+    requests.print_found(request)
     if request.auto and any(job.estimate.missing_trials for job in jobs):
         slots = devices.benchmarked(request.plans, slots)
         jobs = [requests.job_of(plan, request, slots) for plan in request.plans]

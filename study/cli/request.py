@@ -41,7 +41,11 @@ def parser() -> argparse.ArgumentParser:
     what("--list", action="store_true", help="list the studies, one line each with its question")
     what("--study", metavar="NAME", nargs="+", help="studies to run, one after another: names, paths of files, or all")
     what("--scale", metavar="SCALE", help="smoke, laptop, gpu or paper [default: gpu where CUDA is, else laptop]")
-    what("--data", metavar="DIR", type=Path, help="an i-CLEVR folder [default: scenes are rendered]")
+    what("--data", metavar="PATH", type=Path, help="your images: a folder of class folders, one with a table, or arrays [default: the scale's]")  # fmt: skip  # noqa: E501
+    what(
+        "--task", metavar="NAME", default="", help="what they are: classes, sets, images or iclevr [default: as found]"
+    )
+    what("--allow-unlabelled", action="store_true", help="go on without images that have no label")
     what("--evaluator", metavar="FILE", type=Path, help="the official checkpoint.pth [default: a surrogate is trained]")
     what("--evaluators", metavar="N", type=int, help="surrogate evaluators whose share the intervals then hold [default: 1]")  # fmt: skip  # noqa: E501
     what("--seeds", metavar="N", type=int, help="training seeds per arm, 0 to N-1 [default: the study's]")
@@ -90,6 +94,7 @@ class Request:
     slots: Sequence[Slot]
     record: Path
     images: Given | None
+    read_as: Mapping[str, str]  # what `runners.given.read` was given for them
     evaluator: Path | None
     worker_timeout: float  # seconds
     retries: int
@@ -99,8 +104,7 @@ class Request:
     @property
     def inputs(self) -> dict[str, str]:
         """Files that the user named, for the experiment."""
-        found = {"data": self.images.path.resolve() if self.images else None, "evaluator": self.evaluator}
-        return {name: str(path) for name, path in found.items() if path is not None}
+        return {**self.read_as, **({"evaluator": str(self.evaluator)} if self.evaluator else {})}
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,8 @@ def read(arguments: argparse.Namespace) -> Request:
         raise ValueError("--evaluators and --set evaluators=... name two numbers: leave one of them out.")
     asked = arguments.devices, arguments.per_device
     slots = devices.named(*asked, has_cuda, arguments.deterministic, arguments.compile)
-    images = _read_data(arguments.data, changes)
+    read_as = _read_as(arguments, changes)
+    images = _read_data(read_as, arguments.record.resolve(), changes) if read_as else None
     evaluator = _read_evaluator(arguments.evaluator, changes)
     from study.design import scales
 
@@ -153,6 +158,7 @@ def read(arguments: argparse.Namespace) -> Request:
         slots=slots,
         record=record,
         images=images,
+        read_as=read_as,
         evaluator=evaluator,
         worker_timeout=60 * arguments.worker_timeout,
         retries=arguments.retries,
@@ -247,16 +253,38 @@ def parse_changes(settings: Sequence[str]) -> dict[str, Scalar]:
     return changes
 
 
-def _read_data(path: Path | None, changes: dict[str, Scalar]) -> Given | None:
-    """Check `--data`; the config gets the digest of what is in it."""
-    if path is None:
-        return None
+def _read_as(arguments: argparse.Namespace, changes: Mapping[str, Scalar]) -> dict[str, str]:
+    """What the user says of `--data`, for `runners.given.read`; nothing without it."""
+    if arguments.data is None:
+        for option, given in (("--task", arguments.task), ("--allow-unlabelled", arguments.allow_unlabelled)):
+            if given:
+                raise ValueError(f"{option} is about images of your own: add --data PATH.")
+        return {}
+    if "data" in changes:
+        raise ValueError("--data and --set data=... name two sets of images: leave one of them out.")
+    found = {"data": str(arguments.data.resolve()), "task": arguments.task}
+    return found | ({"allow_unlabelled": "yes"} if arguments.allow_unlabelled else {})
+
+
+def _read_data(read_as: Mapping[str, str], record: Path, changes: dict[str, Scalar]) -> Given:
+    """Check `--data`, and say what was found; the config gets the digest of what is in it."""
     from runners import given
     from study.cli.progress import watched
+    from study.record.layout import cache_folder
 
-    found = watched(given.read({"data": str(path)}))
+    known = cache_folder(record)
+    found = watched(given.read(read_as, known if known.is_dir() else None))
     changes["data"] = found.data
     return found
+
+
+def print_found(request: Request) -> None:
+    """What `--data` is, and what was done with it, on standard error."""
+    from runners import given
+
+    size = int(request.plans[0].baseline.to_dict()["image_size"])
+    for sentence in given.sentences(request.images, size) if request.images else ():
+        print(sentence, file=sys.stderr)
 
 
 def _read_evaluator(path: Path | None, changes: dict[str, Scalar]) -> Path | None:

@@ -1,0 +1,15 @@
+"""The built-in digits: 1,797 real ones of ten classes, on black or on photographs; nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runners.config import Scalar
+from runners.tasks.digits.source import ABOUT, produce, stored, task
+
+__all__ = ["ABOUT", "SCALES", "produce", "stored", "task"]
+
+SCALES: Mapping[str, Mapping[str, Scalar]] = {
+    "gpu": {"image_size": 32},  # recorded at 8x8, they gain nothing from more
+    "paper": {"image_size": 32},
+}

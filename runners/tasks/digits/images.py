@@ -43,10 +43,11 @@ Floats = NDArray[np.float64]
 
 
 def arguments(source: str) -> dict[str, Any]:
-    """Arguments of "digits(background='black')". ValueError, with what to write instead, for anything else."""
+    """Arguments of "digits(background='black', labels=True)". ValueError, with what to write instead, for anything
+    else."""
 
-    def digits(background: str = "black") -> dict[str, Any]:
-        return {"background": background}
+    def digits(background: str = "black", labels: bool = True) -> dict[str, Any]:
+        return {"background": background, "labels": labels}
 
     call = Call.parse(source)
     if call.name != "digits":
@@ -56,6 +57,8 @@ def arguments(source: str) -> dict[str, Any]:
         raise ValueError(
             f"background={found['background']!r} is unknown: write background='photos', or 'digits' for black."
         )
+    if type(found["labels"]) is not bool:
+        raise ValueError(f"labels={found['labels']!r} is unknown: write labels=False to train without them.")
     return found
 
 

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from runners.tasks.reading import Source, read
+from runners.reading import Source, read
 
 Pixels = NDArray[np.uint8]
 COUNT, SIDE = 104, 6

@@ -155,7 +155,7 @@ def rename_first(new):
 
 
 DAMAGE = {
-    "no folder": (lambda folder: folder.rename(folder.with_name("gone")), "is not a folder"),
+    "no folder": (lambda folder: folder.rename(folder.with_name("gone")), "is not there"),
     "no train.json": (lambda folder: (folder / "train.json").unlink(), "has no train.json"),
     "no objects.json": (lambda folder: (folder / "objects.json").unlink(), "has no objects.json"),
     "no test.json": (lambda folder: (folder / "test.json").unlink(), "has no test.json"),

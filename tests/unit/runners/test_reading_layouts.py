@@ -25,8 +25,8 @@ from picture_sets import (
     write_json_lines,
 )
 
-from runners.tasks.reading import sentence
-from runners.tasks.reading.names import natural
+from runners.reading import sentence
+from runners.reading.names import natural
 
 NATURAL = ("1", "2", "10", "33")
 

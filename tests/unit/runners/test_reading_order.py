@@ -24,7 +24,7 @@ from picture_sets import (
     write_csv,
 )
 
-from runners.tasks.reading import listing, pictures, read, threads
+from runners.reading import listing, pictures, read, threads
 
 
 def everything(source):
@@ -50,7 +50,7 @@ def test_the_order_depends_on_no_name_and_on_no_listing(tmp_path, seed, monkeypa
         def __exit__(self, *error):
             self.listing.close()
 
-    monkeypatch.setattr("runners.tasks.reading.tree.os.scandir", Backwards)
+    monkeypatch.setattr("runners.reading.tree.os.scandir", Backwards)
     other = metadata_jsonl(tmp_path / "two", images[shuffled], [labels[i] for i in shuffled], "renamed {}.png")
     assert everything(taken(other)) == everything(one)
     arrays = {"x": images[shuffled], "y": np.array(labels)[shuffled]}
@@ -164,7 +164,7 @@ def test_remarks_and_arrays_are_kept(tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     np.savez_compressed(tmp_path / "a.npz", x=np.concatenate([grey(), grey(1)]))
     sources = [taken(tmp_path / "a.npz", cache=cache)]
-    monkeypatch.setattr("runners.tasks.reading.arrays.ArrayStore.facts", None)
+    monkeypatch.setattr("runners.reading.arrays.ArrayStore.facts", None)
     sources.append(taken(tmp_path / "a.npz", cache=cache))
     assert sources[0] == sources[1]
     assert sources[1].notes == ("2 images have an exact copy among the others; copies are held out together.",)
@@ -242,8 +242,8 @@ def test_memory_does_not_grow_with_the_pictures(tmp_path, kind):
     """400 pictures of 96x96 RGB take 11 MB; a reading holds a part of them at a time."""
     monkeypatched = pytest.MonkeyPatch()
     monkeypatched.setattr(listing, "AHEAD", 16)
-    monkeypatched.setattr("runners.tasks.reading.arrays.CHUNK", 2**18)
-    monkeypatched.setattr("runners.tasks.reading.arrays.IN_MEMORY", 2**18)
+    monkeypatched.setattr("runners.reading.arrays.CHUNK", 2**18)
+    monkeypatched.setattr("runners.reading.arrays.IN_MEMORY", 2**18)
     images = np.repeat(grey(400, 96)[..., None], 3, axis=3)
     images[..., 1] ^= 255
     path = tmp_path / "a.npz"

@@ -11,7 +11,7 @@ import pytest
 from picture_sets import class_folders, grey, labels_of, save, taken
 from PIL import Image
 
-from runners.tasks.reading.pictures import decoded
+from runners.reading.pictures import decoded
 
 RED, BLUE, WHITE, BLACK = (255, 0, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0)
 

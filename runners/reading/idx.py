@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from runners.tasks.reading.arrays import ArrayStore, Block, check_pictures, is_gzip, opened, unbroken
-from runners.tasks.reading.listing import Item, Listing
-from runners.tasks.reading.npz import texts
+from runners.reading.arrays import ArrayStore, Block, check_pictures, is_gzip, opened, unbroken
+from runners.reading.listing import Item, Listing
+from runners.reading.npz import texts
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 IMAGES = re.compile(r"(?P<part>.*)images(?P<mark>[-.])idx[34](?P<rest>-ubyte)(\.gz)?", re.IGNORECASE)

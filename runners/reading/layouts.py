@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from runners.tasks.reading import annotated, folders, idx, npz
-from runners.tasks.reading.listing import Listing
-from runners.tasks.reading.names import some
-from runners.tasks.reading.tree import Tree, read_tree
+from runners.reading import annotated, folders, idx, npz
+from runners.reading.listing import Listing
+from runners.reading.names import some
+from runners.reading.tree import Tree, read_tree
 
 TABLES = ("train.csv", "train.json")
 ACCEPTED = "a folder of images, a .npz file or an IDX file"

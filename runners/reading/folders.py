@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from runners.tasks.reading.annotated import left_out
-from runners.tasks.reading.listing import FileStore, Item, Listing
-from runners.tasks.reading.names import label_text, some
-from runners.tasks.reading.tree import HELD_OUT, TRAIN, Tree
+from runners.reading.annotated import left_out
+from runners.reading.listing import FileStore, Item, Listing
+from runners.reading.names import label_text, some
+from runners.reading.tree import HELD_OUT, TRAIN, Tree
 
 
 def from_folders(tree: Tree) -> Listing:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from runners.tasks.reading.listing import Item, Listing, Lists
-from runners.tasks.reading.names import counted, has, natural, shown, some
+from runners.reading.listing import Item, Listing, Lists
+from runners.reading.names import counted, has, natural, shown, some
 
 MIN_IMAGES = 100
 MIN_OF_CLASS = 8  # images: with fewer, none or one would be held out and a class's scores would mean nothing

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from runners.tasks.reading.names import shown, some
-from runners.tasks.reading.pictures import SUFFIXES
+from runners.reading.names import shown, some
+from runners.reading.pictures import SUFFIXES
 
 IGNORED = frozenset({"thumbs.db", "desktop.ini", "__macosx", "$recycle.bin"})  # and whatever begins with a dot
 TRAIN = frozenset({"train", "training"})

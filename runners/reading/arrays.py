@@ -23,9 +23,9 @@ from typing import IO, Any, cast
 import numpy as np
 
 from runners.experiment import Progress
-from runners.tasks.reading.listing import STRIDE
-from runners.tasks.reading.names import shown
-from runners.tasks.reading.pictures import MAX_SIDE, Facts, Pixels, facts_of
+from runners.reading.listing import STRIDE
+from runners.reading.names import shown
+from runners.reading.pictures import MAX_SIDE, Facts, Pixels, facts_of
 
 CHUNK = 2**23  # bytes that are read at once
 MOST_PICTURES = 2_000_000  # of an array: a header that promises more is damaged or an attack

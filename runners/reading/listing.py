@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from runners.experiment import Progress
-from runners.tasks.reading.pictures import PIXELS_AT_ONCE, Facts, Pixels, decoded, file_facts, ready
-from runners.tasks.reading.threads import AHEAD, in_order
+from runners.reading.pictures import PIXELS_AT_ONCE, Facts, Pixels, decoded, file_facts, ready
+from runners.reading.threads import AHEAD, in_order
 
 STRIDE = 100  # pictures from one report of progress to the next
 Lists = Mapping[str, tuple[tuple[str, ...], ...]]

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runners.tasks.reading.checks import Checked, Kind
-from runners.tasks.reading.listing import Lists, Store
-from runners.tasks.reading.names import counted, has
-from runners.tasks.reading.pictures import REMARKS, Facts, Pixels, facts_of
+from runners.reading.checks import Checked, Kind
+from runners.reading.listing import Lists, Store
+from runners.reading.names import counted, has
+from runners.reading.pictures import REMARKS, Facts, Pixels, facts_of
 
 SIZES = 100  # distinct sizes that are kept one by one
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from runners.tasks.reading.names import SEPARATORS, label_text, parts_of, quoted, shown, some
+from runners.reading.names import SEPARATORS, label_text, parts_of, quoted, shown, some
 
 FILE_COLUMNS = ("file_name", "image_name", "filename")
 COLUMNS = (*FILE_COLUMNS, "label", "labels", "group")

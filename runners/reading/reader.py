@@ -6,9 +6,9 @@ from collections.abc import Generator
 from pathlib import Path
 
 from runners.experiment import Progress
-from runners.tasks.reading import cache as caches
-from runners.tasks.reading import checks, layouts
-from runners.tasks.reading.source import Source, assemble
+from runners.reading import cache as caches
+from runners.reading import checks, layouts
+from runners.reading.source import Source, assemble
 
 
 def read(

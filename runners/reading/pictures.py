@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.tasks.reading.names import shown
+from runners.reading.names import shown
 
 if TYPE_CHECKING:
     from PIL import Image as Pillow

@@ -10,10 +10,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from runners.config import nearest
-from runners.tasks.reading.listing import FileStore, Item, Listing
-from runners.tasks.reading.names import counted, has, natural, shown, some
-from runners.tasks.reading.tables import Row, Table, labels_of, read_table
-from runners.tasks.reading.tree import Tree, leaves
+from runners.reading.listing import FileStore, Item, Listing
+from runners.reading.names import counted, has, natural, shown, some
+from runners.reading.tables import Row, Table, labels_of, read_table
+from runners.reading.tree import Tree, leaves
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 HELD_OUT_TABLES = ("val.csv", "test.csv")

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from runners.tasks.reading.arrays import ArrayStore, Block, check_pictures, opened, unbroken
-from runners.tasks.reading.listing import Item, Listing
-from runners.tasks.reading.names import label_text, shown, some
-from runners.tasks.reading.tree import HELD_OUT, TRAIN
+from runners.reading.arrays import ArrayStore, Block, check_pictures, opened, unbroken
+from runners.reading.listing import Item, Listing
+from runners.reading.names import label_text, shown, some
+from runners.reading.tree import HELD_OUT, TRAIN
 
 ROLES = {
     "x": "x", "image": "x", "images": "x",

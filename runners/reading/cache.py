@@ -14,9 +14,9 @@ from typing import Any
 
 from runners.experiment import Progress
 from runners.process.files import read_json, sha256, write_aside
-from runners.tasks.reading.listing import STRIDE, Store
-from runners.tasks.reading.pictures import REMARKS, Facts
-from runners.tasks.reading.threads import in_order
+from runners.reading.listing import STRIDE, Store
+from runners.reading.pictures import REMARKS, Facts
+from runners.reading.threads import in_order
 
 READER = 1  # to be raised by whoever changes what is read from the same bytes
 
