@@ -68,7 +68,7 @@ def read_table(path: Path, name: str, sets: bool = False) -> Table:
         if not isinstance(file, str) or not file.strip():
             raise ValueError(f"{where} names no file: write the path of an image into the column file_name.")
         read = labels_of(labels, where) if several else _one_label(label, where)
-        rows.append(Row(file.strip(), read, label_text(group, where, "group")))
+        rows.append(Row(file, read, label_text(group, where, "group")))
     if not several:
         _refuse_joined(rows, name)
     return Table(name, tuple(rows), bool({"label", "labels"} & set(seen)), several, notes)

@@ -40,7 +40,7 @@ class Tree:
         found = self._by_name
         if name in found:
             return found[name]
-        written = PurePosixPath(name.replace("\\", "/")).as_posix()
+        written = PurePosixPath(name.strip().replace("\\", "/")).as_posix()
         return found.get(written) or found.get(unicodedata.normalize("NFC", written), "")
 
     @cached_property

@@ -259,10 +259,13 @@ def test_names_of_files_and_classes_in_any_script(tmp_path):
     classes = ("chat éveillé", "chat e\u0301veille\u0301", "猫 2", "猫 10")
     for position, image in enumerate(grey()):
         save(image, tmp_path / "e\u0301te\u0301 1" / f"bild {position:03d}.PNG")
-    forms = ("été 1/bild {:03d}.PNG", "./e\u0301te\u0301 1/bild {:03d}.PNG", "été 1\\bild {:03d}.PNG")
+    forms = (" été 1/bild {:03d}.PNG", "./e\u0301te\u0301 1/bild {:03d}.PNG", "été 1\\bild {:03d}.PNG")
     rows = [(forms[position % 3].format(position), classes[position % 4]) for position in range(COUNT)]
     write_csv(tmp_path / "metadata.csv", [("file_name", "label"), *rows])
     assert taken(tmp_path).labels == ("chat éveillé", "猫 2", "猫 10")
+    (tmp_path / "e\u0301te\u0301 1" / "bild 000.PNG").rename(tmp_path / " 0 .png")
+    write_csv(tmp_path / "metadata.csv", [("file_name", "label"), (" 0 .png", classes[0]), *rows[1:]])
+    assert len(taken(tmp_path).of_image) == COUNT
 
 
 def test_labels_sort_naturally():
