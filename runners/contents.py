@@ -101,7 +101,8 @@ class Produced:
     """What a task makes of its source: pictures at the wanted size, one by one, and everything that belongs to them.
 
     `pictures`: uint8 (H, W, 3), in the order of `conditions`, the labels of each; `what`: what takes the time, for the
-    progress; `held_out`: positions of images that nothing is trained on; `index`: more that is kept for a reader.
+    progress; `held_out`: positions of images that nothing is trained on; `units`: what each image belongs to that is
+    split whole; `index`: more that is kept for a reader.
     """
 
     pictures: Iterable[Pixels]
@@ -109,5 +110,6 @@ class Produced:
     conditions: Sequence[Condition]
     lists: Mapping[str, Sequence[Condition]]
     held_out: Sequence[int]
+    units: Sequence[str]
     about: About
     index: Mapping[str, Any] = field(default_factory=dict)

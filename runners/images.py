@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,18 @@ from numpy.typing import NDArray
 from runners import prepared, tasks
 from runners.contents import About, Condition, Given, Pixels
 from runners.experiment import Progress, Task
+from runners.tasks.iclevr import labels as iclevr
+from runners.tasks.iclevr import split
 
-_OLD = "rendered"  # the task of images that were prepared before there were several
 REPORTED = 100  # images between two reports of progress
 
 
 @dataclass(frozen=True)
 class Images:
-    """N images with their labels, the split by what is split whole, and the lists of conditions."""
+    """N images with their labels, the split by what is split whole, and the lists of conditions.
+
+    `unit_N`: the number of what each image belongs to that is split whole.
+    """
 
     images_NHWC: Pixels
     labels_NK: NDArray[np.bool_]
@@ -34,6 +38,7 @@ class Images:
     lists: dict[str, list[Condition]]
     digest: str
     about: About
+    unit_N: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def image_size(self) -> int:
@@ -42,6 +47,16 @@ class Images:
     def hot(self, conditions: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
         """Conditions as bool (N, K)."""
         return self.about.hot(conditions)
+
+    def one_of_each_unit(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of different units, in their order: of the first unit its first image, of the second its second, and so
+        on, so that units of nested images are seen at every stage."""
+        if not len(self.unit_N):
+            return rows
+        members: dict[int, list[int]] = {}
+        for row in rows.tolist():
+            members.setdefault(int(self.unit_N[row]), []).append(row)
+        return np.array([of_unit[i % len(of_unit)] for i, of_unit in enumerate(members.values())], dtype=np.int64)
 
     def described(self, task: Task) -> dict[str, Any]:
         """What a trial's task.json says: everything that a reader needs to know of the images and their scores."""
@@ -53,6 +68,12 @@ class Images:
             "metric": dataclasses.asdict(task.metric),
             "images": {"train": len(self.train_indices), "held_out": len(self.held_out_indices)},
         }
+
+
+def numbered(units: Sequence[str]) -> list[int]:
+    """Units as numbers, in the order of their first image."""
+    number = {unit: position for position, unit in enumerate(dict.fromkeys(units))}
+    return [number[unit] for unit in units]
 
 
 def place(source: str, image_size: int, cache: Path) -> Path:
@@ -77,9 +98,12 @@ def _source_of(index: Path) -> str:
 
 
 def open_images(path: Path) -> Images:
-    """The prepared images under `path`. Raises ValueError when they are not what was written."""
+    """The prepared images under `path`. Raises ValueError when they are not what was written.
+
+    Versions that knew one task did not write what it says of its images.
+    """
     images_NHWC, index = prepared.read(path)
-    about = About.from_json(index["about"]) if "about" in index else tasks.module(_OLD).ABOUT
+    about = About.from_json(index["about"]) if "about" in index else iclevr.ABOUT
     held_out_N = np.zeros(len(images_NHWC), dtype=bool)
     held_out_N[index["held_out"]] = True
     return Images(
@@ -90,12 +114,13 @@ def open_images(path: Path) -> Images:
         lists={name: [tuple(condition) for condition in index["lists"][name]] for name in _lists(index)},
         digest=index["sha256"][:12],
         about=about,
+        unit_N=np.array(index.get("units") or numbered(split.units(index["names"])), dtype=np.int64),
     )
 
 
 def _lists(index: Mapping[str, Any]) -> list[str]:
     """The lists in the task's order."""
-    return [one.name for one in tasks.of(index.get("source", _OLD)).lists]
+    return [one.name for one in tasks.of(index.get("source", "rendered")).lists]
 
 
 def prepare(source: str, given: Given | None, image_size: int, cache: Path) -> Generator[Progress, None, None]:
@@ -115,6 +140,7 @@ def prepare(source: str, given: Given | None, image_size: int, cache: Path) -> G
         "lists": dict(made.lists),
         "held_out": list(map(int, made.held_out)),
         "about": made.about.to_json(),
+        "units": numbered(made.units),
         **made.index,
     }
     for done in prepared.write(final, made.pictures, (count, image_size, image_size, 3), index):

@@ -76,6 +76,7 @@ class UserImages:
             conditions=self.conditions,
             lists=self.lists,
             held_out=self.held_out,
+            units=self.source.units,
             about=about,
         )
 

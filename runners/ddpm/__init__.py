@@ -30,7 +30,7 @@ def task(config: Config) -> Task:
 
 
 def at_scale(config: Config, scale: str) -> dict[str, Scalar]:
-    found = dict(tasks.module(config.data).SCALES.get(scale, {}))
+    found = dict(getattr(tasks.module(config.data), "SCALES", {}).get(scale, {}))
     if config.task.kind == "none":  # there is no condition to drop, nor to guide by
         found |= {"drop_probability": 0.0, "guidance_scale": 1.0}
     return found

@@ -41,6 +41,9 @@ class TrialConfig(StagedConfig):
     guidance_scale: float = sample_field(1.0, "s of eps_u + s (eps_c - eps_u); 1 is unguided")
     sampling_seeds: int = sample_field(1, "K, passes over each list with fresh noise")
     noise_seed: int = sample_field(0, "draw of the sampling noise: one per block of arms, that of the training seed")
+    quality_samples: int = sample_field(
+        0, "samples for KID and its kin, labelled as in training; 0: the lists' first pass"
+    )
     evaluator: str = sample_field("stand_in", "stand_in(...) or checkpoint(sha256=...)")
     evaluators: int = sample_field(1, "surrogate evaluators, of different seeds, over which scores are averaged")
 
@@ -55,8 +58,12 @@ class TrialConfig(StagedConfig):
         return self.replace(seed=seed, noise_seed=block)
 
     def contained(self) -> Iterator[TrialConfig]:
-        # Pass k is the same whatever the number of passes: a trial with fewer of them has the first ones.
-        return (self.replace(sampling_seeds=passes) for passes in range(self.sampling_seeds - 1, 0, -1))
+        # Pass k is the same whatever the number of passes: a trial with fewer of them has the first ones. So has one
+        # that drew nothing beyond its lists, as all trials of earlier versions.
+        for passes in range(self.sampling_seeds, 0, -1):
+            for quality_samples in dict.fromkeys((self.quality_samples, 0)):
+                if (passes, quality_samples) != (self.sampling_seeds, self.quality_samples):
+                    yield self.replace(sampling_seeds=passes, quality_samples=quality_samples)
 
     @property
     def step_key(self) -> str:

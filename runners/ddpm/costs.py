@@ -18,9 +18,14 @@ def of(config: TrialConfig) -> Cost:
     return Cost(
         train_flop=TRAINING_FORWARDS * size.forward_flop * config.total_images,
         step_flop=TRAINING_FORWARDS * size.forward_flop * config.batch_size,
-        sample_flop=size.forward_flop * evaluations * config.task.conditions * config.sampling_seeds,
+        sample_flop=size.forward_flop * evaluations * _samples(config),
         evaluations=evaluations,
         parameters=size.parameters,
         checkpoint_bytes=BYTES_A_WEIGHT * size.parameters,
         passes=config.sampling_seeds,
     )
+
+
+def _samples(config: TrialConfig) -> int:
+    """Images that a trial samples for its scores."""
+    return config.task.conditions * config.sampling_seeds + config.quality_samples

@@ -77,7 +77,7 @@ def trial_steps(config: TrialConfig, model: nn.Module, device: torch.device, exe
     wanted = config.task.conditions * config.sampling_seeds
     chunk = min(sample.chunk_of(device), wanted)
     _, chunk = memory.halving(lambda size: _rehearsed(config, network, size, device), chunk, device)
-    evaluator = architecture(config.evaluator, config.image_size)
+    evaluator = architecture(config.evaluator, config.image_size, config.task)
     images_NHWC = np.resize(data[0], (chunk, *data[0].shape[1:]))
     recognition.probabilities(evaluator, images_NHWC, device)
     return _together(config, endless(config, model, device, execution), data, network, chunk, evaluator)

@@ -29,8 +29,8 @@ from runners.ddpm import checkpoints, execution, precision, sample
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.steps import TrainProgress
 from runners.ddpm.train import Training, train
+from runners.evaluation import one_pass
 from runners.evaluation.evaluator import Evaluator
-from runners.evaluation.recognition import accuracy, predict
 from runners.experiment import Curve, Note
 from runners.images import Images
 from runners.process import device as devices
@@ -205,9 +205,9 @@ class _Run:
 
     def _scored(self, images_NHWC: NDArray[np.uint8], images: int, seconds: float) -> dict[str, float]:
         """The line of a curve point whose pictures of the list that choices are made on are given."""
-        asked_NK = self.images.hot(self.images.lists[self.config.task.choice_list])
-        seen_NK = predict(self.evaluator.model, images_NHWC, asked_NK, self.training.device)
-        return {"images": images, "seconds": seconds, self.score: accuracy(seen_NK, asked_NK)}
+        task = self.config.task
+        found = one_pass.score(task, self.evaluator, self.images, task.choice_list, images_NHWC, self.training.device)
+        return {"images": images, "seconds": seconds, self.score: found}
 
     def _save(self) -> None:
         """The curve is a part of the checkpoint, so that both are of one moment."""

@@ -15,7 +15,7 @@ CHOICES = {
     "weight_decay_on": ("all", "matrices"),
 }
 POSITIVE = ("total_images", "batch_size", "lr", "clip_norm", "ema_halflife_images", "sampling_seeds", "evaluators")
-NOT_NEGATIVE = ("warmup_images", "weight_decay", "guidance_scale", "seed", "noise_seed")
+NOT_NEGATIVE = ("warmup_images", "weight_decay", "guidance_scale", "seed", "noise_seed", "quality_samples")
 PROBABILITIES = ("drop_probability", "adam_beta2")
 
 
@@ -50,4 +50,4 @@ def check(config: TrialConfig) -> None:
                 "add --set image_size=64, or leave --evaluator out."
             )
     else:
-        evaluator.recipe(config.evaluator, config.image_size)
+        evaluator.recipe(config.evaluator, config.image_size, config.task)

@@ -17,19 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
+from runners import tasks
 from runners.config import Call
 from runners.evaluation import official, surrogate
 from runners.evaluation.networks import ResNet18
-from runners.experiment import ExecutionContext, Progress
+from runners.evaluation.pretext import TURNS
+from runners.experiment import ExecutionContext, Kind, Progress, Task
 from runners.images import Images
 from runners.process import files, heartbeat
 from runners.process.locks import lock
 
 KIND = "stand-in"  # what results say of a surrogate: a word of the record, older than the field's
+LOSSES: Mapping[Kind, surrogate.Loss] = {
+    "set": "sets",
+    "class": "classes",
+    "none": "rotations",
+}  # that a surrogate learns by
 OPEN = 16  # evaluators that a process keeps: some MB each
 
 
@@ -41,10 +44,10 @@ class Evaluator:
     facts: Mapping[str, Any] = field(compare=False)
 
 
-def recipe(evaluator: str, image_size: int, number: int = 0) -> surrogate.Recipe:
+def recipe(evaluator: str, image_size: int, task: Task, number: int = 0) -> surrogate.Recipe:
     """The recipe of "stand_in" for the image size, or of "stand_in(size='smoke')"; ValueError for anything else.
 
-    `number`: of the surrogate, which is its seed.
+    `number`: of the surrogate, which is its seed. What it learns and which distortions it is shown follow the task.
     """
 
     def stand_in(size: str = "full") -> surrogate.Recipe:
@@ -55,15 +58,17 @@ def recipe(evaluator: str, image_size: int, number: int = 0) -> surrogate.Recipe
     call = Call.parse(evaluator)
     if call.name != "stand_in":
         raise ValueError(f"evaluator={evaluator!r} is unknown: write 'stand_in' or give --evaluator FILE.")
-    return dataclasses.replace(stand_in(**call.bind(stand_in)), seed=number)
+    of_size = stand_in(**call.bind(stand_in))
+    return dataclasses.replace(of_size, seed=number, mirror=task.mirror, loss=LOSSES[task.kind])
 
 
-def architecture(evaluator: str, image_size: int) -> ResNet18:
+def architecture(evaluator: str, image_size: int, task: Task) -> ResNet18:
     """The network of the evaluator that a config names, untrained: the official one's for a checkpoint."""
     if evaluator.startswith("checkpoint("):
         return ResNet18()
-    made_by = recipe(evaluator, image_size)
-    return ResNet18(made_by.width, made_by.stem)
+    made_by = recipe(evaluator, image_size, task)
+    outputs = TURNS if made_by.loss == "rotations" else task.classes
+    return ResNet18(made_by.width, made_by.stem, outputs, surrogate.HEADS[made_by.loss])
 
 
 def place(data: str, image_size: int, evaluator: str, context: ExecutionContext, number: int = 0) -> Path:
@@ -125,7 +130,8 @@ def prepare(
     with lock(Path(f"{path}.lock"), wait=True):
         if path.is_file() or (not number and adopt(path, fields, context)):  # older versions had one
             return
-        wanted = recipe(str(fields["evaluator"]), int(fields["image_size"]), number)
+        task = tasks.of(str(fields["data"]))
+        wanted = recipe(str(fields["evaluator"]), int(fields["image_size"]), task, number)
         count = int(fields.get("evaluators", 1))
         what = f"surrogate evaluator {number + 1} of {count}" if count > 1 else "the surrogate evaluator"
         reports = surrogate.train(
@@ -174,23 +180,3 @@ def adopt(path: Path, fields: Mapping[str, Any], context: ExecutionContext) -> b
             files.write_aside(path, functools.partial(shutil.copy, file))
             return True
     return False
-
-
-# --- what it sees in real images -------------------------------------------------------------------------
-
-
-def features(model: ResNet18, images_NHWC: NDArray[np.uint8], device: torch.device) -> NDArray[np.float16]:
-    """What the evaluator's head is given, after its last block: float16 (N, 8 x width), N > 0."""
-    from runners.evaluation.recognition import probabilities
-
-    given: list[NDArray[np.float16]] = []
-
-    def keep(head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        given.append(inputs[0].half().cpu().numpy())
-
-    hook = model.fc[0].register_forward_pre_hook(keep)
-    try:
-        probabilities(model, images_NHWC, device)
-    finally:
-        hook.remove()
-    return np.concatenate(given)

@@ -19,6 +19,7 @@ from runners.process.device import tf32
 Images = npt.NDArray[np.uint8]  # (N, H, W, 3)
 Labels = npt.NDArray[np.bool_]  # (N, K)
 Counts = npt.NDArray[np.int64]  # (N,)
+Features = npt.NDArray[np.float32]  # (N, D)
 
 
 def as_inputs(images_NHWC: Images, device: str | torch.device = "cpu") -> Tensor:

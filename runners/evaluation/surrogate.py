@@ -42,6 +42,9 @@ from runners.process.device import algorithms, upload
 VERSION = 1
 
 
+Loss = Literal["sets", "classes", "rotations"]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a surrogate is trained. A classifier shown only clean images misclassifies samples, hence the distortions."""
@@ -62,7 +65,7 @@ class Recipe:
     mirror: bool = True  # half of the images are flipped left to right
     # What is learned: which labels an image shows, a sigmoid each; its one class, by a softmax; or, of images without
     # labels, by how many quarter turns it was turned.
-    loss: Literal["sets", "classes", "rotations"] = "sets"
+    loss: Loss = "sets"
 
 
 # Small pictures take milder distortions: at 16 pixels a face of a cube is two pixels wide. Images shown matter more

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
 from runners.config import Call, Scalar, nearest
-from runners.contents import About, Produced
+from runners.contents import Produced
 from runners.experiment import Task
 
 
@@ -21,12 +21,11 @@ class Module(Protocol):
     """What a file of this folder offers.
 
     `SOURCES`: the names of its sources, by default its own; `SCALES`: scale -> fields in which its baseline differs
-    from that of the other tasks; `ABOUT`: what images say that were prepared before they said it themselves.
+    from that of the other tasks, none by default.
     """
 
     SOURCES: tuple[str, ...]
     SCALES: Mapping[str, Mapping[str, Scalar]]
-    ABOUT: About
 
     def task(self, source: str) -> Task:
         """Raises ValueError, with what to write instead, for a source that is none."""

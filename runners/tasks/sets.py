@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from runners import splits
-from runners.config import Call, Scalar
+from runners.config import Call
 from runners.contents import About, Produced, Shown
 from runners.experiment import ListSpec, Task
 from runners.user_images import UserImages
-
-SCALES: Mapping[str, Mapping[str, Scalar]] = {}
-ABOUT = About(labels=())  # of no older record
 
 
 def task(source: str) -> Task:

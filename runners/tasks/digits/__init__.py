@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runners.config import Scalar
-from runners.tasks.digits.source import ABOUT, produce, stored, task
+from runners.tasks.digits.source import produce, stored, task
 
-__all__ = ["ABOUT", "SCALES", "produce", "stored", "task"]
+__all__ = ["SCALES", "produce", "stored", "task"]
 
 SCALES: Mapping[str, Mapping[str, Scalar]] = {
     "gpu": {"image_size": 32},  # recorded at 8x8, they gain nothing from more

@@ -28,13 +28,14 @@ def stored(source: str) -> tuple[str, bool]:
 
 def produce(source: str, given: None, image_size: int) -> Produced:
     """All 1,797 digits. Raises ValueError for a size that does not suit them."""
-    labelled = images.arguments(source)["labels"]
+    labelled, units = images.arguments(source)["labels"], [str(position) for position in range(images.IMAGES)]
     conditions: list[Condition] = [(images.NAMES[digit],) if labelled else () for digit in images.labels()]
     return Produced(
         pictures=images.images(source, image_size),
         what="drawing images",
         conditions=conditions,
         lists=splits.class_lists(images.NAMES) if labelled else splits.sample_lists(),
-        held_out=splits.held_out([str(position) for position in range(images.IMAGES)]),
+        held_out=splits.held_out(units),
+        units=units,
         about=ABOUT if labelled else UNLABELLED,
     )

@@ -98,6 +98,7 @@ def _produced(
             "unseen": split.unseen(conditions),
         },
         held_out=split.held_out(names),
+        units=split.units(names),
         about=ABOUT,
         index={"names": names},
     )

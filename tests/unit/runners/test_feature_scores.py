@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from runners.tasks.iclevr.images import Images
 
 from runners.evaluation import copies, quality
 from runners.evaluation.diversity import diversity, square, views
 from runners.evaluation.frechet import frechet
-from runners.tasks.iclevr.images import Images
 
 # ---------------------------------------------------------------- copies
 
