@@ -218,7 +218,7 @@ def write_tables(results: Results, folder: Path) -> None:
     lines = [*protocol(results), *(f"Warning: {sentence}" for sentence in warnings(results))]
     for metric in results.metrics:
         _write_metric(results, metric, folder, lines)
-    if sheets := scores.readable(sheet := scores.table(results)):
+    if sheets := scores.readable(sheet := scores.table(results), results):
         _write_table(folder / "score_sheet", sheet, sheets, [*scores.notes(results), *lines])
     if len(by_class := classes.table(results)):
         sheets_of = classes.readable(by_class, results)

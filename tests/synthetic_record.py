@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import synthetic_tasks
 
 from runners.ddpm.config import TrialConfig
 from tests.synthetic_trial import SCHEDULES, evaluations, write_text, write_trial
@@ -26,13 +27,15 @@ def make(
     seeds: Iterable[int] = (0, 1, 2),
     missing: Iterable[tuple[str, int]] = (),
     failed: Iterable[tuple[str, int]] = (),
+    task: Mapping[str, Any] | None = None,
     **study: Any,
 ) -> Path:
     """A record of the study "schedules" in `root`; (schedule, seed) in `missing` are missing, in `failed` have failed.
 
-    Keyword arguments replace fields of study.json.
+    `task`: another one than i-CLEVR (`synthetic_tasks`). Keyword arguments replace fields of study.json.
     """
-    arms = {f"schedule={schedule}": replace(BASELINE, schedule=schedule) for schedule in SCHEDULES}
+    baseline = BASELINE if task is None else replace(BASELINE, data=synthetic_tasks.source(task))
+    arms = {f"schedule={schedule}": replace(baseline, schedule=schedule) for schedule in SCHEDULES}
     fields = {
         "study": "schedules",
         "question": QUESTION,
@@ -41,7 +44,7 @@ def make(
     }
     lacking = {"missing": {(f"schedule={name}", seed) for name, seed in missing}}
     lacking |= {"failed": {(f"schedule={name}", seed) for name, seed in failed}}
-    return write(root, arms, _schedule_score, seeds=seeds, **lacking, **(fields | study))
+    return write(root, arms, _schedule_score, seeds=seeds, task=task, **lacking, **(fields | study))
 
 
 def write(
@@ -54,6 +57,7 @@ def write(
     missing: Collection[tuple[str, int]] = (),
     failed: Collection[tuple[str, int]] = (),
     linked: bool = False,
+    task: Mapping[str, Any] | None = None,
     **study: Any,
 ) -> Path:
     """A record of any arms, whose validation accuracy is `score`; the first arm is the baseline, seed 0 has images.
@@ -73,6 +77,8 @@ def write(
             elif (arm, seed) not in missing:
                 write_trial(folder, config, score(config), images=seed == seeds[0], like=first)
                 first = folder if linked and first is None else first
+                if task is not None:
+                    synthetic_tasks.rewrite(folder, task, score(config), images=seed == seeds[0])
     name = study.get("study", "study")
     value = {
         "study_id": f"{name}-smoke",

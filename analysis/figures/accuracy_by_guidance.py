@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis import recorded_task
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.plotting.style import Look
@@ -108,7 +109,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         "lines are moved a little sideways so that none hides another. "
     )
     if (table["list"] == DIVERSITY).any():
-        text += "Diversity is the mean RMS distance between pictures of one condition, pixels from 0 to 1. "
+        picture = recorded_task.picture(recorded_task.task_of(results))
+        text += f"Diversity is the mean RMS distance between {picture}s of one condition, pixels from 0 to 1. "
     best = table[table["chosen"] & (table["list"] == chosen_on)]
     if best.empty:
         return text + "No best scale is marked: in every setting a scale is incomplete."

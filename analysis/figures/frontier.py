@@ -14,6 +14,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis import recorded_task
 from analysis.figures import accuracy_by_guidance
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
@@ -102,7 +103,7 @@ def _lines(axes: Axes, table: pd.DataFrame, score: str, looks: Mapping[str, Look
 
 
 def caption(table: pd.DataFrame, results: Results) -> str:
-    score = results.score.name
+    score, picture = results.score.name, recorded_task.picture(recorded_task.task_of(results))
     order = table[score] if results.score.higher_is_better else -table[score]
     most, best = table.loc[table["diversity"].idxmax()], table.loc[order.idxmax()]
     hidden = table["setting"].nunique() - len(labels.spread(list(table["setting"].unique())))
@@ -110,7 +111,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         "Marks are means over training seeds, thin crosses the 95 % t intervals of both "
         f"(n = {table['n'].max()} at most); the points of a line are in the order of guidance_scale s. "
         f"{'Up' if results.score.higher_is_better else 'Down'} and to the right is better. Diversity is the mean RMS "
-        "distance between pictures of one condition; pictures that are bad in different ways are diverse too. "
+        f"distance between {picture}s of one condition; {picture}s that are bad in different ways are diverse too. "
         f"Best {score}: {_named(best, score)}. Most diverse: {_named(most, score)}."
         + (f" {hidden} settings without room in the legend are grey." if hidden else "")
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import recorded_task
 from analysis.plotting import images
 from analysis.results import Results
 
@@ -35,12 +36,12 @@ def lacking(table: pd.DataFrame, results: Results) -> str:
 def draw(table: pd.DataFrame, results: Results) -> Figure:
     across, names = 1 if len(table) <= ONE_COLUMN else 2, lists(results)
     figure, panels = images.sheet(table, results, names, across, below=0.2)
-    scores = table.set_index("arm")
+    scores, nouns = table.set_index("arm"), recorded_task.nouns(recorded_task.task_of(results))
     for arm, axes_of_arm in panels.items():
         for axes, name in zip(axes_of_arm, names, strict=True):
             score, objects = scores.at[arm, f"{results.score.name} {name}"], scores.at[arm, f"objects {name}"]
             if score == score:
-                of = f" of {objects:.0f} objects" if across == 1 and objects == objects else ""
+                of = f" of {objects:.0f} {nouns}" if across == 1 and objects == objects else ""
                 axes.set_xlabel(f"{name}: {score:.3f}{of}", labelpad=2, fontsize=8 if across == 1 else 7)
     return figure
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import recorded_task
 from analysis.plotting import images
 from analysis.results import Results
 
@@ -29,10 +30,12 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
 
 
 def caption(table: pd.DataFrame, results: Results) -> str:
+    nouns = recorded_task.nouns(recorded_task.task_of(results))
+    things = "them" if nouns == "images" else nouns
     return images.words(
         table,
         results,
         "Each of {arms} arms ({seed}) with its own sampler and guidance: two conditions (rows), eight starts on the "
         "great circle between two noises (columns; slerp, Shoemake 1985), the same noises in all arms. A model "
-        "that has learned the images changes objects gradually; one that repeats single images jumps.",
+        f"that has learned the images changes {things} gradually; one that repeats single images jumps.",
     )

@@ -33,7 +33,7 @@ PUBLISHED = (
 def protocol(results: Results) -> list[str]:
     """The lines that stand under every table."""
     lines = [_unit(results), kind_line(results), *terms(results)]
-    lines += _tests(results) if len(results.seeds) > 1 else [outcomes.NOTE]
+    lines += _tests(results) if len(results.seeds) > 1 else [outcomes.note(results)]
     lines += [list_line(results, name) for name in results.lists if results.score.on(name) in results.complete]
     lines += filter(None, (passes.line(results, name) for name in results.lists))
     lines += [PUBLISHED] if results.study.published else []

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import figures
 from analysis.narrative import answer as answers
 from analysis.narrative import protocol
 from analysis.narrative import search as searched
@@ -119,7 +118,7 @@ def _factors(results: Results, metric: str) -> list[Block]:
 
 def _sheets(results: Results) -> list[Block]:
     """Every score of every list; nothing before the first trial is complete."""
-    sheets = scores.readable(scores.table(results))
+    sheets = scores.readable(scores.table(results), results)
     anchors = anchors_of(results)
     shown: list[Block] = [blocks.table(sheet, links=anchors) for sheet in sheets]
     return [*shown, blocks.Notes(scores.notes(results))] if shown else []
@@ -157,16 +156,12 @@ def _figures(drawn: Sequence[Drawn]) -> list[Block]:
     made: list[Block] = []
     for place, title in PLACES.items():
         of_place = [
-            blocks.Picture(one.name, one.title, _description(one.name), one.caption, blocks.encoded(one.png))
+            blocks.Picture(one.name, one.title, one.description, one.caption, blocks.encoded(one.png))
             for one in drawn
             if one.place == place
         ]
         made += [blocks.Caption(title), *of_place] if of_place else []
     return made
-
-
-def _description(name: str) -> str:
-    return figures.description(figures.load(name))
 
 
 # --- how it was made -------------------------------------------------------------------------------------

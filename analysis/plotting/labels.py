@@ -26,6 +26,13 @@ def wrapped(label: str, width: int) -> str:
     return "\n".join(textwrap.wrap(label, width, break_long_words=False)) or label
 
 
+def cut(text: object, width: int) -> str:
+    """`text` in at most `width` letters, as matplotlib shows it letter by letter. What is left out is in its middle:
+    names of many classes often differ at their end."""
+    words, end = str(text), (width - 1) // 3
+    return plain(words if len(words) <= width else f"{words[: width - 1 - end]}…{words[-end:]}")
+
+
 def short_names(values: Sequence[object], width: int = 24) -> dict[object, str]:
     """value -> its label: a call without its arguments where the names alone tell the calls apart, cut at `width`."""
     words = [f"{value:g}" if isinstance(value, float) else str(value) for value in values]

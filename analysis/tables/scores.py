@@ -8,12 +8,15 @@ import re
 import numpy as np
 import pandas as pd
 
+from analysis import recorded_task
+from analysis.recorded_task import Task
 from analysis.results import Results, once
 from analysis.stats import intervals
 from analysis.tables.format import decimal, of_planned, with_interval
 
-# Scores of a list, `<score>/<list>`, after the metric; <metric>_1_objects and the like follow, real images are last.
-SCORES = ("accuracy_macro", "exact", "spurious", "missing", "colour_only", "shape_only")
+# Scores of a list, `<score>/<list>`, after the metric. <facet>_only, as of colours, and <metric>_1_objects and the like
+# follow; real images are last.
+SCORES = ("accuracy_macro", "exact", "spurious", "missing")
 REAL, IMAGES = "real_accuracy", "real_images"
 RENAMED = {REAL: "ceiling", IMAGES: "ceiling_images"}  # the names of older records for the same numbers
 # And x0_error/<bin>. memorised and nearest/held_out, of older records, mix all numbers of objects.
@@ -65,18 +68,23 @@ def lists(results: Results) -> list[str]:
 
 def scores(results: Results, name: str) -> list[str]:
     """What was recorded of a list, or with "" of the whole trial."""
-    columns, metric = list(map(str, results.rows)), results.score.name
+    columns, metric, task = list(map(str, results.rows)), results.score.name, recorded_task.task_of(results)
     if not name:
         errors = sorted((column for column in columns if column.startswith(ERROR)), key=_bin)
         return [*(score for score in TRIAL_SCORES if score in columns), *errors]
     of_list = [column.removesuffix(f"/{name}") for column in columns if column.endswith(f"/{name}")]
     counted = re.compile(rf"{re.escape(metric)}_(\d+)_objects$")
-    by_count = sorted(score for score in of_list if counted.match(score))
+    by_count = sorted(score for score in of_list if counted.match(score) and task["kind"] == "set")
     return [
-        *(score for score in (metric, *SCORES) if score in of_list),
+        *(score for score in (metric, *SCORES, *_only(task)) if score in of_list),
         *by_count,
         *([REAL] if {REAL, RENAMED[REAL]} & set(of_list) else []),
     ]
+
+
+def _only(task: Task) -> list[str]:
+    """Scores of misses in which one facet was right: "colour_only", ..."""
+    return [f"{facet}_only" for facet in task["facets"]]
 
 
 def _bin(column: str) -> tuple[float, str]:
@@ -87,50 +95,36 @@ def _bin(column: str) -> tuple[float, str]:
     return np.inf, column
 
 
-def readable(table: pd.DataFrame) -> list[pd.DataFrame]:
+def readable(table: pd.DataFrame, results: Results | None = None) -> list[pd.DataFrame]:
     """The sheets as short strings, one row per arm: that of the lists, and that of the whole trial if it has scores."""
     if table.empty:
         return []
-    sheets = [_sheet(table[table["list"] != ""]), _sheet(table[table["list"] == ""])]
+    nouns = "objects" if results is None else recorded_task.nouns(recorded_task.task_of(results))
+    sheets = [_sheet(table[table["list"] != ""], nouns), _sheet(table[table["list"] == ""], nouns)]
     return [sheet for sheet in sheets if len(sheet)]
 
 
-def _sheet(table: pd.DataFrame) -> pd.DataFrame:
+def _sheet(table: pd.DataFrame, nouns: str) -> pd.DataFrame:
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for row, shown in zip(table.to_dict("records"), with_interval(table, "mean", "ci low", "ci high"), strict=True):
         line = lines.setdefault((row["list"], row["arm"]), {"list": row["list"]} if row["list"] else {})
         line.setdefault("arm", row["arm"])
         line.setdefault("n", of_planned(row["n"], row["planned"]))
         measured = row["score"] != REAL  # a property of the evaluator, no mean over trainings
-        line[SHOWN_AS.get(row["score"], row["score"].replace("_", " "))] = shown if measured else decimal(row["mean"])
+        line[_shown_as(row["score"], nouns)] = shown if measured else decimal(row["mean"])
     return pd.DataFrame(list(lines.values())).fillna("-")
+
+
+def _shown_as(score: str, nouns: str) -> str:
+    """The head of a column."""
+    return SHOWN_AS.get(score, re.sub(r"_objects$", f" {nouns}", score).replace("_", " "))
 
 
 def notes(results: Results) -> list[str]:
     """What the columns mean; only of those that are shown."""
     own = lists(results)
     columns = {score for name in own for score in scores(results, name)} | set(scores(results, ""))
-    explained = {
-        "accuracy": "accuracy: share of the objects asked for that are among the evaluator's top k (micro); "
-        "accuracy macro: the mean over pictures; exact: share of pictures with every object.",
-        "spurious": "spurious, missing: objects per picture that are seen and were not asked for, and that were asked "
-        "for and are not seen. A threshold decides what is seen, whatever number was asked for; smaller is better.",
-        "colour_only": "colour only, shape only: share of the objects that were missed while one of their colour in "
-        "another shape, or of their shape in another colour, was named instead; smaller is better.",
-        REAL: "real images: the evaluator's own accuracy on held-out real images in the list's mix of numbers of "
-        f"objects{_real_images(results, own)}. A reference and no bound: samples can be more typical than real images, "
-        "and then score higher.",
-        "memorised_matched": "memorised matched: share of generated pictures nearer to a training image than 95 % of "
-        "the held-out real images with as many objects are, so .05 is what real images have, whatever they show. "
-        f"Pictures of which fewer than {FEWEST} such images exist are left out{_counted(results)}.",
-        "nearest/generated": "nearest: mean distance to the nearest training image, of generated pictures.",
-        "nearest/held_out_matched": "nearest/held out matched: the same of held-out real images in the pictures' mix "
-        "of numbers of objects.",
-        "nearest/held_out": "nearest/held out: of trials of an earlier version, real images in another mix.",
-        "memorised": "memorised, one limit: of trials of an earlier version, which had one limit for all pictures. "
-        "With it real images of one object count as copies in .11 and others never (images of scale laptop), so it is "
-        "not comparable with memorised matched.",
-    }
+    explained = _explained(recorded_task.task_of(results), _real_images(results, own), _counted(results))
     lines = [text for column, text in explained.items() if column in columns]
     if any(column.startswith(ERROR) for column in columns):
         lines.append(
@@ -142,6 +136,56 @@ def notes(results: Results) -> list[str]:
         "Means over seeds with 95 % t intervals, which with few seeds may extend beyond 0 or 1. These columns are not "
         "tested.",
     ]
+
+
+def _explained(task: Task, real_images: str, counted: str) -> dict[str, str]:
+    """Column -> what it and those beside it mean, in the words of the task."""
+    picture, nouns, label = recorded_task.picture(task), recorded_task.nouns(task), recorded_task.label_word(task)
+    sets = task["kind"] == "set"  # pictures differ in how much they show
+    of_list, of_pictures = f" in the list's mix of numbers of {nouns}", f" in the {picture}s' mix of numbers of {nouns}"
+    of_sets = (
+        f"accuracy: share of the {nouns} asked for that are among the evaluator's top k (micro); accuracy macro: the "
+        f"mean over {picture}s; exact: share of {picture}s with every {task['noun']}."
+    )
+    of_one = (
+        f"accuracy: share of the {nouns} that the evaluator names as what was asked for; with one {label} per "
+        f"{picture} accuracy macro and exact are the same."
+    )
+    things = nouns if sets else recorded_task.label_words(task)
+    return {
+        "accuracy": of_sets if sets else of_one,
+        "spurious": f"spurious, missing: {things} per {picture} that are seen and were not asked for, and that were "
+        "asked for and are not seen. A threshold decides what is seen, whatever number was asked for; smaller is "
+        "better.",
+        **_of_facets(task),
+        REAL: f"real images: the evaluator's own accuracy on held-out real images{of_list if sets else ''}"
+        f"{real_images}. A reference and no bound: samples can be more typical than real images, and then score "
+        "higher.",
+        "memorised_matched": f"memorised matched: share of generated {picture}s nearer to a training image than 95 % "
+        f"of the held-out real images{f' with as many {nouns}' if sets else ''} are, so .05 is what real images have, "
+        f"whatever they show. {picture.capitalize()}s of which fewer than {FEWEST} such images exist are left out"
+        f"{counted}.",
+        "nearest/generated": f"nearest: mean distance to the nearest training image, of generated {picture}s.",
+        "nearest/held_out_matched": "nearest/held out matched: the same of held-out real images"
+        f"{of_pictures if sets else ''}.",
+        "nearest/held_out": "nearest/held out: of trials of an earlier version, real images in another mix.",
+        "memorised": "memorised, one limit: of trials of an earlier version, which had one limit for all pictures. "
+        "With it real images of one object count as copies in .11 and others never (images of scale laptop), so it is "
+        "not comparable with memorised matched.",
+    }
+
+
+def _of_facets(task: Task) -> dict[str, str]:
+    """What "colour only" and "shape only" mean; nothing without two facets."""
+    facets = recorded_task.two_facets(task)
+    if facets is None:
+        return {}
+    one, other = facets
+    return {
+        f"{one}_only": f"{one} only, {other} only: share of the {recorded_task.nouns(task)} that were missed while one "
+        f"of their {one} in another {other}, or of their {other} in another {one}, was named instead; smaller is "
+        "better."
+    }
 
 
 def _real_images(results: Results, names: list[str]) -> str:

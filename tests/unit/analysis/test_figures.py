@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import synthetic_record
+import synthetic_tasks
 import synthetic_trial
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
@@ -32,8 +33,11 @@ from study.record.schema import Study
 STUDY = "schedules-smoke"
 every_figure = pytest.mark.parametrize("name", figures.NAMES)
 
+digits = functools.partial(synthetic_record.make, task=synthetic_tasks.classes())
+
 # The kind of study that a figure is for, and words that must stand in it; the others are for every study.
 KINDS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
+    "class_grid": (digits, ("linear (baseline)", "9")),
     "accuracy_by_cost": (synthetic_record.samplers, ("ddpm", "ddim", "ddim(eta=1.0)", "network evaluations per image")),
     "accuracy_by_guidance": (
         synthetic_record.guidance,
@@ -255,6 +259,7 @@ def test_learning_curves_of_many_trainings_have_a_legend_that_fits(thirty_six: d
     ("kind", "expected"),
     [
         (synthetic_record.make, set()),
+        (digits, {"class_grid"}),
         (synthetic_record.guidance, {"accuracy_by_guidance", "frontier", "heat_map", "importance"}),
         (synthetic_record.samplers, {"accuracy_by_cost"}),
         (synthetic_record.search, {"search_history", "search_parallel", "search_slices", "importance"}),
