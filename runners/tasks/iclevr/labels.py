@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from runners.contents import About, Shown
 
 # CLEVR's properties.json; Blender takes these numbers / 255 as linear reflectances.
@@ -34,9 +32,3 @@ ABOUT = About(
     ),
 )
 multi_hot = ABOUT.hot
-
-COLOUR_L = np.array(ABOUT.facets["colour"])
-SHAPE_L = np.array(ABOUT.facets["shape"])
-SAME_COLOUR_LL = (COLOUR_L[:, None] == COLOUR_L) & ~np.eye(len(LABELS), dtype=bool)
-SAME_SHAPE_LL = (SHAPE_L[:, None] == SHAPE_L) & ~np.eye(len(LABELS), dtype=bool)
-STRIP_CONDITION = ABOUT.shown.strip

@@ -15,8 +15,8 @@ from analysis import figures
 from analysis.figures import accuracy_by_class, confusion, failures, feature_map, grids, noise_grids
 from analysis.results import Results
 from analysis.tables import outcomes
-from runners.evaluation.score_sheet import score_sheet
-from runners.tasks.iclevr.labels import multi_hot
+from runners.evaluation.set_sheet import set_sheet
+from runners.tasks.iclevr.labels import ABOUT, multi_hot
 from runners.tasks.iclevr.scenes import COLOURS, RADIUS
 
 STUDY = "schedules-smoke"
@@ -103,7 +103,7 @@ def test_confusions_count_what_the_score_sheet_counts(tmp_path: Path) -> None:
     counts = [1 + index % 3 for index in range(60)]
     asked, seen = ([rng.choice(names, k, replace=False).tolist() for k in counts] for _ in range(2))
     found = outcomes.confusion(named(tmp_path, asked, seen))
-    sheet = score_sheet("test", multi_hot(seen)[None], multi_hot(asked))
+    sheet = set_sheet("test", multi_hot(seen)[None], multi_hot(asked), ABOUT.facets)
     for kind, score in (("colour", "shape_only/test"), ("shape", "colour_only/test")):
         total, diagonal = found[kind].sum(), np.trace(found[kind])
         assert total == pytest.approx(120)

@@ -12,16 +12,16 @@ from frames import results_of, rows_of, study_of
 from analysis import recorded_task
 from analysis.results import Results
 from analysis.tables import classes, outcomes, scores
-from runners.tasks.iclevr.labels import COLOUR_L, LABELS, SHAPE_L, STRIP_CONDITION
+from runners.tasks.iclevr.labels import ABOUT, LABELS
 from runners.tasks.iclevr.scenes import COLOURS
 
 
 def test_the_task_of_older_records_is_i_clevr_s() -> None:
     task = recorded_task.iclevr()
     assert tuple(task["labels"]) == LABELS
-    assert task["facets"] == {"colour": COLOUR_L.tolist(), "shape": SHAPE_L.tolist()}
+    assert task["facets"] == {name: list(values) for name, values in ABOUT.facets.items()}
     assert {name: tuple(bytes.fromhex(code[1:])) for name, code in task["palette"].items()} == COLOURS
-    assert tuple(task["shown"]["strip"]) == STRIP_CONDITION
+    assert tuple(task["shown"]["strip"]) == ABOUT.shown.strip
     assert [one["name"] for one in task["lists"]] == ["validation", "test", "new_test", "unseen"]
     assert recorded_task.two_facets(task) == ("colour", "shape")
 

@@ -58,7 +58,7 @@ assert not {{"sklearn", "PIL", "torch"}} & set(sys.modules)
         ),
         ("digits(background=5)", "background=5 is unknown: write background='photos', or 'digits' for black."),
         ("digits(background='black')", "background='black' is the default of 'digits': write 'digits'."),
-        ("digits(colour='red')", "'digits' takes no argument 'colour': write one of background."),
+        ("digits(colour='red')", "'digits' takes no argument 'colour': write one of background, labels."),
         ("digits(back='photos')", "'digits' takes no argument 'back': did you mean 'background'?"),
         ("rendered", "data='rendered' is not the task digits: write 'digits' or \"digits(background='photos')\"."),
         ("digits()", "'digits()' has one permitted spelling: write 'digits'."),

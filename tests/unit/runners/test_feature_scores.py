@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.linalg
-import torch
-from runners.tasks.iclevr.images import Images
 
 from runners.evaluation import copies, quality
 from runners.evaluation.diversity import diversity, square, views
@@ -22,23 +20,6 @@ def test_distance_to_the_nearest_reference(monkeypatch):
     np.testing.assert_allclose(copies.nearest(x, references), direct)
     monkeypatch.setattr(copies, "CHUNK", 6)
     np.testing.assert_allclose(copies.nearest(x.astype(np.float32), references.astype(np.float32)), direct, rtol=1e-5)
-
-
-def test_memorisation_is_what_it_was_for_numbers_of_objects():
-    """The general form gives the numbers of pixels and objects to the last bit."""
-    rng = np.random.default_rng(1)
-    images = rng.integers(0, 256, (140, 4, 4, 3)).astype(np.uint8)
-    objects = np.arange(140) % 3 + 1
-    labels = np.arange(24) < objects[:, None]
-    real = Images(images, labels, np.arange(40), np.arange(40, 140), {}, "digest")
-    cpu = torch.device("cpu")
-    held_out = quality.held_out_distances(real, cpu)
-    before = quality.memorisation(images[30:60], objects[30:60], real, held_out, cpu)
-    rows = copies.held_out_rows(objects[40:])
-    distances = {group: quality.nearest(images[40:][of], images[:40], cpu) for group, of in rows.items()}
-    found = copies.memorisation(quality.nearest(images[30:60], images[:40], cpu), objects[30:60], distances)
-    assert found == before
-    assert found["memorised_matched"] > 0.3  # ten of the thirty are training images
 
 
 def test_the_space_stands_in_the_names():

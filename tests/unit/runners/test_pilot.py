@@ -62,7 +62,7 @@ def test_sampling_has_the_share_that_it_has_in_a_trial() -> None:
     for seen in Spy.seen.values():
         seen.clear()
     assert set(islice(steps, 500)) == {8}
-    passes = manipulation_check.network_evaluations(CONFIG) * costs.CONDITIONS
+    passes = manipulation_check.network_evaluations(CONFIG) * CONFIG.task.conditions
     assert (sum(trained), passes) == (4000, 2112)
     assert sum(sampled) == passes // 128 * 128
     assert set(sampled) == {128}

@@ -15,7 +15,7 @@ from runners.ddpm.train import Training, train
 from runners.ddpm.trial import build_model
 from runners.evaluation.evaluator import Evaluator
 from runners.evaluation.networks import ResNet18
-from runners.evaluation.score_sheet import score_sheet
+from runners.evaluation.set_sheet import set_sheet
 from runners.experiment import Curve
 from runners.images import Images
 from runners.process.files import read_lines
@@ -163,8 +163,8 @@ def test_four_images_can_be_over_fitted_and_a_wrong_condition_scores_near_chance
     assert distance.diagonal().max() < 20  # of 255; two of these images differ by about 55
     right = multi_hot(conditions)
     seen = right[distance.argmin(1)]
-    assert score_sheet("right", seen[None], right)["accuracy/right"] == 1
-    wrong = score_sheet("wrong", seen[None], np.roll(right, 1, axis=0))
+    assert set_sheet("right", seen[None], right, {})["accuracy/right"] == 1
+    wrong = set_sheet("wrong", seen[None], np.roll(right, 1, axis=0), {})
     assert wrong["accuracy/wrong"] <= wrong["chance/wrong"]
 
 
