@@ -71,11 +71,9 @@ def radii(x_ND: Features, neighbours: tuple[int, ...]) -> dict[int, Floats]:
     found = {k: np.full(len(x_ND), np.inf) for k in neighbours}
     wanted = [k for k in neighbours if k < len(x_ND)]
     for rows, square_BN in squared_distances(x_ND, x_ND) if wanted else ():
-        at = np.arange(rows.start, rows.stop)
-        square_BN[at - rows.start, at] = -1  # itself comes first, also before its exact copies
         square_BN.partition(wanted, axis=1)
         for k in wanted:
-            found[k][rows] = square_BN[:, k]
+            found[k][rows] = square_BN[:, k]  # after itself
     return found
 
 

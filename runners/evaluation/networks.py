@@ -13,10 +13,16 @@ from torch import Tensor, nn
 HEADS: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "softmax": lambda: nn.Softmax(dim=1)}
 
 
+class Unreadable(ValueError):
+    """Why the network of a file is not read, as the end of a sentence: "it calls ..."."""
+
+
 class Network(nn.Module):
     """What scores images: (B, 3, H, W) in [-1, 1] -> (B, K) probabilities. `classes` is K."""
 
-    classes: int
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
 
     def features(self, x_BCHW: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, D): what distances between images are taken in."""
@@ -52,12 +58,11 @@ class ResNet18(Network):
     """
 
     def __init__(self, width: int = 64, stem: str = "imagenet", classes: int = 24, head: str = "sigmoid") -> None:
-        super().__init__()
+        super().__init__(classes)
         if stem not in ("imagenet", "half", "small"):
             raise ValueError(f'stem={stem!r} is unknown: write "imagenet", "half" or "small".')
         if head not in HEADS:
             raise ValueError(f'head={head!r} is unknown: write "sigmoid" or "softmax".')
-        self.classes = classes
         kernel, stride = {"imagenet": (7, 2), "half": (3, 2), "small": (3, 1)}[stem]
         self.conv1 = nn.Conv2d(3, width, kernel, stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)

@@ -25,10 +25,11 @@ def test_sets_by_hand():
 
 
 def test_bins_hold_equally_many_events():
-    """Two bins of two: {.1, .2} with no event and {.7, .8} with both: (.3 + .5) / 4, where one bin would have .05."""
-    probability, happened = np.array([0.8, 0.1, 0.7, 0.2]), np.array([True, False, True, False])
-    assert expected_calibration_error(probability, happened, bins=2) == pytest.approx(0.8 / 4)
-    assert expected_calibration_error(probability, happened, bins=1) == pytest.approx(0.2 / 4)
+    """Two bins of two: {.8, .9} with no event and {.96, .98} with both: (1.7 + .06) / 4. Of equally wide ones, all four
+    would be in the last: 1.64 / 4."""
+    probability, happened = np.array([0.98, 0.8, 0.96, 0.9]), np.array([True, False, True, False])
+    assert expected_calibration_error(probability, happened, bins=2) == pytest.approx(1.76 / 4)
+    assert expected_calibration_error(probability, happened, bins=1) == pytest.approx(1.64 / 4)
 
 
 def test_equal_probabilities_share_a_bin_whatever_their_order():
