@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from analysis.results import Results
 
 BUILT_FROM = "built_from.json"
+KINDS = (".csv", ".md", ".tex")  # of tables
 WRITTEN_BY = 2  # raised when the same record gives another report, so that older pages are made again
 
 
@@ -214,6 +215,9 @@ def write_tables(results: Results, folder: Path) -> None:
     from analysis.tables import classes, scores, search
 
     folder.mkdir(parents=True, exist_ok=True)
+    for stem in _stems(results):  # what the table of an earlier report or version would claim
+        for kind in KINDS:
+            (folder / f"{stem}{kind}").unlink(missing_ok=True)
     results.rows.assign(folder="trials/" + results.rows["trial_key"]).to_csv(folder / "trials.csv", index=False)
     lines = [*protocol(results), *(f"Warning: {sentence}" for sentence in warnings(results))]
     for metric in results.metrics:
@@ -230,6 +234,13 @@ def write_tables(results: Results, folder: Path) -> None:
         _write_table(folder / "finalists", again, [search.readable_finalists(again, results)], lines)
     if len(weighed := search.importance(results)):
         _write_table(folder / "importance", weighed, [weighed.round(3)], lines)
+
+
+def _stems(results: Results) -> list[str]:
+    """The names of all tables that a report of the study may have."""
+    parts = ("", "_contrasts", "_sensitivity", "_best", "_factors", "_levels")
+    of_metrics = [f"{file_stem(metric)}{part}" for metric in results.metrics for part in parts]
+    return [*of_metrics, "score_sheet", "classes", "search", "finalists", "importance"]
 
 
 def _write_metric(results: Results, metric: str, folder: Path, lines: list[str]) -> None:
@@ -255,8 +266,8 @@ def _write_table(stem: Path, table: pd.DataFrame, shown: list[pd.DataFrame], lin
     from analysis.tables import format as formats
 
     under: list[list[str]] = [*[[]] * (len(shown) - 1), lines]
-    stem.with_suffix(".csv").write_text(table.to_csv(index=False), encoding="utf-8")
-    for kind, write in ((".md", formats.markdown), (".tex", formats.latex)):
+    stem.with_suffix(KINDS[0]).write_text(table.to_csv(index=False), encoding="utf-8")
+    for kind, write in zip(KINDS[1:], (formats.markdown, formats.latex), strict=True):
         texts = [write(part, notes) for part, notes in zip(shown, under, strict=True)]
         stem.with_suffix(kind).write_text("\n".join(texts), encoding="utf-8")
 

@@ -59,6 +59,18 @@ def test_every_table_and_figure_is_written(out: Path) -> None:
             assert words in text, (path.name, words)
 
 
+def test_a_table_that_the_report_has_no_longer_goes(tmp_path: Path) -> None:
+    """One that an earlier version wrote would be read as a result of this one."""
+    results = Results.open("schedules-smoke", synthetic_record.make(tmp_path))
+    (tmp_path / "tables").mkdir()
+    for name in ("accuracy_validation_best.csv", "finalists.md", "mine.csv"):
+        (tmp_path / "tables" / name).write_text("old")
+    report.write_tables(results, tmp_path / "tables")
+    written = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert {"accuracy_validation.csv", "mine.csv"} <= written
+    assert not {"accuracy_validation_best.csv", "finalists.md"} & written
+
+
 def test_the_page_has_every_part(page: Page) -> None:
     for words in (
         "Results",
