@@ -78,14 +78,14 @@ class Subject:
         return own_EKNL if self.earlier is None else np.concatenate([self.earlier.probability[name], own_EKNL], axis=1)
 
 
-def score(subject: Subject, evaluator_paths: Sequence[str], data_path: str) -> Scores:
-    """What all scorers find; the paths are where the evaluators and the images come from."""
+def score(subject: Subject, data_path: str) -> Scores:
+    """What all scorers find; `data_path` is where the images come from."""
     device, task = str(subject.device), subject.config.task
-    seen = tuple(real.seen(path, data_path, device, task) for path in evaluator_paths)
+    seen = tuple(real.seen(one, data_path, device, task) for one in subject.evaluators)
     found: Scores = {}
     for scorer in (lists, pictures, features, fidelity, memorisation, denoising_errors):
         found |= scorer(subject, seen)
-    return found | diversity(subject, evaluator_paths[0], data_path)
+    return found | diversity(subject, data_path)
 
 
 def lists(subject: Subject, seen: Sequence[Real]) -> Scores:
@@ -196,7 +196,7 @@ def memorisation(subject: Subject, seen: Sequence[Real]) -> Scores:
     return {**quality.memorisation(subject.all_first, group_N, subject.images, seen[0].distances, subject.device)}
 
 
-def diversity(subject: Subject, evaluator_path: str, data_path: str) -> Scores:
+def diversity(subject: Subject, data_path: str) -> Scores:
     """Of 4 noises for each of the first 8 conditions of the list that choices are made on; diversity.png."""
     draws_SNHWC = draws(subject.config, subject.network, subject.images, subject.device)
     png.save(subject.folder / "diversity.png", png.grid(np.concatenate(draws_SNHWC.swapaxes(0, 1)), DRAWS))
@@ -206,7 +206,7 @@ def diversity(subject: Subject, evaluator_path: str, data_path: str) -> Scores:
         view_ND.reshape(*draws_SNHWC.shape[:2], -1)
         for view_ND in real.views(subject.evaluator.model, flat_NHWC, device)
     )
-    found = in_features((first, second), real.of_conditions(evaluator_path, data_path, device, conditions))
+    found = in_features((first, second), real.of_conditions(subject.evaluator, data_path, device, conditions))
     return {
         "diversity": quality.diversity(draws_SNHWC),
         "diversity_features": found.generated,

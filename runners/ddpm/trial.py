@@ -153,7 +153,7 @@ def _begun(config: TrialConfig, context: ExecutionContext) -> _Trial:
     devices.use(device)
     memory.reset_peak(device)
     images_path, paths = data_place(config, context), evaluator_places(config, context)
-    opened = tuple(evaluators.load(str(path), config.evaluator) for path in paths)
+    opened = tuple(evaluators.load(str(path), config.evaluator, config.image_size, config.task) for path in paths)
     return _Trial(config, context, device, images_path, prepared.open_images(images_path), paths, opened)
 
 
@@ -254,7 +254,7 @@ def score(trial: _Trial, training: Trained, sampled: Sampled, folder: Path, late
         folder=folder,
         later=later,
     )
-    return scorers.score(subject, list(map(str, trial.evaluator_paths)), str(trial.images_path))
+    return scorers.score(subject, str(trial.images_path))
 
 
 def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, Any], folder: Path) -> None:

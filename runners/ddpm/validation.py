@@ -44,10 +44,5 @@ def check(config: TrialConfig) -> None:
                 f"evaluators={config.evaluators} are surrogates, and --evaluator names the one that scores: leave "
                 "--evaluators or --evaluator out."
             )
-        if config.image_size != 64:
-            raise ValueError(
-                f"The evaluator's checkpoint reads 64x64 images, not {config.image_size}x{config.image_size}: "
-                "add --set image_size=64, or leave --evaluator out."
-            )
     else:
         evaluator.recipe(config.evaluator, config.image_size, config.task)

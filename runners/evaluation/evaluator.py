@@ -13,14 +13,14 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runners import tasks
 from runners.config import Call
-from runners.evaluation import official, surrogate
-from runners.evaluation.networks import ResNet18
+from runners.evaluation import official, own, surrogate
+from runners.evaluation.networks import Network, ResNet18
 from runners.evaluation.pretext import TURNS
 from runners.experiment import ExecutionContext, Kind, Progress, Task
 from runners.images import Images
@@ -33,15 +33,16 @@ LOSSES: Mapping[Kind, surrogate.Loss] = {
     "class": "classes",
     "none": "rotations",
 }  # that a surrogate learns by
+ICLEVR = tasks.of("rendered")
 OPEN = 16  # evaluators that a process keeps: some MB each
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluator:
     """A model in eval mode, and the facts that stand under every score it gives. Equal to itself alone."""
 
-    model: ResNet18 = field(compare=False)
-    facts: Mapping[str, Any] = field(compare=False)
+    model: Network
+    facts: Mapping[str, Any]
 
 
 def recipe(evaluator: str, image_size: int, task: Task, number: int = 0) -> surrogate.Recipe:
@@ -83,22 +84,43 @@ def place(data: str, image_size: int, evaluator: str, context: ExecutionContext,
 
 
 @functools.lru_cache(OPEN)
-def load(path: str, wanted: str = "") -> Evaluator:
-    """The evaluator of a path, once per process.
+def load(path: str, wanted: str = "", image_size: int = 64, task: Task = ICLEVR) -> Evaluator:
+    """The evaluator of a path for images of a size and a task, once per process.
 
-    Raises ValueError when the file is damaged, or is not the `wanted` "checkpoint(sha256=...)" of a config.
+    Raises ValueError when the file is damaged, cannot score the task, or is not the `wanted` "checkpoint(sha256=...)"
+    of a config.
     """
-    if not path.endswith(".safetensors"):
-        model, sha256 = official.load_checkpoint(Path(path))
-        if wanted.startswith("checkpoint(") and dict(Call.parse(wanted).arguments).get("sha256") != sha256:
+    if wanted.startswith("checkpoint("):
+        found = users(path, image_size, task)
+        sha256 = found.facts["evaluator_sha256"]
+        if dict(Call.parse(wanted).arguments).get("sha256") != sha256:
             raise ValueError(f"{path} has changed since the study was started (now sha256 {sha256}): put it back.")
-        kind = "official" if official.is_official(sha256) else "other checkpoint"
-        return Evaluator(model, {"evaluator_kind": kind, "evaluator_sha256": sha256})
+        return found
     beside = digest_file(Path(path))
     if beside.exists() and beside.read_text() != json.dumps({"sha256": files.sha256(Path(path))}, indent=1):
         raise ValueError(f"{path} is damaged: delete it, and run the same command again to train it again.")
     model, _, held_out = surrogate.load(Path(path))
     return Evaluator(model, {"evaluator_kind": KIND, "evaluator_held_out_accuracy": held_out["accuracy"]})
+
+
+def users(path: str, image_size: int, task: Task) -> Evaluator:
+    """An evaluator that the user names. Raises ValueError for one that cannot score images of this size and task."""
+    if not path.endswith(official.SUFFIX):
+        return Evaluator(*own.load(path, image_size, task.kind, task.classes))
+    model, sha256 = official.load_checkpoint(Path(path))
+    if task.name != "iclevr":
+        raise ValueError(
+            f"{path} names i-CLEVR's 24 objects, which these images do not show: leave --evaluator out, or give one "
+            "that was trained on them."
+        )
+    if image_size != official.IMAGE_SIZE:
+        size = f"{image_size}x{image_size}"
+        raise ValueError(
+            f"The evaluator's checkpoint reads 64x64 images, not {size}: add --set image_size=64, or leave --evaluator "
+            "out."
+        )
+    kind = "official" if official.is_official(sha256) else "other checkpoint"
+    return Evaluator(model, {"evaluator_kind": kind, "evaluator_sha256": sha256})
 
 
 def facts(evaluators: Sequence[Evaluator]) -> dict[str, Any]:

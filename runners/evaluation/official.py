@@ -13,6 +13,8 @@ from torch import Tensor
 
 from runners.evaluation.networks import ResNet18
 
+SUFFIX = ".pth"  # of the course's file
+IMAGE_SIZE = 64  # pixels that it reads
 OFFICIAL_SHA256 = "38a27369dac0ad64302bec2ee8d98bd6f27de17f4bde60ebcd2e3ff7981e9d63"  # checkpoint.pth, 44,815,714 bytes
 
 

@@ -11,12 +11,11 @@ from runners.contents import Pixels
 from runners.evaluation import recognition
 from runners.evaluation.evaluator import Evaluator
 from runners.evaluation.kernel_distance import kernel_distance
-from runners.evaluation.networks import Network
 from runners.evaluation.real import references
 from runners.experiment import Task
 from runners.images import Images
 
-_features: dict[tuple[Network, str], recognition.Features] = {}  # of the references, once per process
+_features: dict[tuple[Evaluator, str], recognition.Features] = {}  # of the references, once per process
 
 
 def score(
@@ -26,7 +25,7 @@ def score(
     if task.kind != "none":
         asked_NK = images.hot(images.lists[name])
         return recognition.accuracy(recognition.predict(evaluator.model, drawn_NHWC, asked_NK, device), asked_NK)
-    key = (evaluator.model, images.digest)
+    key = (evaluator, images.digest)
     if key not in _features:
         _features.clear()
         _features[key] = recognition.features(evaluator.model, images.images_NHWC[references(images)], device)

@@ -60,11 +60,8 @@ def load(path: str, image_size: int, kind: Kind, classes: int) -> tuple[Network,
     evaluator_kind, evaluator_sha256, evaluator_outputs ("probabilities" or "logits") and evaluator_features: what KID
     and its kin compare, the "penultimate layer" of a ResNet-18 and the "outputs" of any other network.
     """
+    require_file(path)
     file = Path(path)
-    if not file.is_file():
-        if CODE.fullmatch(path):
-            raise ValueError(f"--evaluator {path} is code, and no code of a user's is run: {FORMS}.")
-        raise ValueError(f"There is no file {path}: {FORMS}.")
     form = form_of(file)
     if form == "weights":
         network: Network = _weights(file, kind, classes)
@@ -84,6 +81,14 @@ def load(path: str, image_size: int, kind: Kind, classes: int) -> tuple[Network,
         "evaluator_outputs": outputs,
         "evaluator_features": features,
     }
+
+
+def require_file(path: str) -> None:
+    """ValueError, one sentence, for what is no file."""
+    if not Path(path).is_file():
+        if CODE.fullmatch(path):
+            raise ValueError(f"--evaluator {path} is code, and no code of a user's is run: {FORMS}.")
+        raise ValueError(f"There is no file {path}: {FORMS}.")
 
 
 def form_of(file: Path) -> Literal["weights", "TorchScript", "torch.export"]:

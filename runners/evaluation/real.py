@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from runners.evaluation import calibration, copies, diversity, quality, recognition
-from runners.evaluation import evaluator as evaluators
+from runners.evaluation.evaluator import OPEN, Evaluator
 from runners.evaluation.networks import Network
 from runners.experiment import Task
 from runners.images import Images, open_images
@@ -44,10 +44,10 @@ class Real:
     calibrated: calibration.Calibration | None
 
 
-@functools.lru_cache(evaluators.OPEN)
-def seen(evaluator_path: str, data_path: str, device: str, task: Task) -> Real:
-    """What the evaluator of a path sees in the images of another, once per process."""
-    images, model = open_images(Path(data_path)), evaluators.load(evaluator_path).model
+@functools.lru_cache(OPEN)
+def seen(evaluator: Evaluator, data_path: str, device: str, task: Task) -> Real:
+    """What an evaluator sees in the images of a path, once per process."""
+    images, model = open_images(Path(data_path)), evaluator.model
     rows = images.held_out_indices
     named_NL, calibrated = _named(images, model, device, task)
     some = images.one_of_each_unit(rows)[:FEATURES]
@@ -100,12 +100,12 @@ def views(model: Network, images_NHWC: quality.Pixels, device: str) -> Views:
     return recognition.features(model, first, device), recognition.features(model, second, device)
 
 
-@functools.lru_cache(evaluators.OPEN)
+@functools.lru_cache(OPEN)
 def of_conditions(
-    evaluator_path: str, data_path: str, device: str, conditions: tuple[tuple[str, ...], ...]
+    evaluator: Evaluator, data_path: str, device: str, conditions: tuple[tuple[str, ...], ...]
 ) -> Sequence[Views]:
     """`views` of up to 16 real images of each condition, of different units."""
-    images, model = open_images(Path(data_path)), evaluators.load(evaluator_path).model
+    images, model = open_images(Path(data_path)), evaluator.model
     found = []
     for asked_L in images.hot(conditions):
         alike = np.flatnonzero((images.labels_NK == asked_L).all(1))

@@ -150,6 +150,8 @@ def read(arguments: argparse.Namespace) -> Request:
     record = arguments.record.resolve()
     planned = [(one, _plan(one, name, scale, arguments, changes)) for one in named]
     named, plans = [one for one, plan in planned if plan], [plan for _, plan in planned if plan]
+    for plan in plans:
+        _check_evaluator(evaluator, plan)
     return Request(
         plans=plans,
         named=named,
@@ -288,17 +290,32 @@ def print_found(request: Request) -> None:
 
 
 def _read_evaluator(path: Path | None, changes: dict[str, Scalar]) -> Path | None:
-    """Check `--evaluator`, and say whether it is the official one."""
+    """The file of `--evaluator`, whose digest the config gets."""
     if path is None:
         return None
     from runners.config import Call
-    from runners.evaluation.official import is_official, load_checkpoint
+    from runners.evaluation import official, own
+    from runners.process.files import sha256
 
-    _, sha256 = load_checkpoint(path)
-    verdict = "is the official evaluator" if is_official(sha256) else "is NOT the official evaluator"
-    print(f"{path} {verdict} (sha256 {sha256[:12]}...)", file=sys.stderr)
-    changes["evaluator"] = str(Call("checkpoint", (("sha256", sha256),)))
+    if path.suffix == official.SUFFIX:
+        _, digest = official.load_checkpoint(path)
+        verdict = "is the official evaluator" if official.is_official(digest) else "is NOT the official evaluator"
+        print(f"{path} {verdict} (sha256 {digest[:12]}...)", file=sys.stderr)
+    else:
+        own.require_file(str(path))
+        digest = sha256(path)
+    changes["evaluator"] = str(Call("checkpoint", (("sha256", digest),)))
     return path.resolve()
+
+
+def _check_evaluator(path: Path | None, plan: Plan) -> None:
+    """Raises ValueError for an evaluator of the user's that cannot score the images of every arm."""
+    if path is None:
+        return
+    from runners.evaluation import evaluator
+
+    for size in {int(trial.config.to_dict()["image_size"]) for trial in plan.trials}:
+        evaluator.users(str(path), size, plan.task)
 
 
 def check(plan: Plan) -> None:

@@ -17,7 +17,7 @@ from test_train import TINY
 from test_trainings import scenes, small_evaluator
 
 from runners import experiment
-from runners.ddpm import costs, execution, graphs, manipulation_check, pilot, trial
+from runners.ddpm import execution, graphs, manipulation_check, pilot, trial
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.steps import Execution
 from runners.evaluation import recognition
@@ -106,7 +106,7 @@ def test_what_a_trial_measures_are_its_own_images(tmp_path, monkeypatch: pytest.
     given: list[tuple] = []
     monkeypatch.setattr(execution, "choose", lambda *arguments: given.append(arguments) or execution.Choice())
     monkeypatch.setattr("runners.images.open_images", lambda path: scenes())
-    monkeypatch.setattr("runners.evaluation.evaluator.load", lambda path, wanted: small_evaluator())
+    monkeypatch.setattr("runners.evaluation.evaluator.load", lambda *_: small_evaluator())
     context = ExecutionContext(str(tmp_path), "cpu", inputs={"evaluator": "none"}, curve_points=1)
     list(trial.train(trial._begun(TINY, context)))
     (arguments,) = given

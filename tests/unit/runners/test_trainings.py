@@ -266,7 +266,7 @@ def test_a_factor_without_effect_is_refused_and_a_limit_that_nobody_reached_is_n
     for config in (first, second):
         start(tmp_path / "cache" / "trainings" / config.train_key, config)
     monkeypatch.setattr("runners.images.open_images", lambda path: scenes())
-    monkeypatch.setattr("runners.evaluation.evaluator.load", lambda path, wanted: small_evaluator())
+    monkeypatch.setattr("runners.evaluation.evaluator.load", lambda *_: small_evaluator())
 
     def training() -> list:
         return list(trial.train(trial._begun(second, context)))
