@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 import synthetic_record
 import synthetic_tasks
 from frames import results_of, rows_of, study_of
-from report_page import Page
 
-from analysis import figures, recorded_task, report
+from analysis import recorded_task
 from analysis.results import Results
-from analysis.tables import classes, comparison, outcomes, scores
+from analysis.tables import classes, outcomes, scores
 from runners.tasks.iclevr.labels import COLOUR_L, LABELS, SHAPE_L, STRIP_CONDITION
 from runners.tasks.iclevr.scenes import COLOURS
 
@@ -132,20 +130,3 @@ def test_one_training_of_digits(digits: Results, miniature_record: Path) -> None
     older = outcomes.note(Results.open("schedules-smoke", miniature_record))
     assert "p sign-flip over pictures" in older
     assert "the objects of a condition, all its pictures and all its passes stay together" in older
-
-
-def test_tables_of_one_training_of_digits(tmp_path: Path) -> None:
-    root = synthetic_record.make(tmp_path, task=synthetic_tasks.classes(), seeds=[0])
-    results = Results.open("schedules-smoke", root)
-    shown = comparison.readable(comparison.summary(results, "accuracy/test"), results, "accuracy/test")
-    assert {"difference [95 % CI of the images]", "p sign-flip over images"} <= set(shown)
-    assert "over its images (sign-flip)" in str(shown["verdict"].iloc[1])
-
-
-def test_the_page_of_digits_speaks_of_digits(digits: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figures, "NAMES", ("class_grid", "confusion"))  # all are in test_figures_tasks
-    page = Page(report.build("schedules-smoke", digits.record, tmp_path).read_text(encoding="utf-8"))
-    for figure in ("Ten samples of each class", "Classes confused", "Images", "validation, 10 labels"):
-        assert figure in page.text
-    found = re.search(r"\b(objects?|pictures?|colours?|shapes?|cubes?|spheres?)\b", page.text, re.IGNORECASE)
-    assert found is None, page.text[found.start() - 60 : found.end() + 60]
