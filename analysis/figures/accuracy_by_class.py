@@ -106,10 +106,10 @@ def _bars(table: pd.DataFrame, results: Results, task: Task) -> Figure:
     across, height = min(ACROSS, len(arms)), BAR * (max(rows) + 1) + 0.6
     figure = style.figure(style.DOUBLE, 0.15 + height * -(-len(arms) // across))
     panels = figure.subplots(-(-len(arms) // across), across, squeeze=False)
-    for unused in panels.flatten()[len(arms) :]:
-        unused.remove()
     for line in panels:
         shared.name_rows(line, [texts[row] for row in range(max(rows) + 1)], 0.6)
+    for unused in panels.flatten()[len(arms) :]:
+        unused.remove()
     for axes, arm in zip(panels.flatten(), arms, strict=False):
         of_arm = table[table["arm"] == arm].set_index("label").loc[shown]
         axes.barh(rows, of_arm["recall"], height=0.7, color=looks[arm].colour, alpha=0.55, linewidth=0)

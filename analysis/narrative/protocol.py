@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from analysis import recorded_task
 from analysis.narrative import search
 from analysis.narrative.stopping import kind_line
 from analysis.narrative.warnings import SURROGATE
@@ -19,14 +20,6 @@ COMPUTE = {
     "seconds/train": "s of training",
 }
 NOT_RECORDED = "not recorded"
-PUBLISHED = (
-    "Published: values that others reported, each from one training and one evaluation with their own evaluator. "
-    "Predicted: where one more training of our setting should score in 95 % of cases, t sd sqrt(1 + 1 / n) around our "
-    "mean, widened by the sampling error sqrt(p (1 - p) / m) of a published share p of m objects; the interval of our "
-    "mean is narrower, and would leave out an exact repetition. A published difference is the arm's value minus its "
-    "reference's. The noise of one evaluation is 1.96 sqrt(p1 (1 - p1) / m + p2 (1 - p2) / m), unpaired, for the m "
-    "objects of the list; a smaller published difference cannot be distinguished from no difference."
-)
 
 
 @once
@@ -36,16 +29,17 @@ def protocol(results: Results) -> list[str]:
     lines += _tests(results) if len(results.seeds) > 1 else [outcomes.note(results)]
     lines += [list_line(results, name) for name in results.lists if results.score.on(name) in results.complete]
     lines += filter(None, (passes.line(results, name) for name in results.lists))
-    lines += [PUBLISHED] if results.study.published else []
+    lines += [published(results)] if results.study.published else []
     lines += filter(None, [nuisance.note(results)])
     return [*lines, *search.lines(results), *_notes(results)]
 
 
 def _unit(results: Results) -> str:
     n, passes = len(results.seeds), _values(results, "sampling_seeds")
+    things = recorded_task.nouns(recorded_task.task_of(results)).capitalize()
     return (
         f"Unit of analysis: training run, n = {n} seed{'s' * (n != 1)} per arm "
-        f"({', '.join(map(str, results.seeds))}). Objects and {passes} sampling pass{'es' * (passes != '1')} are "
+        f"({', '.join(map(str, results.seeds))}). {things} and {passes} sampling pass{'es' * (passes != '1')} are "
         f"averaged within runs. {len(results.complete)} of {len(results.rows)} trials are complete."
     )
 
@@ -200,7 +194,7 @@ def table_notes(results: Results, metric: str) -> list[str]:
     lines = [family_line(results, metric)] if len(results.seeds) > 1 and results.comparisons else []
     lines += [list_line(results, name), passes.line(results, name)] if name in results.lists else []
     known = any(np.isfinite(results.published(arm, metric)) for arm in results.arms)
-    return [*filter(None, lines), *([PUBLISHED] if known else []), *_notes(results)]
+    return [*filter(None, lines), *([published(results)] if known else []), *_notes(results)]
 
 
 def _notes(results: Results) -> list[str]:
@@ -208,17 +202,33 @@ def _notes(results: Results) -> list[str]:
     return [note for note in results.study.notes if not note.startswith(("Exploratory: ", "Confirmatory: "))]
 
 
+def published(results: Results) -> str:
+    """What the columns of published values mean."""
+    nouns = recorded_task.nouns(recorded_task.task_of(results))
+    return (
+        "Published: values that others reported, each from one training and one evaluation with their own evaluator. "
+        "Predicted: where one more training of our setting should score in 95 % of cases, t sd sqrt(1 + 1 / n) around "
+        f"our mean, widened by the sampling error sqrt(p (1 - p) / m) of a published share p of m {nouns}; the "
+        "interval of our mean is narrower, and would leave out an exact repetition. A published difference is the "
+        "arm's value minus its reference's. The noise of one evaluation is 1.96 sqrt(p1 (1 - p1) / m + p2 (1 - p2) / "
+        f"m), unpaired, for the m {nouns} of the list; a smaller published difference cannot be distinguished from no "
+        "difference."
+    )
+
+
 def list_line(results: Results, name: str) -> str:
-    """Objects, chance level and what one evaluation can resolve at the mean score of the list."""
+    """Objects (images, ...), chance level and what one evaluation can resolve at the mean score of the list."""
+    task = recorded_task.task_of(results)
+    nouns, whole = recorded_task.nouns(task), "picture" if task["kind"] == "set" else "class"
     mean, objects = results.mean_of(results.score.on(name)), results.mean_of(f"objects/{name}")
-    size = f"{name}: {objects:.0f} objects, chance level {results.mean_of(f'chance/{name}'):.3f}."
+    size = f"{name}: {objects:.0f} {nouns}, chance level {results.mean_of(f'chance/{name}'):.3f}."
     if not results.score.is_share:
         return size
     low, high = proportions.wilson(mean * objects, objects)
     error = np.sqrt(mean * (1 - mean) / objects) if objects > 0 else np.nan
     return (
         f"{size} One evaluation at {mean:.3f} has a standard error of {error:.3f} (Wilson 95 % CI {low:.3f} to "
-        f"{high:.3f}) for independent objects, and more because those of one picture fail together."
+        f"{high:.3f}) for independent {nouns}, and more because those of one {whole} fail together."
     )
 
 

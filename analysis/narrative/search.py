@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from analysis import recorded_task
 from analysis.results import Results
 from analysis.stats import planning
 from analysis.tables import search as tables
@@ -122,10 +123,11 @@ def _optimism(results: Results, score: float, k: int) -> list[str]:
     if not name or not results.score.is_share or not objects > 0 or not 0 <= score <= 1 or k < 2:
         return []
     sd = float(np.sqrt(score * (1 - score) / (objects * passes)))
+    nouns = recorded_task.nouns(recorded_task.task_of(results))
     return [
         f"Expected optimism: the best of {k} equally good settings looks {planning.expected_maximum(k):.2f} standard "
         f"deviations better than it is, here {planning.selection_bias(k, sd):.3f}, where {sd:.3f} = sqrt(p (1 - p) / "
-        f"{objects * passes:.0f} objects) is the standard deviation of one score. This is a lower bound: variation "
+        f"{objects * passes:.0f} {nouns}) is the standard deviation of one score. This is a lower bound: variation "
         "between trainings adds to it. Settings that differ much among themselves are biased less."
     ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis import recorded_task
 from analysis.narrative import answer as answers
 from analysis.narrative import protocol
 from analysis.narrative import search as searched
@@ -32,7 +33,7 @@ def render(results: Results, drawn: Sequence[Drawn]) -> str:
     """The whole page: question, answer, limits, tables, figures, and then how all of it was made."""
     sections: dict[str, Sequence[Block]] = {
         "Results": _results(results),
-        "Figures": _figures(drawn),
+        "Figures": _figures(drawn, results),
         "Search": _search(results),
         "Score sheet": _sheets(results),
         "Classes": _classes(results),
@@ -152,9 +153,10 @@ def _search(results: Results) -> list[Block]:
     return [*made, blocks.table(shown, code=("folder",))]
 
 
-def _figures(drawn: Sequence[Drawn]) -> list[Block]:
+def _figures(drawn: Sequence[Drawn], results: Results) -> list[Block]:
     made: list[Block] = []
-    for place, title in PLACES.items():
+    pictures = f"{recorded_task.picture(recorded_task.task_of(results))}s".capitalize()
+    for place, title in (PLACES | {"pictures": pictures}).items():
         of_place = [
             blocks.Picture(one.name, one.title, one.description, one.caption, blocks.encoded(one.png))
             for one in drawn

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis import verdicts
+from analysis import recorded_task, verdicts
 from analysis.results import Results, once
 from analysis.stats import intervals, proportions, variance
 from analysis.tables import outcomes
@@ -100,8 +100,11 @@ def readable(table: pd.DataFrame, results: Results | None = None, metric: str = 
             shown[name] = [short(value) for value in table[name]]
     elif table[outcomes.P_OF_PICTURES].notna().any():
         of_pictures = with_interval(table, "difference", "objects low", "objects high", "+")
-        shown["difference [95 % CI of the pictures]"] = of_pictures
-        shown[outcomes.P_OF_PICTURES] = [probability(value) for value in table[outcomes.P_OF_PICTURES]]
+        picture = "picture" if results is None else recorded_task.picture(recorded_task.task_of(results))
+        shown[f"difference [95 % CI of the {picture}s]"] = of_pictures
+        shown[outcomes.P_OF_PICTURES.replace("picture", picture)] = [
+            probability(value) for value in table[outcomes.P_OF_PICTURES]
+        ]
     else:
         shown["difference"] = [decimal(value, "+") for value in table["difference"]]
     if "verdict" in table and not descriptive:

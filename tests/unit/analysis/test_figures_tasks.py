@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +110,13 @@ def test_titles_of_i_clevr_are_what_they_were(miniature_record: Path) -> None:
 def test_bars_are_means_over_trainings_worst_first(opened: Opened) -> None:
     results = opened("digits")
     table = accuracy_by_class.table(results)
-    cell = table[(table["arm"] == "schedule=cosine") & (table["label"] == "3")].iloc[0]
+    cell = table[(table["arm"] == "schedule=cosine") & (table["label"] == "1")].iloc[0]
     by_seed = []
     for folder in results.rows.loc[results.rows["arm"] == "schedule=cosine", "folder"]:
         hits = [outcomes.hits(Path(folder), name) for name in synthetic_tasks.LISTS]
-        own = [one.hit_KO[:, [label == "3" for _, label in one.keys]].ravel() for one in hits]
+        own = [one.hit_KO[:, [label == "1" for _, label in one.keys]].ravel() for one in hits]
         by_seed.append(np.concatenate(own).mean())
+    assert len(set(by_seed)) > 1
     assert cell["recall"] == pytest.approx(np.mean(by_seed))
     half = 4.30265 * np.std(by_seed, ddof=1) / np.sqrt(3)  # t of 2 degrees of freedom
     assert [cell["low"], cell["high"]] == pytest.approx([np.mean(by_seed) - half, np.mean(by_seed) + half], abs=1e-5)
@@ -138,6 +140,22 @@ def test_of_many_classes_the_worst_and_the_best_are_drawn(opened: Opened) -> Non
     assert "Only the 20 worst and the 5 best of 30 classes are drawn." in caption
     _, caption = drawn("accuracy_by_class", opened("thousand"))
     assert caption.endswith("best of 40 classes are drawn. 960 of 1,000 classes were never asked for.")
+
+
+def test_bars_of_more_arms_than_stand_in_a_row(tmp_path: Path) -> None:
+    task = synthetic_tasks.classes(30)
+    base = replace(synthetic_record.BASELINE, data=synthetic_tasks.source(task))
+    arms = {f"lr={index}e-05": replace(base, lr=index * 1e-5) for index in range(1, 14)}
+    fields = {"seeds": [0], "factors": {"lr": [1e-5]}}
+    record = synthetic_record.write(tmp_path, arms, lambda config: 0.5 + 1000 * config.lr, task=task, **fields)
+    figure, caption = drawn("accuracy_by_class", Results.open("study", record))
+    assert len(figure.axes) == 12
+    assert [bool(axes.get_yticklabels()) for axes in figure.axes] == [True, False, False, False] * 3
+    assert figure.get_size_inches()[1] < 14.5, "longer than a page and a half"
+    assert "Only 12 of 13 arms are drawn." in caption
+    few = synthetic_record.write(tmp_path / "5", dict(list(arms.items())[:5]), lambda config: 0.5, task=task)
+    five = Results.open("study", few)
+    assert len(drawn("accuracy_by_class", five)[0].axes) == 5
 
 
 # --- confusions --------------------------------------------------------------------------------------
