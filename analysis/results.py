@@ -34,11 +34,12 @@ SMALLER_IS_BETTER = (
     "parameters",
     "spurious",
     "missing",
-    "colour_only",
-    "shape_only",
     "memorised",
     "x0_error",
+    "kid",
+    "evaluator_ece",
 )
+FACET = "_only"  # ... and how they end: misses in which one facet was right
 
 
 def once(make: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate[Results, P], T]:
@@ -197,7 +198,7 @@ class Results:
     def smaller_is_better(self, metric: str) -> bool:
         if self._is_score(metric):
             return not self.score.higher_is_better
-        return metric.startswith(SMALLER_IS_BETTER)
+        return metric.startswith(SMALLER_IS_BETTER) or metric.partition("/")[0].endswith(FACET)
 
     def is_share(self, metric: str) -> bool:
         """Whether the metric is a proportion of the objects of a list."""

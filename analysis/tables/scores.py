@@ -16,19 +16,28 @@ from analysis.tables.format import decimal, of_planned, with_interval
 
 # Scores of a list, `<score>/<list>`, after the metric. <facet>_only, as of colours, and <metric>_1_objects and the like
 # follow; real images are last.
-SCORES = ("accuracy_macro", "exact", "spurious", "missing")
+SCORES = ("accuracy_macro", "accuracy_top5", "exact", "spurious", "missing", "kid_standard_error")
 REAL, IMAGES = "real_accuracy", "real_images"
 RENAMED = {REAL: "ceiling", IMAGES: "ceiling_images"}  # the names of older records for the same numbers
 # And x0_error/<bin>. memorised and nearest/held_out, of older records, mix all numbers of objects.
 TRIAL_SCORES = (
+    "kid",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
     "nearest/generated",
     "nearest/held_out_matched",
     "nearest/held_out",
     "memorised_matched",
     "memorised",
     "diversity",
+    "diversity_features",
+    "diversity_ratio",
+    "evaluator_ece",
+    "evaluator_ece_if_calibrated",
 )
-FEWEST = 19  # runners.evaluation.quality.FEWEST: this module imports no torch
+FEWEST = 19  # runners.evaluation.copies.FEWEST: this module imports no torch
 ERROR = "x0_error/"
 SHOWN_AS = {REAL: "real images", "memorised": "memorised, one limit"}
 
@@ -124,7 +133,7 @@ def notes(results: Results) -> list[str]:
     """What the columns mean; only of those that are shown."""
     own = lists(results)
     columns = {score for name in own for score in scores(results, name)} | set(scores(results, ""))
-    explained = _explained(recorded_task.task_of(results), _real_images(results, own), _counted(results))
+    explained = _explained(recorded_task.task_of(results), results, own)
     lines = [text for column, text in explained.items() if column in columns]
     if any(column.startswith(ERROR) for column in columns):
         lines.append(
@@ -138,8 +147,9 @@ def notes(results: Results) -> list[str]:
     ]
 
 
-def _explained(task: Task, real_images: str, counted: str) -> dict[str, str]:
-    """Column -> what it and those beside it mean, in the words of the task."""
+def _explained(task: Task, results: Results, own: list[str]) -> dict[str, str]:
+    """Column -> what it and those beside it mean, in the words of the task; `own`: the lists that were scored."""
+    real_images, counted = _real_images(results, own), _counted(results)
     picture, nouns, label = recorded_task.picture(task), recorded_task.nouns(task), recorded_task.label_word(task)
     sets = task["kind"] == "set"  # pictures differ in how much they show
     of_list, of_pictures = f" in the list's mix of numbers of {nouns}", f" in the {picture}s' mix of numbers of {nouns}"
@@ -148,8 +158,8 @@ def _explained(task: Task, real_images: str, counted: str) -> dict[str, str]:
         f"mean over {picture}s; exact: share of {picture}s with every {task['noun']}."
     )
     of_one = (
-        f"accuracy: share of the {nouns} that the evaluator names as what was asked for; with one {label} per "
-        f"{picture} accuracy macro and exact are the same."
+        f"accuracy: share of the {nouns} of which the evaluator's first {label} is the one that was asked for; "
+        f"accuracy macro: the mean over {recorded_task.label_words(task)}; accuracy top5: it is among the first five."
     )
     things = nouns if sets else recorded_task.label_words(task)
     return {
@@ -165,6 +175,18 @@ def _explained(task: Task, real_images: str, counted: str) -> dict[str, str]:
         f"of the held-out real images{f' with as many {nouns}' if sets else ''} are, so .05 is what real images have, "
         f"whatever they show. {picture.capitalize()}s of which fewer than {FEWEST} such images exist are left out"
         f"{counted}.",
+        "kid": f"kid: kernel distance between generated and real {picture}s (Binkowski et al. 2018), without bias, in "
+        "the features of the first evaluator; smaller is better, below 0 by chance where both have one distribution"
+        f"{_compared(results)}. It compares within one evaluator only. kid standard error: of drawing both anew.",
+        "precision": f"precision, recall: share of generated {picture}s in the manifold of the real ones, and of real "
+        "ones in that of the generated ones (Kynkaanniemi et al. 2019). density, coverage: the same idea with balls "
+        "around real images alone (Naeem et al. 2020). All depend on the numbers of images.",
+        "diversity": "diversity: mean distance in pixels of four draws of one condition; noise raises it.",
+        "diversity_features": "diversity features: the same in the evaluator's features, in two views that share no "
+        "pixel, so that noise does not raise it; diversity ratio: divided by that of real images of the same "
+        "conditions.",
+        "evaluator_ece": "evaluator ece: expected calibration error of the first evaluator on held-out images (Guo et "
+        "al. 2017), beside what one that means what it says has by chance.",
         "nearest/generated": f"nearest: mean distance to the nearest training image, of generated {picture}s.",
         "nearest/held_out_matched": "nearest/held out matched: the same of held-out real images"
         f"{of_pictures if sets else ''}.",
@@ -197,6 +219,12 @@ def _real_images(results: Results, names: list[str]) -> str:
         counts = {label: rows[column].max() for label, column in columns.items() if column in rows}
         known |= {f"{label}{count:,.0f} images": None for label, count in counts.items() if np.isfinite(count)}
     return f" ({', '.join(known)})" if known else ""
+
+
+def _compared(results: Results) -> str:
+    """` (264 against 2,048 images)`, where it is recorded."""
+    generated, real = results.mean_of("quality_images"), results.mean_of("reference_images")
+    return f" ({generated:,.0f} against {real:,.0f} images)" if generated == generated else ""
 
 
 def _counted(results: Results) -> str:

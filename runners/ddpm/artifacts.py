@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from runners.contents import Shown
 from runners.ddpm import diffusion, noise, sample, schedules
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.noise import KeyedNoise
@@ -73,6 +74,20 @@ def interpolated(config: TrialConfig, network: nn.Module, images: Images) -> png
         sample.interpolate(config, network, shown.interpolation, c_NK, shown.steps, MIXES[mix]) for mix in shown.mixes
     ]
     return np.concatenate(rows)
+
+
+def save_distances(images_RFHWC: png.Pixels, features_RFD: NDArray[np.float32], shown: Shown, path: Path) -> None:
+    """interpolation.csv: root mean square distances between neighbours of each row, in pixels (white minus black is 1)
+    and in features: mix, condition, step, pixels, features."""
+    pixels_RFD = images_RFHWC.reshape(*images_RFHWC.shape[:2], -1) / 255.0
+    steps = [np.sqrt((np.diff(rows, axis=1) ** 2).mean(-1)) for rows in (pixels_RFD, features_RFD)]
+    names = [(mix, ", ".join(condition)) for mix in shown.mixes for condition in shown.interpolation]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["mix", "condition", "step", "pixels", "features"])
+        for name, of_pixels, of_features in zip(names, *steps, strict=True):
+            pairs = enumerate(zip(of_pixels, of_features, strict=True), start=1)
+            writer.writerows([*name, step, *map(float, pair)] for step, pair in pairs)
 
 
 def class_grid(config: TrialConfig, network: nn.Module, images: Images) -> png.Pixels:

@@ -139,10 +139,16 @@ def _unlabelled(subject: Subject, name: str, number: int, seen: Real) -> dict[st
 
 
 def pictures(subject: Subject, seen: Sequence[Real]) -> Scores:
-    """denoising.png, noised.png, interpolation.png, of classes class_grid.png, schedule.csv."""
+    """denoising.png, noised.png, interpolation.png and .csv, of classes class_grid.png, schedule.csv."""
     config, network, images, folder = subject.config, subject.network, subject.images, subject.folder
     artifacts.save_strips(config, network, images, folder)
-    artifacts.save_rows(artifacts.interpolated(config, network, images), folder / "interpolation.png")
+    frames_RFHWC = artifacts.interpolated(config, network, images)
+    artifacts.save_rows(frames_RFHWC, folder / "interpolation.png")
+    seen_MD = recognition.features(
+        subject.evaluator.model, frames_RFHWC.reshape(-1, *frames_RFHWC.shape[2:]), subject.device
+    )
+    seen_RFD = seen_MD.reshape(*frames_RFHWC.shape[:2], -1)
+    artifacts.save_distances(frames_RFHWC, seen_RFD, images.about.shown, folder / "interpolation.csv")
     if config.task.kind == "class":
         artifacts.save_rows(artifacts.class_grid(config, network, images), folder / f"{artifacts.CLASS_GRID}.png")
     artifacts.save_schedule(schedules.alpha_bars(config.schedule, config.timesteps), folder / "schedule.csv")
