@@ -289,4 +289,5 @@ def test_noise_is_drawn_per_block_and_is_no_setting():
 
 def test_every_study_says_why_its_margin_is_what_it_is():
     for name in registry.names():
-        assert len(registry.find(name).margin_reason) > 20, name
+        if registry.find(name).kinds != ("none",):  # KID has no margin
+            assert len(registry.find(name).margin_reason) > 20, name
