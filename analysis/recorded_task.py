@@ -44,8 +44,8 @@ def task_of(results: Results) -> Task:
     for folder in results.complete.get("folder", ()):
         with contextlib.suppress(OSError, ValueError):
             return of_folder(folder)
-    source = str(results.study.baseline.get("data", "rendered")).split("(")[0]
-    return iclevr() if source in ("rendered", "folder") else UNKNOWN
+    task = results.study.of_task()
+    return iclevr() if task.name == "iclevr" else UNKNOWN | {"name": task.name, "kind": task.kind}
 
 
 # --- labels --------------------------------------------------------------------------------------------

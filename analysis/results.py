@@ -37,6 +37,7 @@ SMALLER_IS_BETTER = (
     "memorised",
     "x0_error",
     "kid",
+    "fid",
     "evaluator_ece",
 )
 FACET = "_only"  # ... and how they end: misses in which one facet was right

@@ -22,6 +22,7 @@ RENAMED = {REAL: "ceiling", IMAGES: "ceiling_images"}  # the names of older reco
 # And x0_error/<bin>. memorised and nearest/held_out, of older records, mix all numbers of objects.
 TRIAL_SCORES = (
     "kid",
+    "fid",
     "precision",
     "recall",
     "density",
@@ -178,6 +179,8 @@ def _explained(task: Task, results: Results, own: list[str]) -> dict[str, str]:
         "kid": f"kid: kernel distance between generated and real {picture}s (Binkowski et al. 2018), without bias, in "
         "the features of the first evaluator; smaller is better, below 0 by chance where both have one distribution"
         f"{_compared(results)}. It compares within one evaluator only. kid standard error: of drawing both anew.",
+        "fid": "fid: Frechet distance (Heusel et al. 2017) in the features of the evaluator that was given, biased by the "
+        "number of images; smaller is better.",
         "precision": f"precision, recall: share of generated {picture}s in the manifold of the real ones, and of real "
         "ones in that of the generated ones (Kynkaanniemi et al. 2019). density, coverage: the same idea with balls "
         "around real images alone (Naeem et al. 2020). All depend on the numbers of images.",

@@ -26,6 +26,7 @@ from runners.ddpm.noise import noise_digest
 from runners.evaluation import quality, real, recognition, set_sheet, sheets
 from runners.evaluation.diversity import diversity as in_features
 from runners.evaluation.evaluator import Evaluator
+from runners.evaluation.frechet import frechet
 from runners.evaluation.kernel_distance import kernel_distance
 from runners.evaluation.neighbours import neighbours
 from runners.evaluation.real import Real
@@ -179,6 +180,8 @@ def fidelity(subject: Subject, seen: Sequence[Real]) -> Scores:
     distance, shares = kernel_distance(drawn_ND, references_ND), neighbours(drawn_ND, references_ND)
     found: Scores = {"kid": distance.value, "kid_standard_error": distance.standard_error}
     found |= dataclasses.asdict(shares) | {"quality_images": distance.generated, "reference_images": distance.real}
+    if config.evaluator.startswith("checkpoint("):  # FID is of weights that others know
+        found["fid"] = frechet(drawn_ND, references_ND).value
     if (calibrated := seen[0].calibrated) is not None:
         found |= {"evaluator_ece": calibrated.ece, "evaluator_ece_if_calibrated": calibrated.ece_if_calibrated}
     return found
