@@ -23,8 +23,8 @@ RENAMED = {REAL: "ceiling", IMAGES: "ceiling_images"}  # the names of older reco
 TRIAL_SCORES = (
     "kid",
     "fid",
-    "precision",
-    "recall",
+    "improved_precision",
+    "improved_recall",
     "density",
     "coverage",
     "nearest/generated",
@@ -179,11 +179,11 @@ def _explained(task: Task, results: Results, own: list[str]) -> dict[str, str]:
         "kid": f"kid: kernel distance between generated and real {picture}s (Binkowski et al. 2018), without bias, in "
         "the features of the first evaluator; smaller is better, below 0 by chance where both have one distribution"
         f"{_compared(results)}. It compares within one evaluator only. kid standard error: of drawing both anew.",
-        "fid": "fid: Frechet distance (Heusel et al. 2017) in the features of the evaluator that was given, biased by the "
-        "number of images; smaller is better.",
-        "precision": f"precision, recall: share of generated {picture}s in the manifold of the real ones, and of real "
-        "ones in that of the generated ones (Kynkaanniemi et al. 2019). density, coverage: the same idea with balls "
-        "around real images alone (Naeem et al. 2020). All depend on the numbers of images.",
+        "fid": "fid: Frechet distance (Heusel et al. 2017) in the features of the evaluator that was given, biased by "
+        "the number of images; smaller is better.",
+        "improved_precision": f"improved precision, recall: share of generated {picture}s in the manifold of the real "
+        "ones, and of real ones in that of the generated ones (Kynkaanniemi et al. 2019). density, coverage: the same "
+        "idea with balls around real images alone (Naeem et al. 2020). All depend on the numbers of images.",
         "diversity": "diversity: mean distance in pixels of four draws of one condition; noise raises it.",
         "diversity_features": "diversity features: the same in the evaluator's features, in two views that share no "
         "pixel, so that noise does not raise it; diversity ratio: divided by that of real images of the same "

@@ -7,7 +7,6 @@ Shapes: E evaluators, K sampling seeds, N conditions, L labels; images uint8 (N,
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +178,10 @@ def fidelity(subject: Subject, seen: Sequence[Real]) -> Scores:
     drawn_ND = recognition.features(subject.evaluator.model, images_NHWC, subject.device)
     distance, shares = kernel_distance(drawn_ND, references_ND), neighbours(drawn_ND, references_ND)
     found: Scores = {"kid": distance.value, "kid_standard_error": distance.standard_error}
-    found |= dataclasses.asdict(shares) | {"quality_images": distance.generated, "reference_images": distance.real}
+    # `precision` alone is the arithmetic of the setting.
+    found |= {"improved_precision": shares.precision, "improved_recall": shares.recall}
+    found |= {"density": shares.density, "coverage": shares.coverage}
+    found |= {"quality_images": distance.generated, "reference_images": distance.real}
     if config.evaluator.startswith("checkpoint("):  # FID is of weights that others know
         found["fid"] = frechet(drawn_ND, references_ND).value
     if (calibrated := seen[0].calibrated) is not None:

@@ -37,7 +37,8 @@ def test_a_study_has_the_task_of_its_trials(tmp_path: Path) -> None:
         outcomes.hits(first, "test")
     for folder in others:
         (folder / "task.json").write_text("[")
-    assert recorded_task.task_of(Results.open("schedules-smoke", tmp_path)) == recorded_task.UNKNOWN
+    unread = recorded_task.task_of(Results.open("schedules-smoke", tmp_path))
+    assert unread == recorded_task.UNKNOWN | {"name": "classes", "kind": "class"}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_a_study_has_the_task_of_its_trials(tmp_path: Path) -> None:
 def test_before_a_trial_is_complete(data: str | None, known: bool) -> None:
     study = study_of(baseline={"data": data} if data else {})
     task = recorded_task.task_of(results_of(rows_of([[None, None]] * 3), study))
-    assert task == (recorded_task.iclevr() if known else recorded_task.UNKNOWN)
+    assert task == (recorded_task.iclevr() if known else recorded_task.UNKNOWN | {"name": "digits", "kind": "class"})
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_the_score_sheet_of_digits(digits: Results) -> None:
     assert "accuracy_1_objects" not in scores.scores(results, "test")  # every image has one class
     assert "colour_only" not in scores.scores(results, "test")
     notes = "\n".join(scores.notes(results))
-    assert "accuracy: share of the images that the evaluator names as what was asked for" in notes
+    assert "accuracy: share of the images of which the evaluator's first class is the one that was asked for" in notes
     assert "spurious, missing: classes per image that are seen" in notes
     assert not {"object", "objects", "picture", "pictures", "colour"} & set(notes.replace(".", " ").split())
 
