@@ -270,6 +270,9 @@ def many(root: Path, arms: int = 40, seeds: int = 50) -> Path:
     )
 
 
+OF_KIND = {"class": synthetic_tasks.classes, "none": synthetic_tasks.unlabelled}  # beside i-CLEVR's
+
+
 def planned(root: Path, name: str, seeds: int = 2) -> Path:
     """A record of a study of study/studies, from its own plan at scale smoke; later arms are a little better."""
     from study.design import plan, registry, scales
@@ -281,7 +284,10 @@ def planned(root: Path, name: str, seeds: int = 2) -> Path:
     order = list(value.design.arms)
     for trial in value.trials:
         score = 0.45 + 0.3 * order.index(trial.arm) / len(order) + _luck(trial.config, 0.02)
-        write_trial(root / "trials" / trial.config.trial_key, trial.config, score, images=trial.seed == 0)
+        folder = root / "trials" / trial.config.trial_key
+        write_trial(folder, trial.config, score, images=trial.seed == 0)
+        if (task := OF_KIND.get(value.task.kind)) is not None:
+            synthetic_tasks.rewrite(folder, task(), score, images=trial.seed == 0)
     run_ids = {trial.config.trial_key: f"run{trial.config.trial_key}" for trial in value.trials}
     written = value.as_study("2026-11-21T04:00:00+00:00", f"python study/run.py --study {name}", run_ids, None)
     write_text(root / "studies" / value.study_id / "study.json", json.dumps(written.to_json()))

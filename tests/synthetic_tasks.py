@@ -16,6 +16,7 @@ PASSES = 2
 REAL = 60  # images in features.npz
 GRID = 10  # rows and columns of class_grid.png
 SIDE = 32
+OF_LABELS = ("accuracy", "accuracy_macro", "exact", "spurious", "real_accuracy", "chance", "objects")  # scores
 
 
 def classes(count: int = 10, names: Sequence[str] = ()) -> dict[str, Any]:
@@ -75,7 +76,8 @@ def rewrite(folder: Path, task: Mapping[str, Any], score: float, images: bool) -
     if task["kind"] == "none":
         result = json.loads((folder / "result.json").read_text())
         kid = {f"kid/{name}": round(0.1 * (1 - score), 5) for name in LISTS}
-        _put(folder / "result.json", json.dumps(result | kid))
+        kept = {name: value for name, value in result.items() if name.split("/")[0] not in OF_LABELS}
+        _put(folder / "result.json", json.dumps(kept | kid))
     if images:
         for name, of_list in lists.items():
             for position, labels in enumerate(of_list):
