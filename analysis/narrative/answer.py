@@ -186,12 +186,13 @@ def _inconclusive(results: Results, metric: str, table: pd.DataFrame, compared: 
     if largest["verdict"].outcome is Outcome.ZERO_VARIANCE:
         seen = "the same in every seed, so that no error can be estimated"
     else:
-        sd, df = intervals.pooled(results.differences(metric))
-        detected = planning.detectable_difference(sd, n, comparisons=max(1, results.comparisons), df=df)
+        about = nuisance.judged(results)
+        sd, df = intervals.pooled(about.differences(metric))
+        detected = planning.detectable_difference(sd, n, comparisons=max(1, about.comparisons), df=df)
         seen = f"where {n} seeds detect differences of {detected:.3f} or more with 80 % power"
     return (
-        f"Inconclusive: in {where} no arm is better or worse than {_reference(table)}; the largest difference is "
-        f"{_difference(largest)} for {largest['arm']}{against}, {seen}"
+        f"Inconclusive: in {where} no arm is shown to be better or worse than {_reference(table)}; the largest "
+        f"difference is {_difference(largest)} for {largest['arm']}{against}, {seen}"
         f"{_listed('; ', _others(compared, inconclusive=False))}"
     )
 

@@ -102,9 +102,10 @@ def _ends(means: intervals.Array) -> tuple[float, float]:
 
 def _tests(results: Results) -> list[str]:
     """How several seeds are compared, and what the numbers of a plan assume."""
-    n, m = len(results.seeds), results.comparisons
+    about = nuisance.judged(results)
+    n, m = len(results.seeds), about.comparisons
     own = ", each arm with its own reference" if len(set(results.references.values())) > 1 else ""
-    margin = results.margin(results.metric)
+    margin = results.margin(about.metric)
     level = f"{results.level:.3g}".removeprefix("0")
     return [
         "Intervals: 95 % t intervals over seeds (Student 1908). Differences are paired by seed; each interval is for "
@@ -112,7 +113,7 @@ def _tests(results: Results) -> list[str]:
         "therefore exclude 0 although the verdict is inconclusive.",
         _family(results),
         f"Better and worse mean: on average over training seeds, for {_scorer(results)}, data split and list.",
-        *([_margin_line(results, margin, level)] if np.isfinite(margin) else []),
+        *([_margin_line(about, margin, level)] if np.isfinite(margin) else []),
         *_noise(results),
         "rho: correlation of an arm with its reference across seeds; a higher rho makes pairing more efficient.",
         _sign_flip(n, m),

@@ -28,7 +28,9 @@ def test_answers() -> None:
     worse = answer([[0.6, 0.50], [0.6, 0.49], [0.6, 0.48]])
     assert "lr=1 is worse by 0.110 [0.085, 0.135]" in worse
     unclear = answer([[0.6, 0.7], [0.6, 0.6], [0.6, 0.59]])
-    assert unclear.startswith("Inconclusive: in accuracy/validation no arm is better or worse than lr=0 (0.600)")
+    assert unclear.startswith(
+        "Inconclusive: in accuracy/validation no arm is shown to be better or worse than lr=0 (0.600)"
+    )
     assert "+0.030 [-0.121, +0.181]" in unclear
     assert "One training per arm gives no interval over seeds, and so no answer" in answer([[0.6, 0.7]])
     assert "lr=1 with 0.700, the baseline lr=0 has 0.600 (n = 1)" in answer([[0.6, 0.7]])
