@@ -157,7 +157,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
             f"One training per arm (n = 1): differences without an interval over seeds and without a verdict.{lacking}"
         )
     listed = [
-        f"{row.arm} {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}] {row.verdict.short}"
+        f"{row.arm} {row.difference:+z.3f} [{row.low:+z.3f}, {row.high:+z.3f}] {row.verdict.short}"
         for row in first[first["difference"].notna()].itertuples()
     ]
     more = f"; and {len(listed) - NAMED} more" if len(listed) > NAMED else ""

@@ -73,10 +73,10 @@ def _further(results: Results, metric: str) -> str:
         return ""
     said = []
     for one in verdicts.contrasts(results, metric):
-        size = f"{one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+        size = f"{one.difference:+z.3f} [{one.low:+z.3f}, {one.high:+z.3f}]"
         said.append(f" Contrast, {one.name}: {size}, {one.verdict.short}.")
     if two := verdicts.two_best(results, metric):
-        size = f"{two.difference:+.3f} [{two.low:+.3f}, {two.high:+.3f}]"
+        size = f"{two.difference:+z.3f} [{two.low:+z.3f}, {two.high:+z.3f}]"
         said.append(f" The two best arms, {two.words}: {size}, {two.verdict.short} over all pairs.")
     return "".join(said)
 
@@ -274,4 +274,4 @@ def _difference(row: pd.Series, size: bool = False) -> str:
     flip = -1 if size and row["difference"] < 0 else 1
     low, high = sorted((flip * row["difference low"], flip * row["difference high"]))
     sign = "" if size else "+"
-    return f"{flip * row['difference']:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return f"{flip * row['difference']:{sign}z.3f} [{low:{sign}z.3f}, {high:{sign}z.3f}]"

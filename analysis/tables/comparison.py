@@ -165,9 +165,9 @@ def _published_difference(own: float, reference: float, objects: float) -> str:
         return "-"
     noise = proportions.unpaired_noise(own, reference, objects)
     if np.isnan(noise):
-        return f"{own - reference:+.3f}"
+        return f"{own - reference:+z.3f}"
     side = "inside" if abs(own - reference) <= noise else "outside"
-    return f"{own - reference:+.3f}, {side} the noise of one evaluation (±{noise:.3f})"
+    return f"{own - reference:+z.3f}, {side} the noise of one evaluation (±{noise:.3f})"
 
 
 def largest_difference(table: pd.DataFrame) -> float:
