@@ -147,7 +147,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     first = table[table["metric"] == table["metric"].iloc[0]]
     incomplete = sum(verdict.outcome in INCOMPLETE for verdict in first["verdict"])
     lacking = (
-        f" {incomplete} of {len(first)} comparisons are incomplete: they need every seed of both arms."
+        f" {incomplete} of {len(first)} comparison{'s' * (len(first) != 1)} "
+        f"{'is incomplete: it needs' if incomplete == 1 else 'are incomplete: they need'} every seed of both arms."
         if incomplete
         else ""
     )

@@ -31,8 +31,8 @@ def missing(results: Results) -> str:
     named = [f"{arm} seed {seed}" for arm, seed in zip(first["arm"], first["seed"], strict=True)]
     rest = f" and {len(lacking) - TRIALS_NAMED} more" if len(lacking) > TRIALS_NAMED else ""
     return (
-        f"{len(lacking)} of {len(rows)} trials {_are(len(lacking))} not complete ({states}): {'; '.join(named)}{rest}. "
-        f"To complete the study, run the same command again: {results.study.command}"
+        f"{len(lacking)} of {_arms(len(rows), 'trial')} {_are(len(lacking))} not complete ({states}): "
+        f"{'; '.join(named)}{rest}. To complete the study, run the same command again: {results.study.command}"
     )
 
 
@@ -46,7 +46,7 @@ def answer(results: Results) -> str:
     if results.study.won_by_baseline:
         return _won_by_baseline(results)
     if results.complete.empty:
-        return f"No answer yet: none of the {len(results.rows)} trials is complete."
+        return f"No answer yet: none of the {_arms(len(results.rows), 'trial')} is complete."
     table, metric, where = _table_that_answers(results)
     compared = table[table["difference"].notna()]
     if compared.empty:
@@ -88,7 +88,8 @@ def _still_searching(results: Results) -> str:
         state = f"; the best so far, trial {search.winner}, has not been trained {where}"
     elif search.finalists:
         again = search_table.finalists(results)
-        state = f"; {again['n'].sum()} of {len(search.finalists)} trainings of its {len(again)} finalists are complete"
+        done, of = int(again["n"].sum()), _arms(len(search.finalists), "training")
+        state = f"; {done} of {of} of its {_arms(len(again), 'finalist')} {_are(done)} complete"
     else:
         state = ""
     return f"No answer yet: {search_table.trial_counts(results)}{state}."
@@ -164,7 +165,8 @@ def _best_of_one_seed(results: Results, table: pd.DataFrame, metric: str, where:
     sign = -1 if results.smaller_is_better(metric) else 1
     best = table.iloc[int((sign * table["mean"]).argmax())]
     common = _common_reference(table)
-    against = f", the baseline {common} has {_mean_of(table, common):.3f}" if common and common != best["arm"] else ""
+    name = common if common == "baseline" else f"baseline {common}"
+    against = f", the {name} has {_mean_of(table, common):.3f}" if common and common != best["arm"] else ""
     return (
         "One training per arm gives no interval over seeds, and so no answer: "
         f"in {where} the best arm is {best['arm']} with {best['mean']:.3f}{against} (n = 1)."
@@ -188,7 +190,7 @@ def _inconclusive(results: Results, metric: str, table: pd.DataFrame, compared: 
     else:
         sd, df = intervals.pooled(results.differences(metric))
         detected = planning.detectable_difference(sd, n, comparisons=max(1, results.comparisons), df=df)
-        seen = f"where {n} seeds detect differences of {detected:.3f} or more with 80 % power"
+        seen = f"where {_arms(n, 'seed')} detect{'s' * (n == 1)} differences of {detected:.3f} or more with 80 % power"
     return (
         f"Inconclusive: in {where} no arm is better or worse than {_reference(table)}; the largest difference is "
         f"{_difference(largest)} for {largest['arm']}{against}, {seen}"
@@ -221,7 +223,7 @@ def _is_ladder(table: pd.DataFrame) -> bool:
 def _steps(compared: pd.DataFrame, where: str) -> str:
     """Which steps of a ladder helped, in its order."""
     parts = []
-    for outcome, words in ((Outcome.BETTER, f"of {len(compared)} steps helped"), (Outcome.WORSE, "hurt")):
+    for outcome, words in ((Outcome.BETTER, f"of {_arms(len(compared), 'step')} helped"), (Outcome.WORSE, "hurt")):
         steps = compared[[verdict.outcome is outcome for verdict in compared["verdict"]]]
         named = [f"{row['arm']} by {_difference(row, size=True)}" for _, row in steps.head(NAMED).iterrows()]
         rest = f" and {len(steps) - NAMED} more" if len(steps) > NAMED else ""

@@ -60,7 +60,8 @@ def _text(preview: Preview) -> str:
 
     plan, estimate = preview.job.plan, preview.job.estimate
     lines = [f"{plan.study_id}: {plan.spec.question}\n\n{_arm_table(plan)}\n"]
-    lines.append(f"{size_of(plan)}; to run: {estimate.missing_trials} trials, {estimate.missing_trainings} trainings")
+    to_run = f"{counted(estimate.missing_trials, 'trial')}, {counted(estimate.missing_trainings, 'training')}"
+    lines.append(f"{size_of(plan)}; to run: {to_run}")
     lines.append(
         f"{flop(estimate.train_flop)} of training and {flop(estimate.sample_flop)} of sampling: about "
         f"{minutes(estimate.seconds)} on {preview.job.where} ({estimate.basis})"
@@ -86,11 +87,17 @@ def size_of(plan: Plan) -> str:
         count = min(plan.most_finalists, plan.searched)
         best = f"the best {count}" if count > 1 else "the best one"
         return (
-            f"{plan.searched} trials of a search, {best} of them again on {_seeds(plan.selection_seeds)} to choose the "
-            f"winner, then winner and baseline on {_seeds(plan.seeds)}"
+            f"{counted(plan.searched, 'trial')} of a search, {best} of them again on {_seeds(plan.selection_seeds)} to "
+            f"choose the winner, then winner and baseline on {_seeds(plan.seeds)}"
         )
-    arms, seeds = len(plan.design.arms), len(plan.seeds)
-    return f"{len(plan.trials)} trials = {arms} arms x {seeds} seeds, {len(plan.train_keys)} distinct trainings"
+    arms, seeds = counted(len(plan.design.arms), "arm"), counted(len(plan.seeds), "seed")
+    trainings = counted(len(plan.train_keys), "distinct training")
+    return f"{counted(len(plan.trials), 'trial')} = {arms} x {seeds}, {trainings}"
+
+
+def counted(count: int, what: str) -> str:
+    """`1 trial`, `3 trials`."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _seeds(numbers: Sequence[int]) -> str:

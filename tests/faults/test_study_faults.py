@@ -172,7 +172,7 @@ def test_a_worker_that_is_killed_leaves_its_arm_incomplete_without_retries(undis
     os.kill(launch.workers[0], signal.SIGKILL)
     assert launch.end() == 1, launch.text
     assert "crashed: the worker was ended by SIGKILL" in launch.text
-    assert "1 of 3 trials are not complete" in launch.text
+    assert "1 of 3 trials is not complete" in launch.text
     index = mlflow_index.MlflowIndex(record, STUDY, "?")
     (failed,) = (run for run in index._runs("attributes.status = 'FAILED'") if run.data.tags["kind"] == "trial")
     assert failed.data.tags["status"] == "crashed"

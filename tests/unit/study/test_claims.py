@@ -125,6 +125,14 @@ def test_a_budget_that_buys_no_table_says_why(miniature_record, tmp_path):
     assert "search: timesteps, one of 500, 1000, 2000\n" in search
 
 
+def test_the_dry_run_of_one_seed_counts_one(tmp_path):
+    arguments = ["--study", "null", "--scale", "smoke", "--record", tmp_path, "--devices", "cpu", "--dry-run"]
+    assert " x 1 seed, " in refused(*arguments, "--seeds", 1).stdout
+    assert " x 2 seeds, " in refused(*arguments, "--seeds", 2).stdout
+    assert "1 trial of a search, " in refused("--study", "search", "--trials", 1, *arguments[2:]).stdout
+    assert "with 1 seed confirms nothing" in refused(*arguments, "--confirmatory", "--seeds", 1).stderr
+
+
 def test_what_the_budget_buys(miniature_record):
     arguments = ["--study", "schedules", "--scale", "smoke", "--seeds", 3, "--record", miniature_record]
     assert "write hours, such as --budget 2.5" in refused(*arguments, "--dry-run", "--budget", 0).stderr
