@@ -34,7 +34,7 @@ pytestmark = pytest.mark.long
 KILLS = int(os.environ.get("FAULT_KILLS", "0"))
 SEEDS = 4 if KILLS else 1  # of three arms
 takes_minutes = pytest.mark.skipif(not KILLS, reason="takes minutes: make faults")
-MOMENTS = ("1 trials and 1 trainings to run", "started ")  # at which a disk fills up
+MOMENTS = ("1 trial and 1 training to run", "started ")  # at which a disk fills up
 TARGETS = ("scheduler", "worker", "both")
 STUDY = "schedules-smoke"
 
