@@ -56,9 +56,10 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     recall = (total["hits"] / total["asked"]).dropna().sort_values()
     scored = results.complete["arm"].nunique()
     hidden = f" Only {table['arm'].nunique()} of {scored} arms are drawn." if scored > labels.MOST else ""
+    n = int(table["n"].max())
     return (
         "Share of the objects asked for that the evaluator names, by class, pooled over the lists and over n = "
-        f"{table['n'].max()} trainings per arm at most ({asked.min()} to {asked.max()} objects per cell). Over these "
+        f"{n} training{'s' * (n != 1)} per arm at most ({asked.min()} to {asked.max()} objects per cell). Over these "
         f"arms the best class is {recall.index[-1]} ({recall.iloc[-1]:.3f}), the worst {recall.index[0]} "
         f"({recall.iloc[0]:.3f}). Empty cells were never asked for.{hidden}"
     )

@@ -77,8 +77,9 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     which = both if table["arm"].nunique() > 1 else "the only arm with outcomes"
     wrong = table[(table["asked"] != table["named"]) & (table["named"] != NEITHER)]
     most = wrong.loc[wrong["share"].idxmax()]
+    n = int(table["n"].max())
     return (
-        f"Shares of the objects asked for, over all lists, mean over n = {table['n'].max()} trainings per arm at most, "
+        f"Shares of the objects asked for, over all lists, mean over n = {n} training{'s' * (n != 1)} per arm at most, "
         f"of {which}. On the diagonal: named exactly. Off the diagonal: missed, while an object that nobody "
         "asked for was named: one of the same shape in another colour (upper row) or of the same colour in another "
         f"shape (lower row). Column '{NEITHER}': missed, and no such object was named. Empty rows were never asked "

@@ -9,7 +9,7 @@ from analysis.narrative.stopping import kind_line
 from analysis.narrative.warnings import SURROGATE
 from analysis.results import Results, once
 from analysis.stats import evaluators, intervals, proportions
-from analysis.tables import nuisance, outcomes, passes
+from analysis.tables import comparison, nuisance, outcomes, passes
 
 MOST_VALUES = 6  # that a line writes out
 COMPUTE = {
@@ -46,7 +46,8 @@ def _unit(results: Results) -> str:
     return (
         f"Unit of analysis: training run, n = {n} seed{'s' * (n != 1)} per arm "
         f"({', '.join(map(str, results.seeds))}). Objects and {passes} sampling pass{'es' * (passes != '1')} are "
-        f"averaged within runs. {len(results.complete)} of {len(results.rows)} trials are complete."
+        f"averaged within runs. {len(results.complete)} of {len(results.rows)} trials "
+        f"{'is' if len(results.complete) == 1 else 'are'} complete."
     )
 
 
@@ -154,7 +155,7 @@ def _margin_line(results: Results, margin: float, level: str) -> str:
 def family_line(results: Results, metric: str) -> str:
     """Whether the verdicts of the study are about this table."""
     if metric == results.judged:
-        return f"Verdicts: one family of {results.comparisons} comparisons, corrected by Holm's procedure."
+        return f"Verdicts: one family of {_comparisons(results)}, corrected by Holm's procedure."
     about = results.judged or _at_best(results)
     return f"Descriptive: the study's verdicts are about {about}; here no verdict is given."
 
@@ -173,10 +174,14 @@ def _family(results: Results) -> str:
             "with intervals, no verdicts."
         )
     return (
-        f"Family: the {results.comparisons} comparisons on {results.judged}. Other lists are descriptive: differences "
+        f"Family: the {_comparisons(results)} on {results.judged}. Other lists are descriptive: differences "
         "with intervals, no verdicts. The two best arms are compared with each other as well, corrected over all pairs "
         "of arms."
     )
+
+
+def _comparisons(results: Results) -> str:
+    return f"{results.comparisons} comparison{'s' * (results.comparisons != 1)}"
 
 
 def _sign_flip(n: int, comparisons: int) -> str:
@@ -186,8 +191,8 @@ def _sign_flip(n: int, comparisons: int) -> str:
     adjusted = after if comparisons > 1 else ""
     cannot = f": it cannot confirm a verdict here, which takes {fewest} seeds" if n < fewest else ""
     return (
-        f"Exact sign-flip test (no assumption of normality; its column is not adjusted): with {n} seeds its p is at "
-        f"least {least:.3g}{adjusted}{cannot}."
+        f"Exact sign-flip test (no assumption of normality; its column is not adjusted): with {n} "
+        f"seed{'s' * (n != 1)} its p is at least {least:.3g}{adjusted}{cannot}."
     )
 
 
@@ -201,7 +206,8 @@ def table_notes(results: Results, metric: str) -> list[str]:
     lines = [family_line(results, metric)] if len(results.seeds) > 1 and results.comparisons else []
     lines += [list_line(results, name), passes.line(results, name)] if name in results.lists else []
     known = any(np.isfinite(results.published(arm, metric)) for arm in results.arms)
-    return [*filter(None, lines), *([PUBLISHED] if known else []), *_notes(results)]
+    measured = [comparison.SECONDS_NOTE] if comparison.shows_seconds(results, metric) else []
+    return [*filter(None, lines), *([PUBLISHED] if known else []), *measured, *_notes(results)]
 
 
 def _notes(results: Results) -> list[str]:
