@@ -3,7 +3,7 @@ PYTHON ?= python3
 RECORD ?= mlruns
 STUDY ?= schedules
 BIN := .venv/bin
-# Jupyter refuses root, who is who works in most containers; it listens to this machine only.
+# Jupyter refuses to run as root, the usual user in a container. It listens to this machine only.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: study test test-long faults ui dashboard notebooks report lint bench

@@ -248,7 +248,8 @@ def _write_metric(results: Results, metric: str, folder: Path, lines: list[str])
     from analysis.tables import comparison, contrasts, factors, nuisance, sensitivity
 
     stem, table = file_stem(metric), comparison.summary(results, metric)
-    _write_table(folder / stem, table, [comparison.readable(table, results, metric)], lines)
+    timed = [comparison.SECONDS_NOTE] if comparison.shows_seconds(results, metric) else []
+    _write_table(folder / stem, table, [comparison.readable(table, results, metric)], [*timed, *lines])
     if len(found := contrasts.table(results, metric)):
         _write_table(folder / f"{stem}_contrasts", found, [contrasts.readable(found)], lines)
     if metric == results.metric and len(found := sensitivity.table(results)):

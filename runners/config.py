@@ -13,6 +13,8 @@ import functools
 import hashlib
 import inspect
 import json
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -36,8 +38,9 @@ def sample_field(default: Scalar, about: str) -> Any:
 def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the nearest known name, with all names when none is near."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f": did you mean {close[0]!r}?" if close else f": write one of {', '.join(names)}."
+    of_lower = {name.lower(): name for name in reversed(names)}
+    close = difflib.get_close_matches(word.lower(), list(of_lower), n=1, cutoff=0.5)
+    return f": did you mean {of_lower[close[0]]!r}?" if close else f": write one of {', '.join(names)}."
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,17 @@ class StagedConfig:
     def require(cls, name: str) -> None:
         """Raises ValueError, with the nearest name, for what is no field."""
         if name not in cls.types():
-            raise ValueError(f"Unknown field {name!r}{nearest(name, cls.types())}")
+            raise ValueError(f"Unknown field {name!r}{cls.nearest_field(name)}")
+
+    @classmethod
+    def nearest_field(cls, word: str) -> str:
+        """`nearest`; where no name is near, the fields that are described by these words: learning_rate is lr."""
+        found = nearest(word, cls.types())
+        phrase = word.replace("_", " ").replace("-", " ").strip().lower()
+        if "did you mean" in found or not phrase:
+            return found
+        described = [name for name in cls.types() if re.search(rf"\b{re.escape(phrase)}\b", cls.about(name).lower())]
+        return f": did you mean {' or '.join(map(repr, described))}?" if described else found
 
     @classmethod
     def read_value(cls, name: str, text: str) -> Scalar:
@@ -161,9 +174,16 @@ class StagedConfig:
                 if number != int(number):
                     raise ValueError
                 return int(number)
-            return wanted(text)  # type: ignore[no-any-return]
+            value: Scalar = wanted(text)
         except (ValueError, OverflowError) as error:
-            raise ValueError(f"{name}={text!r} is not of type {wanted.__name__}: {cls.about(name)}.") from error
+            number_of = "a whole number" if wanted is int else "a number"
+            raise ValueError(
+                f"{name}={text!r} is not of type {wanted.__name__} ({cls.about(name)}): write {number_of}, such as "
+                f"{name}={cls.defaults()[name]}."
+            ) from error
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name}={text} is not finite: write a number, such as {name}={cls.defaults()[name]}.")
+        return value
 
     # --- one setting -----------------------------------------------------------------------------------
 

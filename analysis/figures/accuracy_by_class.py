@@ -147,10 +147,11 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         f"({recall.iloc[0]:.3f})."
     )
     if facets:
+        n = int(table["n"].max())
         asked = table.loc[table["n"] == table["n"].max(), "asked"]
         return (
             f"Share of the {recorded_task.nouns(task)} asked for that the evaluator names, by class, pooled over the "
-            f"lists and over n = {table['n'].max()} trainings per arm at most ({asked.min()} to {asked.max()} "
+            f"lists and over n = {n} training{'s' * (n != 1)} per arm at most ({asked.min()} to {asked.max()} "
             f"{recorded_task.nouns(task)} per cell). {ends} Empty cells were never asked for.{hidden}"
         )
     return f"{_of_bars(table, task)} {ends}{_left_out(recall, task)}{hidden}"

@@ -99,7 +99,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         f"{best['mean']:.3f}{interval} (n = {best['n']})"
     )
     if np.isfinite(best["evaluations"]):
-        text += f" with {best['evaluations']:.0f} evaluations"
+        text += f" with {best['evaluations']:.0f} {'evaluation' if best['evaluations'] == 1 else 'evaluations'}"
         text += (
             f"; fewest evaluations within {CLOSE:g} of it: {cheap['arm']} {cheap['mean']:.3f} with "
             f"{cheap['evaluations']:.0f}."
@@ -107,4 +107,5 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     else:
         text += "."
     hidden = table["family"].nunique() - len(labels.spread(list(table["family"].unique())))
-    return text + (f" {hidden} families without room in the legend are grey." if hidden else "")
+    unnamed = "1 family" if hidden == 1 else f"{hidden} families"
+    return text + (f" {unnamed} without room in the legend {'is' if hidden == 1 else 'are'} grey." if hidden else "")

@@ -147,7 +147,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     first = table[table["metric"] == table["metric"].iloc[0]]
     incomplete = sum(verdict.outcome in INCOMPLETE for verdict in first["verdict"])
     lacking = (
-        f" {incomplete} of {len(first)} comparisons are incomplete: they need every seed of both arms."
+        f" {incomplete} of {len(first)} comparison{'s' * (len(first) != 1)} "
+        f"{'is incomplete: it needs' if incomplete == 1 else 'are incomplete: they need'} every seed of both arms."
         if incomplete
         else ""
     )
@@ -157,7 +158,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
             f"One training per arm (n = 1): differences without an interval over seeds and without a verdict.{lacking}"
         )
     listed = [
-        f"{row.arm} {row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}] {row.verdict.short}"
+        f"{row.arm} {row.difference:+z.3f} [{row.low:+z.3f}, {row.high:+z.3f}] {row.verdict.short}"
         for row in first[first["difference"].notna()].itertuples()
     ]
     more = f"; and {len(listed) - NAMED} more" if len(listed) > NAMED else ""

@@ -80,12 +80,13 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         means.append(f"{label} {bins.iloc[0]:.3f} to {bins.iloc[-1]:.3f}")
     known = set(table["arm"])
     lacking = [arm for arm in results.arms if arm not in known]
+    are = "is" if len(sharing.others) == 1 else "are"
     return (
         "Root mean square distance between held-out images and the network's estimates of them, at one timestep in "
         "each bin of log SNR. Marks are means over training seeds, bands 95 % t intervals "
         f"(n = {table['n'].max()} at most), moved a little sideways so that none hides another. A bin "
         "that a schedule jumps over has no mark. From the noisiest bin to the "
         f"cleanest: {'; '.join(means)}."
-        + (f" {len(sharing.others)} more are in grey." if sharing.others else "")
+        + (f" {len(sharing.others)} more {are} in grey." if sharing.others else "")
         + (f" Not recorded for {', '.join(lacking[: labels.MOST])}." if lacking else "")
     )

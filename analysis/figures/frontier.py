@@ -107,13 +107,14 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     order = table[score] if results.score.higher_is_better else -table[score]
     most, best = table.loc[table["diversity"].idxmax()], table.loc[order.idxmax()]
     hidden = table["setting"].nunique() - len(labels.spread(list(table["setting"].unique())))
+    unnamed = "1 setting" if hidden == 1 else f"{hidden} settings"
     return (
         "Marks are means over training seeds, thin crosses the 95 % t intervals of both "
         f"(n = {table['n'].max()} at most); the points of a line are in the order of guidance_scale s. "
         f"{'Up' if results.score.higher_is_better else 'Down'} and to the right is better. Diversity is the mean RMS "
         f"distance between {picture}s of one condition; {picture}s that are bad in different ways are diverse too. "
         f"Best {score}: {_named(best, score)}. Most diverse: {_named(most, score)}."
-        + (f" {hidden} settings without room in the legend are grey." if hidden else "")
+        + (f" {unnamed} without room in the legend {'is' if hidden == 1 else 'are'} grey." if hidden else "")
     )
 
 

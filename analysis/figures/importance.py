@@ -135,7 +135,7 @@ def _sum(table: pd.DataFrame) -> str:
 
 
 def caption(table: pd.DataFrame, results: Results) -> str:
-    complete, seeds = table["complete"].iloc[0], len(results.seeds)
+    complete, seeds = int(table["complete"].iloc[0]), len(results.seeds)
     if search := results.study.search:
         return (
             f"Estimated by {search.importance_evaluator or 'a method that was not recorded'} (n = {complete}, one "
@@ -144,7 +144,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
             "unimportant."
         )
     return (
-        f"Analysis of variance of a balanced grid with the seed as a block (n = {seeds} seeds, {complete} trials). "
+        f"Analysis of variance of a balanced grid with the seed as a block (n = {seeds} "
+        f"seed{'s' * (seeds != 1)}, {complete} trial{'s' * (complete != 1)}). "
         f"{' '.join(factors.effect_notes(results))} A wider range of values would bring more."
     )
 

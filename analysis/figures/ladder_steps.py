@@ -85,8 +85,8 @@ def _words(row: dict[str, object]) -> str:
     if np.isnan(row["difference"]):
         return labels.wrapped(labels.plain(verdict), LABEL)
     if np.isnan(row["difference low"]):
-        return f"{row['difference']:+.3f}, {verdict.short}"
-    return f"{row['difference']:+.3f} [{row['difference low']:+.3f}, {row['difference high']:+.3f}]\n{verdict.short}"
+        return f"{row['difference']:+z.3f}, {verdict.short}"
+    return f"{row['difference']:+z.3f} [{row['difference low']:+z.3f}, {row['difference high']:+z.3f}]\n{verdict.short}"
 
 
 def caption(table: pd.DataFrame, results: Results) -> str:

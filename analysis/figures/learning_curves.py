@@ -141,11 +141,12 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         if last[metric].notna().any():
             end += f", {what} {last[metric].mean():.3f}"
         ends.append(f"{end} (n = {len(last)})")
+    are = "is" if len(sharing.others) == 1 else "are"
     return (
         f"Thin lines are trainings (one per seed, at most {THIN} per arm), thick lines their means; bands run from the "
         "smallest to the largest seed and end where the first seed ends. Left: training loss, with the learning rate "
         "under it. Losses of different schedules, T, targets or weightings are not on one scale: compare their shape, "
         f"not their height. Middle and right: {results.score.name} during training is measured with few-step DDIM and "
         f"is no final score. At the last report, {'; '.join(ends)}."
-        + (f" {len(sharing.others)} more are in grey, one seed each." if sharing.others else "")
+        + (f" {len(sharing.others)} more {are} in grey, one seed each." if sharing.others else "")
     )

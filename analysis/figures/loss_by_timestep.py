@@ -82,11 +82,12 @@ def _means(rows: pd.DataFrame) -> pd.DataFrame:
 
 def caption(table: pd.DataFrame, results: Results) -> str:
     sharing = trainings.of(table, results)
+    are = "is" if len(sharing.others) == 1 else "are"
     return (
         "Mean squared error of what the network predicts, before any weighting, of the samples whose t lies in each "
         "tenth of [0, T). Thin lines are trainings, averaged over the reports of their last quarter; marks are means "
         f"over seeds, bands 95 % t intervals (n = {table['n'].max()} at most). Another target, schedule or T changes "
         "the scale: compare heights only between arms that share all three. The figure of the denoising error shows "
         "the error at one noise level in one unit."
-        + (f" {len(sharing.others)} more are in grey." if sharing.others else "")
+        + (f" {len(sharing.others)} more {are} in grey." if sharing.others else "")
     )

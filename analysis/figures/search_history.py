@@ -165,7 +165,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     n = f" (n = {fresh['n'].max()})" if scored else ""
     text += (
         f" Right: means with 95 % t intervals on fresh seeds, on which nothing was chosen: "
-        f"{'; '.join(scored) or 'none is complete yet'}{n}. {len(trials)} trials: {counts}."
+        f"{'; '.join(scored) or 'none is complete yet'}{n}. {len(trials)} trial{'s' * (len(trials) != 1)}: {counts}."
     )
     if results.metric != results.study.metric:
         text += f" The answer is about another list, {results.metric}."

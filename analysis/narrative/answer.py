@@ -31,8 +31,8 @@ def missing(results: Results) -> str:
     named = [f"{arm} seed {seed}" for arm, seed in zip(first["arm"], first["seed"], strict=True)]
     rest = f" and {len(lacking) - TRIALS_NAMED} more" if len(lacking) > TRIALS_NAMED else ""
     return (
-        f"{len(lacking)} of {len(rows)} trials {_are(len(lacking))} not complete ({states}): {'; '.join(named)}{rest}. "
-        f"To complete the study, run the same command again: {results.study.command}"
+        f"{len(lacking)} of {_arms(len(rows), 'trial')} {_are(len(lacking))} not complete ({states}): "
+        f"{'; '.join(named)}{rest}. To complete the study, run the same command again: {results.study.command}"
     )
 
 
@@ -46,7 +46,7 @@ def answer(results: Results) -> str:
     if results.study.won_by_baseline:
         return _won_by_baseline(results)
     if results.complete.empty:
-        return f"No answer yet: none of the {len(results.rows)} trials is complete."
+        return f"No answer yet: none of the {_arms(len(results.rows), 'trial')} is complete."
     table, metric, where = _table_that_answers(results)
     compared = table[table["difference"].notna()]
     if compared.empty:
@@ -73,10 +73,10 @@ def _further(results: Results, metric: str) -> str:
         return ""
     said = []
     for one in verdicts.contrasts(results, metric):
-        size = f"{one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}]"
+        size = f"{one.difference:+z.3f} [{one.low:+z.3f}, {one.high:+z.3f}]"
         said.append(f" Contrast, {one.name}: {size}, {one.verdict.short}.")
     if two := verdicts.two_best(results, metric):
-        size = f"{two.difference:+.3f} [{two.low:+.3f}, {two.high:+.3f}]"
+        size = f"{two.difference:+z.3f} [{two.low:+z.3f}, {two.high:+z.3f}]"
         said.append(f" The two best arms, {two.words}: {size}, {two.verdict.short} over all pairs.")
     return "".join(said)
 
@@ -88,7 +88,8 @@ def _still_searching(results: Results) -> str:
         state = f"; the best so far, trial {search.winner}, has not been trained {where}"
     elif search.finalists:
         again = search_table.finalists(results)
-        state = f"; {again['n'].sum()} of {len(search.finalists)} trainings of its {len(again)} finalists are complete"
+        done, of = int(again["n"].sum()), _arms(len(search.finalists), "training")
+        state = f"; {done} of {of} of its {_arms(len(again), 'finalist')} {_are(done)} complete"
     else:
         state = ""
     return f"No answer yet: {search_table.trial_counts(results)}{state}."
@@ -164,7 +165,8 @@ def _best_of_one_seed(results: Results, table: pd.DataFrame, metric: str, where:
     sign = -1 if results.smaller_is_better(metric) else 1
     best = table.iloc[int((sign * table["mean"]).argmax())]
     common = _common_reference(table)
-    against = f", the baseline {common} has {_mean_of(table, common):.3f}" if common and common != best["arm"] else ""
+    name = common if common == "baseline" else f"baseline {common}"
+    against = f", the {name} has {_mean_of(table, common):.3f}" if common and common != best["arm"] else ""
     return (
         "One training per arm gives no interval over seeds, and so no answer: "
         f"in {where} the best arm is {best['arm']} with {best['mean']:.3f}{against} (n = 1)."
@@ -186,12 +188,13 @@ def _inconclusive(results: Results, metric: str, table: pd.DataFrame, compared: 
     if largest["verdict"].outcome is Outcome.ZERO_VARIANCE:
         seen = "the same in every seed, so that no error can be estimated"
     else:
-        sd, df = intervals.pooled(results.differences(metric))
-        detected = planning.detectable_difference(sd, n, comparisons=max(1, results.comparisons), df=df)
-        seen = f"where {n} seeds detect differences of {detected:.3f} or more with 80 % power"
+        about = nuisance.judged(results)
+        sd, df = intervals.pooled(about.differences(metric))
+        detected = planning.detectable_difference(sd, n, comparisons=max(1, about.comparisons), df=df)
+        seen = f"where {_arms(n, 'seed')} detect{'s' * (n == 1)} differences of {detected:.3f} or more with 80 % power"
     return (
-        f"Inconclusive: in {where} no arm is better or worse than {_reference(table)}; the largest difference is "
-        f"{_difference(largest)} for {largest['arm']}{against}, {seen}"
+        f"Inconclusive: in {where} no arm is shown to be better or worse than {_reference(table)}; the largest "
+        f"difference is {_difference(largest)} for {largest['arm']}{against}, {seen}"
         f"{_listed('; ', _others(compared, inconclusive=False))}"
     )
 
@@ -221,7 +224,7 @@ def _is_ladder(table: pd.DataFrame) -> bool:
 def _steps(compared: pd.DataFrame, where: str) -> str:
     """Which steps of a ladder helped, in its order."""
     parts = []
-    for outcome, words in ((Outcome.BETTER, f"of {len(compared)} steps helped"), (Outcome.WORSE, "hurt")):
+    for outcome, words in ((Outcome.BETTER, f"of {_arms(len(compared), 'step')} helped"), (Outcome.WORSE, "hurt")):
         steps = compared[[verdict.outcome is outcome for verdict in compared["verdict"]]]
         named = [f"{row['arm']} by {_difference(row, size=True)}" for _, row in steps.head(NAMED).iterrows()]
         rest = f" and {len(steps) - NAMED} more" if len(steps) > NAMED else ""
@@ -274,4 +277,4 @@ def _difference(row: pd.Series, size: bool = False) -> str:
     flip = -1 if size and row["difference"] < 0 else 1
     low, high = sorted((flip * row["difference low"], flip * row["difference high"]))
     sign = "" if size else "+"
-    return f"{flip * row['difference']:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    return f"{flip * row['difference']:{sign}z.3f} [{low:{sign}z.3f}, {high:{sign}z.3f}]"

@@ -15,6 +15,7 @@ from runners.config import nearest
 from study.record import reader
 
 COLUMNS = ("trial", "training", "MLflow run", "folder")
+NO_ERROR = ", the same in every seed: no error can be estimated"
 
 
 def text(results: Results, arm: str) -> str:
@@ -66,6 +67,7 @@ def _arithmetic(results: Results, arm: str, other: str, metric: str) -> str:
         return f"{metric}: no complete trial"
     low, high = intervals.t_interval(known)
     interval = f", 95 % t interval [{low:.6f}, {high:.6f}]" if len(known) > 1 else ", no interval"
+    interval = NO_ERROR if intervals.without_spread(known) else interval
     mean = f"{metric}\n  mean of {_sum(known)} = {known.mean():.6f}{interval}"
     if not other:
         return mean
@@ -78,14 +80,14 @@ def _arithmetic(results: Results, arm: str, other: str, metric: str) -> str:
 
 def _over_evaluators(paired: intervals.Array) -> str:
     """The line of the interval that holds the evaluators' share; `paired` is (seeds, evaluators)."""
-    each = ", ".join(f"{value:+.6f}" for value in paired.mean(axis=0))
+    each = ", ".join(f"{value:+z.6f}" for value in paired.mean(axis=0))
     line = f"  by evaluator ({each})"
     found = evaluators.crossed(paired)
     if not np.isfinite(found.error):
-        return f"{line}: no interval"
+        return f"{line}: no error can be estimated"
     return (
         f"{line}: with their share, standard error {found.error:.6f} with {found.df:.2f} degrees of freedom, 95 % t "
-        f"interval [{found.low:+.6f}, {found.high:+.6f}], p = {found.p:.6f} before Holm"
+        f"interval [{found.low:+z.6f}, {found.high:+z.6f}], p = {found.p:.6f} before Holm"
     )
 
 
@@ -93,12 +95,14 @@ def _difference(paired: intervals.Array, other: str) -> str:
     """The line of the paired difference over seeds."""
     if not np.isfinite(paired).all():
         return f"  not compared with {other}: a seed is missing in one of them"
-    line = f"  mean difference, seed by seed, of {_sum(paired)} = {paired.mean():+.6f}"
+    line = f"  mean difference, seed by seed, of {_sum(paired)} = {paired.mean():+z.6f}"
     if len(paired) < 2:
         return f"{line}, one training each: no interval"
+    if intervals.without_spread(paired):
+        return f"{line}{NO_ERROR}"
     low, high = intervals.t_interval(paired)
     p = intervals.paired_t(paired)
-    return f"{line}, 95 % t interval [{low:+.6f}, {high:+.6f}], paired t test p = {p:.6f} before Holm"
+    return f"{line}, 95 % t interval [{low:+z.6f}, {high:+z.6f}], paired t test p = {p:.6f} before Holm"
 
 
 def _sum(values: intervals.Array) -> str:

@@ -10,7 +10,7 @@ from analysis.narrative.stopping import kind_line
 from analysis.narrative.warnings import SURROGATE
 from analysis.results import Results, once
 from analysis.stats import evaluators, intervals, proportions
-from analysis.tables import nuisance, outcomes, passes
+from analysis.tables import comparison, nuisance, outcomes, passes
 
 MOST_VALUES = 6  # that a line writes out
 COMPUTE = {
@@ -40,7 +40,8 @@ def _unit(results: Results) -> str:
     return (
         f"Unit of analysis: training run, n = {n} seed{'s' * (n != 1)} per arm "
         f"({', '.join(map(str, results.seeds))}). {things} and {passes} sampling pass{'es' * (passes != '1')} are "
-        f"averaged within runs. {len(results.complete)} of {len(results.rows)} trials are complete."
+        f"averaged within runs. {len(results.complete)} of {len(results.rows)} trials "
+        f"{'is' if len(results.complete) == 1 else 'are'} complete."
     )
 
 
@@ -116,9 +117,10 @@ def _ends(means: intervals.Array) -> tuple[float, float]:
 
 def _tests(results: Results) -> list[str]:
     """How several seeds are compared, and what the numbers of a plan assume."""
-    n, m = len(results.seeds), results.comparisons
+    about = nuisance.judged(results)
+    n, m = len(results.seeds), about.comparisons
     own = ", each arm with its own reference" if len(set(results.references.values())) > 1 else ""
-    margin = results.margin(results.metric)
+    margin = results.margin(about.metric)
     level = f"{results.level:.3g}".removeprefix("0")
     return [
         "Intervals: 95 % t intervals over seeds (Student 1908). Differences are paired by seed; each interval is for "
@@ -126,7 +128,7 @@ def _tests(results: Results) -> list[str]:
         "therefore exclude 0 although the verdict is inconclusive.",
         _family(results),
         f"Better and worse mean: on average over training seeds, for {_scorer(results)}, data split and list.",
-        *([_margin_line(results, margin, level)] if np.isfinite(margin) else []),
+        *([_margin_line(about, margin, level)] if np.isfinite(margin) else []),
         *_noise(results),
         "rho: correlation of an arm with its reference across seeds; a higher rho makes pairing more efficient.",
         _sign_flip(n, m),
@@ -167,7 +169,7 @@ def _margin_line(results: Results, margin: float, level: str) -> str:
 def family_line(results: Results, metric: str) -> str:
     """Whether the verdicts of the study are about this table."""
     if metric == results.judged:
-        return f"Verdicts: one family of {results.comparisons} comparisons, corrected by Holm's procedure."
+        return f"Verdicts: one family of {_comparisons(results)}, corrected by Holm's procedure."
     about = results.judged or _at_best(results)
     return f"Descriptive: the study's verdicts are about {about}; here no verdict is given."
 
@@ -186,10 +188,14 @@ def _family(results: Results) -> str:
             "with intervals, no verdicts."
         )
     return (
-        f"Family: the {results.comparisons} comparisons on {results.judged}. Other lists are descriptive: differences "
+        f"Family: the {_comparisons(results)} on {results.judged}. Other lists are descriptive: differences "
         "with intervals, no verdicts. The two best arms are compared with each other as well, corrected over all pairs "
         "of arms."
     )
+
+
+def _comparisons(results: Results) -> str:
+    return f"{results.comparisons} comparison{'s' * (results.comparisons != 1)}"
 
 
 def _sign_flip(n: int, comparisons: int) -> str:
@@ -199,8 +205,8 @@ def _sign_flip(n: int, comparisons: int) -> str:
     adjusted = after if comparisons > 1 else ""
     cannot = f": it cannot confirm a verdict here, which takes {fewest} seeds" if n < fewest else ""
     return (
-        f"Exact sign-flip test (no assumption of normality; its column is not adjusted): with {n} seeds its p is at "
-        f"least {least:.3g}{adjusted}{cannot}."
+        f"Exact sign-flip test (no assumption of normality; its column is not adjusted): with {n} "
+        f"seed{'s' * (n != 1)} its p is at least {least:.3g}{adjusted}{cannot}."
     )
 
 
@@ -214,7 +220,8 @@ def table_notes(results: Results, metric: str) -> list[str]:
     lines = [family_line(results, metric)] if len(results.seeds) > 1 and results.comparisons else []
     lines += [list_line(results, name), passes.line(results, name)] if name in results.lists else []
     known = any(np.isfinite(results.published(arm, metric)) for arm in results.arms)
-    return [*filter(None, lines), *([published(results)] if known else []), *_notes(results)]
+    measured = [comparison.SECONDS_NOTE] if comparison.shows_seconds(results, metric) else []
+    return [*filter(None, lines), *([published(results)] if known else []), *measured, *_notes(results)]
 
 
 def _notes(results: Results) -> list[str]:

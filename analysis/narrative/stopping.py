@@ -18,8 +18,8 @@ def kind_line(results: Results) -> str:
         return kind
     level = sequential.false_verdicts(taken, results.comparisons)
     return (
-        f"{kind} The study was looked at with {_listed(taken)} seeds and went on, which was not planned: without any "
-        f"true difference, a verdict of better or worse appears in {level:.1%} of such studies instead of 5 %."
+        f"{kind} The study was looked at with {_listed(taken[:-1])} seeds and went on, which was not planned: without "
+        f"any true difference, a verdict of better or worse appears in {level:.1%} of such studies instead of 5 %."
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from analysis.results import Results, once
+from analysis.tables import sensitivity
 from analysis.tables.format import count
 
 NAMED = 4  # arms that a sentence names before it counts
@@ -30,6 +31,7 @@ def warnings(results: Results) -> list[str]:
     if complete.empty:
         return []
     found = [*_same_weights(results), *_edited_schedules(results), *_not_paired(results)]
+    found += _at_chance(results)
     found += [*_of_the_runner(results), *_unequal_compute(results), *_colocated(results), *_devices(results)]
     for field, words in (("evaluator_kind", "evaluators"), ("data_digest", "data sets")):
         if field in complete and complete[field].nunique() > 1:
@@ -40,6 +42,17 @@ def warnings(results: Results) -> list[str]:
             "Scores of the surrogate evaluator are not comparable with published scores of the official evaluator."
         )
     return found
+
+
+def _at_chance(results: Results) -> list[str]:
+    """A study in which nothing was learned finds its arms equivalent."""
+    low = sensitivity.at_chance(results)
+    if low.empty or not low.all():
+        return []
+    return [
+        f"No trial scores above chance in {results.metric}: these trainings learned nothing that it measures, so the "
+        "study says nothing about differences between its arms."
+    ]
 
 
 def named(arms: Sequence[str]) -> str:

@@ -65,7 +65,8 @@ def _opening(results: Results) -> list[Block]:
         shown = [blocks.Warnings(lines)]
     elif len(lines) > FEW_WARNINGS:
         more = [blocks.Warnings(lines[FEW_WARNINGS:])]
-        shown.append(blocks.Fold(f"{len(lines) - FEW_WARNINGS} more warnings", more))
+        count = len(lines) - FEW_WARNINGS
+        shown.append(blocks.Fold(f"{count} more warning{'s' * (count != 1)}", more))
     return [*shown, blocks.table(comparison.factor_rows(results))]
 
 
@@ -190,7 +191,8 @@ def _environment(results: Results) -> list[Block]:
 
 def _counted(values: Mapping[str, int]) -> str:
     """The one value, or each with its number of trials."""
-    return " | ".join(value if len(values) == 1 else f"{value} ({n} trials)" for value, n in values.items())
+    counts = {value: "1 trial" if n == 1 else f"{n} trials" for value, n in values.items()}
+    return " | ".join(value if len(values) == 1 else f"{value} ({trials})" for value, trials in counts.items())
 
 
 def _trials(results: Results) -> list[Block]:

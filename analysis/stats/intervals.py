@@ -160,6 +160,12 @@ def _quantile(level: float, n: int) -> float:
     return float(special.stdtrit(n - 1, (1 + level) / 2)) if n > 1 else np.nan
 
 
+def without_spread(values: ArrayLike) -> bool:
+    """Whether two or more values are equal but for rounding, so that no error can be estimated from them."""
+    sample = np.asarray(values, dtype=np.float64)
+    return len(sample) > 1 and bool(np.ptp(sample) < _NO_SPREAD)
+
+
 def paired_t(paired: ArrayLike) -> float:
     """Two-sided p of the t test on differences of shape (n,) (Student 1908).
 
@@ -169,7 +175,7 @@ def paired_t(paired: ArrayLike) -> float:
     from scipy import special
 
     sample = np.asarray(paired, dtype=np.float64)
-    if len(sample) < 2 or np.ptp(sample) < _NO_SPREAD:
+    if len(sample) < 2 or without_spread(sample):
         return np.nan
     t = sample.mean() / (sample.std(ddof=1) / np.sqrt(len(sample)))
     return float(2 * special.stdtr(len(sample) - 1, -abs(t)))

@@ -136,7 +136,7 @@ def sentence(found: Spread | None, metric: str, seeds: int, comparisons: int, mo
     if found is None:
         return (
             f"Smallest detectable difference in {metric}: unknown until two seeds of any study of this scale are in "
-            "the record; --seeds 2 makes such a pilot."
+            "the record; --seeds 2 makes such a pilot (a pilot is a look: it cannot become a claim)."
         )
     low, high = found.interval
     next_one = f"{seeds + 1} seeds ({more} more) detect {detectable(found, seeds + 1, comparisons):.3f}"
@@ -149,8 +149,18 @@ def sentence(found: Spread | None, metric: str, seeds: int, comparisons: int, mo
     return (
         f"Smallest difference in {metric} that {seeds} seeds detect with 80 % power: "
         f"{detectable(found, seeds, comparisons):.3f}{at_worst}; {next_one} ({basis}; .05 over {comparisons} "
-        "comparisons)."
+        f"comparison{'s' * (comparisons != 1)})."
     )
+
+
+def no_budget_line(found: Spread | None, budget: str) -> str:
+    """Why `budget_lines` has nothing to say."""
+    if found is None or found.split is None:
+        return (
+            "No table of seeds against passes: it takes two seeds and two sampling passes of a study of this scale in "
+            "the record."
+        )
+    return f"No table of seeds against passes: {budget} buy fewer than two seeds."
 
 
 def budget_lines(found: Spread | None, made: Sequence[Option], metric: str, budget: str, passes: int) -> list[str]:

@@ -23,6 +23,7 @@ COMPUTE = {
     "network_evaluations": (EVALUATIONS, 1e-6),
     "seconds/sample": (SECONDS, 0.2),
 }
+SECONDS_NOTE = f"{SECONDS}: seconds as measured, whatever else ran on the machine."
 SHOWN_AS = {EVALUATIONS: "evaluations per image"}
 SIGNAL = "signal at T"  # sqrt(alpha_bar_T): a confound of every study of schedules or T
 
@@ -118,14 +119,22 @@ def _explaining(table: pd.DataFrame) -> pd.DataFrame:
     """What was spent, and the signal that is left at T, where the arms differ in it."""
     shown = pd.DataFrame(index=table.index)
     costs = [name for name in COMPUTE.values() if _differs(table[name[0]], name[1])]
-    # Seconds are the machine's as well as the arm's: they are shown where the arms' sampling differs by design.
-    sampled = any(column == EVALUATIONS for column, _ in costs)
     for column, _ in costs:
-        if column != SECONDS or sampled:
+        if column != SECONDS or _seconds_are_shown(table):
             shown[SHOWN_AS.get(column, column)] = [count(value) for value in table[column]]
     if _differs(table[SIGNAL], 1e-3) and table[SIGNAL].max() > TERMINAL:
         shown[SIGNAL] = [decimal(value) + (" !" if value > TERMINAL else "") for value in table[SIGNAL]]
     return shown
+
+
+def _seconds_are_shown(table: pd.DataFrame) -> bool:
+    """Seconds are the machine's as well as the arm's: they are shown where the arms' sampling differs by design."""
+    return all(_differs(table[column], share) for column, share in COMPUTE.values() if column in (EVALUATIONS, SECONDS))
+
+
+def shows_seconds(results: Results, metric: str) -> bool:
+    """Whether the readable table of `metric` has the column of seconds."""
+    return _seconds_are_shown(summary(results, metric))
 
 
 def _differs(column: pd.Series, tolerance: float) -> bool:
@@ -168,9 +177,9 @@ def _published_difference(own: float, reference: float, objects: float) -> str:
         return "-"
     noise = proportions.unpaired_noise(own, reference, objects)
     if np.isnan(noise):
-        return f"{own - reference:+.3f}"
+        return f"{own - reference:+z.3f}"
     side = "inside" if abs(own - reference) <= noise else "outside"
-    return f"{own - reference:+.3f}, {side} the noise of one evaluation (±{noise:.3f})"
+    return f"{own - reference:+z.3f}, {side} the noise of one evaluation (±{noise:.3f})"
 
 
 def largest_difference(table: pd.DataFrame) -> float:

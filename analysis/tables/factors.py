@@ -193,6 +193,7 @@ def line(results: Results) -> str:
         for effect, size, p in zip(table["effect"], sizes, table["p Holm"], strict=True)
     ]
     return (
-        f"Effect sizes in {results.metric} (partial omega^2 [95 % CI], p of F Holm-adjusted over {len(table)} effects; "
+        f"Effect sizes in {results.metric} (partial omega^2 [95 % CI], p of F Holm-adjusted over "
+        f"{len(table)} effect{'s' * (len(table) != 1)}; "
         f"no verdict is made of them): {', '.join(parts)}."
     )

@@ -17,7 +17,7 @@ def decimal(value: float, sign: str = "") -> str:
     """Three decimals, or four digits for what is no share (seconds, parameters); a dash for NaN."""
     if not np.isfinite(value):
         return "-"
-    return f"{value:{sign}.3f}" if abs(value) < 10 else f"{value:{sign},.4g}"
+    return f"{value:{sign}z.3f}" if abs(value) < 10 else f"{value:{sign}z,.4g}"
 
 
 def with_interval(table: pd.DataFrame, middle: str, low: str, high: str, sign: str = "") -> list[str]:

@@ -72,6 +72,13 @@ def _chose(results: Results, metric: str) -> bool:
     return metric.rpartition("/")[2] == results.selection.rpartition("/")[2]
 
 
+@once
+def judged(results: Results) -> Results:
+    """What the verdicts are about: the study, or each setting at its best nuisance value, whose family is its own."""
+    choice, metric = _choice(results), metric_that_answers(results)
+    return _alone(results, choice, metric) if choice is not None and metric and not results.judged else results
+
+
 def is_nested(results: Results) -> bool:
     """Whether there are seeds enough to choose without each."""
     return len(results.seeds) >= nested.FEWEST_SEEDS

@@ -133,4 +133,5 @@ def trial_counts(results: Results) -> str:
     counts = {state: len(search.of(state)) for state in ("complete", "pruned", "failed")}
     done = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
     planned = search.planned or len(search.trials)
-    return f"{search.finished} of {planned} search trials are done" + (f" ({done})" if done else "")
+    trials = f"search trial{'s' * (planned != 1)} {'is' if search.finished == 1 else 'are'} done"
+    return f"{search.finished} of {planned} {trials}" + (f" ({done})" if done else "")

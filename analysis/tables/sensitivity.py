@@ -41,7 +41,7 @@ def table(results: Results) -> pd.DataFrame:
     columns = {
         "arm": [*arms, *contrasts],
         "n": [*results.means(metric).n, *nothing],
-        "p Holm": results.compared(metric).p_holm,
+        "p Holm": results.compared(metric).p_holm if results.judged else [*[np.nan] * len(arms), *nothing],
         "p moderated": _moderated(results, array),
         "P(best)": [*best, *nothing],
         "at chance": [*(_not_trained(results, arm) for arm in arms), *nothing],
@@ -60,9 +60,19 @@ def _moderated(results: Results, array: intervals.Array) -> intervals.Array:
         paired[:, k] = sum(weight * array[:, column[arm]] for arm, weight in weights.items() if weight)
     compared = np.isfinite(paired).all(axis=0)
     p = np.full(paired.shape[1], np.nan)
-    if compared.any():
+    if compared.any() and results.judged:  # what is descriptive has no p
         p[compared] = sensitivity.moderated_t(paired[:, compared])
     return intervals.holm(p, results.comparisons)
+
+
+def at_chance(results: Results) -> pd.Series:
+    """Of each complete trial whether its score on the study's list is not above chance; empty where it is not known."""
+    rows, name = results.complete, results.list_of(results.metric)
+    chance, objects = (rows.get(f"{what}/{name}") for what in ("chance", "objects"))
+    if chance is None or objects is None or not results.is_share(results.metric):
+        return pd.Series(dtype=bool)
+    limit = chance + ABOVE_CHANCE * np.sqrt(chance * (1 - chance) / objects)
+    return rows[results.metric] < limit
 
 
 def _not_trained(results: Results, arm: str) -> int:
@@ -75,12 +85,8 @@ def _not_trained(results: Results, arm: str) -> int:
         if path.is_file()
     ]
     found = sum(DIVERGED in text for text in texts)
-    name = results.list_of(results.metric)
-    chance, objects = (rows.get(f"{what}/{name}") for what in ("chance", "objects"))
-    if chance is None or objects is None or not results.is_share(results.metric):
-        return found
-    limit = chance + ABOVE_CHANCE * np.sqrt(chance * (1 - chance) / objects)
-    return found + int((rows[results.metric] < limit).sum())
+    low = at_chance(results)
+    return found + int(low[low.index.isin(rows.index)].sum())
 
 
 def readable(found: pd.DataFrame) -> pd.DataFrame:

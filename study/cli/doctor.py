@@ -80,7 +80,9 @@ def act(arguments: argparse.Namespace, record: Path) -> int:
     try:
         with lock(record_lock(record)):
             if arguments.relocate:
-                return say([f"{mlflow_index.relocate(record)} paths in mlflow.db now lead to {record}"])
+                count = mlflow_index.relocate(record)
+                paths = "1 path in mlflow.db now leads" if count == 1 else f"{count} paths in mlflow.db now lead"
+                return say([f"{paths} to {record}"])
             if arguments.prune_checkpoints:
                 return prune(record)
             if arguments.rebuild_mlflow:
@@ -117,7 +119,7 @@ def check(record: Path) -> int:
     for trouble in found(integrity.findings(record)):
         count += 1
         print(f"wrong: {trouble.text}")
-    print(f"{count} things are wrong: --repair puts them right" if count else f"{record}: nothing is wrong")
+    print(f"{_things(count)} wrong: --repair puts {'it' if count == 1 else 'them'} right" if count else _sound(record))
     return 1 if count else 0
 
 
@@ -127,17 +129,25 @@ def repair_all(record: Path) -> int:
     for trouble in found(integrity.findings(record)):
         count += 1
         print(f"{trouble.text}: {watched(repair.apply(record, trouble))}")
-    print(f"{count} things were put right" if count else f"{record}: nothing is wrong")
+    print(f"{'1 thing was' if count == 1 else f'{count} things were'} put right" if count else _sound(record))
     return 0
+
+
+def _things(count: int) -> str:
+    return "1 thing is" if count == 1 else f"{count} things are"
+
+
+def _sound(record: Path) -> str:
+    return f"{record}: nothing is wrong"
 
 
 def prune(record: Path) -> int:
     from study.scheduling import retention
 
     count, size, wanted = retention.prune(record, integrity.sound_studies(record).values())
-    return say(
-        [f"deleted the weights of {count} trainings, {size / 2**20:,.1f} MiB; {wanted} trainings are still wanted"]
-    )
+    gone = "1 training" if count == 1 else f"{count} trainings"
+    kept = "1 training is" if wanted == 1 else f"{wanted} trainings are"
+    return say([f"deleted the weights of {gone}, {size / 2**20:,.1f} MiB; {kept} still wanted"])
 
 
 def take(source: Path, record: Path) -> int:

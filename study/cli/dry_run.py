@@ -25,6 +25,7 @@ class Preview:
     budget: float
     options: list[Any]  # analysis.stats.power.Option, one per number of sampling passes
     passes: int
+    asked: bool  # for that budget
 
 
 def dry_run(request: Request, arguments: argparse.Namespace) -> int:
@@ -40,20 +41,18 @@ def dry_run(request: Request, arguments: argparse.Namespace) -> int:
 
 def _preview(request: Request, arguments: argparse.Namespace, index: int) -> Preview:
     from analysis.stats import power
-    from study.cli import growing
     from study.cli import request as requests
 
-    plan, one = request.plans[index], request.named[index]
-    asked = dataclasses.replace(requests.asked_of(arguments, one, request.changes), seeds=len(plan.seeds) + 1)
-    larger, _ = growing.plan_of(one, plan.scale, request.scale, asked, request.record)
+    plan = request.plans[index]
     job = requests.job_of(plan, request, request.slots)
-    more = requests.job_of(larger, request, request.slots).estimate.seconds - job.estimate.seconds
+    larger = requests.job_of(plan.with_another_seed(), request, request.slots)
+    more = larger.estimate.seconds - job.estimate.seconds
     spread = power.spread(plan.study_id, plan.scale, plan.answered_in, request.record)
     price = requests.price_of(plan, request)
     budget = 3600 * arguments.budget if arguments.budget else price.of(len(plan.seeds), price.passes)
     # A search is no study of arms and seeds: its fresh seeds are, and cost little.
     options = [] if plan.space else power.options(spread, price.of, budget, plan.comparisons)
-    return Preview(job, spread, more, budget, options, price.passes)
+    return Preview(job, spread, more, budget, options, price.passes, arguments.budget is not None)
 
 
 def _text(preview: Preview) -> str:
@@ -61,7 +60,8 @@ def _text(preview: Preview) -> str:
 
     plan, estimate = preview.job.plan, preview.job.estimate
     lines = [f"{plan.study_id}: {plan.spec.question}\n\n{_arm_table(plan)}\n"]
-    lines.append(f"{size_of(plan)}; to run: {estimate.missing_trials} trials, {estimate.missing_trainings} trainings")
+    to_run = f"{counted(estimate.missing_trials, 'trial')}, {counted(estimate.missing_trainings, 'training')}"
+    lines.append(f"{size_of(plan)}; to run: {to_run}")
     lines.append(
         f"{flop(estimate.train_flop)} of training and {flop(estimate.sample_flop)} of sampling: about "
         f"{minutes(estimate.seconds)} on {preview.job.where} ({estimate.basis})"
@@ -71,8 +71,10 @@ def _text(preview: Preview) -> str:
     lines.append(power.sentence(preview.spread, plan.answered_in, len(plan.seeds), plan.comparisons, more))
     budget = minutes(preview.budget)
     lines += power.budget_lines(preview.spread, preview.options, plan.answered_in, budget, preview.passes)
+    if preview.asked and not preview.options and not plan.space:
+        lines.append(power.no_budget_line(preview.spread, budget))
     lines += [f"note: {note}" for note in plan.notes]
-    lines += [f"search: {name} in {dimension}" for name, dimension in plan.space.items()]
+    lines += [f"search: {name}, {dimension.words}" for name, dimension in plan.space.items()]
     lines.append("\neverything else, in every arm:")
     varied = {name for arm in plan.design.arms.values() for name in arm} | plan.space.keys() | {"seed"}
     lines += [f"  {name} = {value}" for name, value in plan.baseline.to_dict().items() if name not in varied]
@@ -85,11 +87,17 @@ def size_of(plan: Plan) -> str:
         count = min(plan.most_finalists, plan.searched)
         best = f"the best {count}" if count > 1 else "the best one"
         return (
-            f"{plan.searched} trials of a search, {best} of them again on {_seeds(plan.selection_seeds)} to choose the "
-            f"winner, then winner and baseline on {_seeds(plan.seeds)}"
+            f"{counted(plan.searched, 'trial')} of a search, {best} of them again on {_seeds(plan.selection_seeds)} to "
+            f"choose the winner, then winner and baseline on {_seeds(plan.seeds)}"
         )
-    arms, seeds = len(plan.design.arms), len(plan.seeds)
-    return f"{len(plan.trials)} trials = {arms} arms x {seeds} seeds, {len(plan.train_keys)} distinct trainings"
+    arms, seeds = counted(len(plan.design.arms), "arm"), counted(len(plan.seeds), "seed")
+    trainings = counted(len(plan.train_keys), "distinct training")
+    return f"{counted(len(plan.trials), 'trial')} = {arms} x {seeds}, {trainings}"
+
+
+def counted(count: int, what: str) -> str:
+    """`1 trial`, `3 trials`."""
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _seeds(numbers: Sequence[int]) -> str:

@@ -101,7 +101,8 @@ def relocate(record: Path) -> None:
     from study.record.mlflow_index import relocate
 
     if count := relocate(record):
-        print(f"The record was moved or copied: {count} paths in mlflow.db now lead to {record}.")
+        paths = "1 path in mlflow.db now leads" if count == 1 else f"{count} paths in mlflow.db now lead"
+        print(f"The record was moved or copied: {paths} to {record}.")
 
 
 def locked(job: Job, request: Request, executor: LocalExecutor, command: str) -> int:

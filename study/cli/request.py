@@ -195,7 +195,10 @@ def _plan(
 def _studies(arguments: argparse.Namespace) -> list[Named]:
     from study.design import registry
 
-    words = registry.names() if arguments.study == [ALL] else list(dict.fromkeys(arguments.study))
+    words = list(dict.fromkeys(arguments.study))
+    if ALL in words and len(words) > 1:
+        raise ValueError("all stands for every study, and alone: write --study all, or the names that you want.")
+    words = registry.names() if words == [ALL] else words
     named = [registry.asked(word) for word in words]
     if arguments.trials is not None and not any(one.spec.space for one in named):
         raise ValueError(f"--trials {arguments.trials} is for a search (--study search); for a grid, write --seeds N.")
@@ -248,7 +251,10 @@ def parse_changes(settings: Sequence[str]) -> dict[str, Scalar]:
         name, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"--set {setting!r} sets nothing: write --set field=value, such as --set lr=0.001.")
-        changes[name] = TrialConfig.read_value(name, text)
+        value = TrialConfig.read_value(name, text)
+        if name in changes:
+            raise ValueError(f"--set {name}=... is given twice: leave one of them out.")
+        changes[name] = value
     for name, option in (("data", "--data DIR"), ("evaluator", "--evaluator FILE")):
         if any(f"{digest}=" in str(changes.get(name, "")) for digest in ("digest", "sha256")):
             raise ValueError(f"{name}={changes[name]!r} is a digest of a file: give the file with {option}.")

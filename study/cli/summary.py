@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.cli.dry_run import minutes, size_of
+from study.cli.dry_run import counted, minutes, size_of
 
 if TYPE_CHECKING:
     from study.cli.request import Job, Request
@@ -27,7 +27,8 @@ def print_header(job: Job, record: Path, scale_was_chosen: bool) -> None:
     print(f"scale {plan.scale}{chosen}: {size_of(plan)}, on {job.where}; record {record}")
     if estimate.missing_trials:
         print(
-            f"{estimate.missing_trials} trials and {estimate.missing_trainings} trainings to run, about "
+            f"{counted(estimate.missing_trials, 'trial')} and "
+            f"{counted(estimate.missing_trainings, 'training')} to run, about "
             f"{minutes(estimate.seconds)} ({estimate.basis})",
             flush=True,
         )
@@ -54,8 +55,8 @@ def summarize(plan: Plan, record: Path, launch: Launch) -> int:
         print(sentence)
     if failures:
         print(
-            f"\n{failures} of {len(rows)} trials are not complete; tracebacks are in {record}/trials/*.failed. "
-            "To try them again, run the same command again."
+            f"\n{failures} of {counted(len(rows), 'trial')} {'is' if failures == 1 else 'are'} not complete; "
+            f"tracebacks are in {record}/trials/*.failed. To try them again, run the same command again."
         )
     return 1 if failures else 0
 

@@ -20,6 +20,7 @@ from study.design.spec import Arm, Design, StudySpec
 from study.record.schema import Keep, Search, Study, StudyTrial
 
 CONFIRMATORY_SEEDS = 5  # at .05 and 80 % power they see 1.68 sd of the paired differences; 3 seeds see 3.3
+MOST_SEEDS = 1000  # per arm: more are a slip of the keyboard
 SEARCH_SEED = 0  # the training seed of a search's trials; its winner is chosen, and then scored, on others
 BASELINE, WINNER = "baseline", "winner"  # the arms of a search
 FINALIST = "finalist "  # and the number of the suggestion: its arm where it is trained again
@@ -167,6 +168,11 @@ class Plan:
             settings = [trial.config.to_dict() for trial in self.trials]
             return len({tuple(fields[name] for name in asked) for fields in settings}) - 1
         return len(self.design.against) + len(self.design.contrasts)
+
+    def with_another_seed(self) -> Plan:
+        """The plan of one seed more, whether or not it is a look that was planned: what it would cost."""
+        seeds = (*self.seeds, self.seeds[-1] + 1)
+        return dataclasses.replace(self, seeds=seeds, trials=_trials(self.design.arms, self.baseline, seeds))
 
     def with_finalists(self, suggestions: Mapping[int, Mapping[str, Scalar]]) -> Plan:
         """The plan of a finished search: its best suggestions (number -> fields) on the seeds that choose."""
@@ -318,7 +324,10 @@ def _check_looks(asked: Request) -> None:
 
 
 def _seeds(asked: Request, exploratory: int) -> int:
-    """Training seeds per arm; ValueError where they run, or confirm, nothing."""
+    """Training seeds per arm; ValueError where they run, or confirm, nothing, or are too many."""
+    most = max(asked.seeds if asked.seeds is not None else exploratory, *asked.looks, 0)
+    if most > MOST_SEEDS:
+        raise ValueError(f"{most} training seeds per arm are too many: write {MOST_SEEDS} or fewer.")
     if asked.looks:
         count = asked.seeds if asked.seeds is not None else asked.looks[0]
         if count not in asked.looks:
@@ -329,8 +338,8 @@ def _seeds(asked: Request, exploratory: int) -> int:
     count = asked.seeds if asked.seeds is not None else usual
     if asked.confirmatory and 1 <= count < CONFIRMATORY_SEEDS:
         raise ValueError(
-            f"--confirmatory with {count} seeds confirms nothing: write --seeds {CONFIRMATORY_SEEDS} or more, or leave "
-            "--confirmatory out."
+            f"--confirmatory with {count} seed{'s' * (count != 1)} confirms nothing: write --seeds {CONFIRMATORY_SEEDS}"
+            " or more, or leave --confirmatory out."
         )
     if count < 1:
         raise ValueError(f"--seeds {count} runs nothing: write --seeds 1 or more.")
@@ -363,7 +372,7 @@ def continued(plan: Plan, known: Study | None, judged: bool) -> Plan:
     if looks and not known.claim:
         raise ValueError(
             f"The study {plan.study_id} was looked at with {', '.join(map(str, looks))} seeds before it was planned "
-            "as a claim: leave --confirmatory out, or give another --record DIR."
+            "as a claim: leave --confirmatory out; a claim needs trainings that nobody has looked at."
         )
     # A claim without --looks goes on with those that it was planned with.
     planned = known.planned_looks or (before,) if known.claim else plan.planned_looks

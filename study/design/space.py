@@ -21,6 +21,10 @@ class Choice:
         """Values that must be valid for the whole range to be."""
         return self.values
 
+    @property
+    def words(self) -> str:
+        return f"one of {', '.join(map(str, self.values))}"
+
 
 @dataclass(frozen=True)
 class Range:
@@ -37,6 +41,11 @@ class Range:
 
     def corners(self) -> tuple[Scalar, ...]:
         return self.low, self.high
+
+    @property
+    def words(self) -> str:
+        step = f", in steps of {self.step:g}" if self.step else ""
+        return f"{self.low:g} to {self.high:g}{', log scale' if self.log else ''}{step}"
 
 
 Dimension = Choice | Range

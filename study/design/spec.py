@@ -201,7 +201,7 @@ class StudySpec:
         config = find_experiment(self.experiment).Config
         known = config.types()
         if name not in known:
-            raise ValueError(f"The study varies the unknown field {name!r}{nearest(name, known)}")
+            raise ValueError(f"The study varies the unknown field {name!r}{config.nearest_field(name)}")
         if name in config.replicated() and name != "seed":  # an arm's seed shifts those of the blocks
             raise ValueError(f"The field {name!r} is drawn anew for each training seed: leave it out of the study.")
 

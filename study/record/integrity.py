@@ -190,7 +190,8 @@ def differing_mlflow(record: Path, study: Study, done: Trials) -> Iterator[Troub
             yield Trouble(text, "delete", study=study, run_ids=tuple(extra))
     missing = tuple(trial for key, trial in done.items() if key not in runs)
     if missing:
-        text = f"{study.study_id}: {len(missing)} complete trials are not in MLflow"
+        number = "1 complete trial is" if len(missing) == 1 else f"{len(missing)} complete trials are"
+        text = f"{study.study_id}: {number} not in MLflow"
         yield Trouble(text, "index", study=study, trials=missing)
 
 
@@ -221,7 +222,8 @@ def differing_optuna(record: Path, study: Study, done: Trials) -> Iterator[Troub
             (twice, "COMPLETE in Optuna more than once"),
         ):
             if found:
-                yield Trouble(f"{name}: {len(found)} trials are {text}", "optuna", name=name)
+                trials = "1 trial is" if len(found) == 1 else f"{len(found)} trials are"
+                yield Trouble(f"{name}: {trials} {text}", "optuna", name=name)
                 break
 
 

@@ -31,7 +31,8 @@ def apply(record: Path, trouble: Trouble) -> Steps:
             paths = sorted(record.glob(f"{trouble.name}*"))
             return "; ".join(f"{path.name} {quarantine(record, path)}" for path in paths)
         case "relocate", _, _:
-            return f"{mlflow_index.relocate(record)} paths rewritten"
+            count = mlflow_index.relocate(record)
+            return f"{count} path{'s' * (count != 1)} rewritten"
         case "close", _, Study() as study:
             _index_of(record, study).repair()
             return "trials deleted (they run again), launches KILLED"
@@ -77,7 +78,7 @@ def index_trials(record: Path, study: Study, trials: Iterable[AnyTrial], why: st
     page = layout.report_folder(record, study.study_id)
     index.finish_launch(parent, "FINISHED", page if page.is_dir() else None)
     Journal(record, study.study_id).fold(renamed(study, ids))
-    return f"{len(ids)} trials indexed"
+    return f"{len(ids)} trial{'s' * (len(ids) != 1)} indexed"
 
 
 def rebuild(record: Path) -> Generator[Progress, None, list[str]]:

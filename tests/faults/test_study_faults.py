@@ -34,7 +34,7 @@ pytestmark = pytest.mark.long
 KILLS = int(os.environ.get("FAULT_KILLS", "0"))
 SEEDS = 4 if KILLS else 1  # of three arms
 takes_minutes = pytest.mark.skipif(not KILLS, reason="takes minutes: make faults")
-MOMENTS = ("1 trials and 1 trainings to run", "started ")  # at which a disk fills up
+MOMENTS = ("1 trial and 1 training to run", "started ")  # at which a disk fills up
 TARGETS = ("scheduler", "worker", "both")
 STUDY = "schedules-smoke"
 
@@ -172,7 +172,7 @@ def test_a_worker_that_is_killed_leaves_its_arm_incomplete_without_retries(undis
     os.kill(launch.workers[0], signal.SIGKILL)
     assert launch.end() == 1, launch.text
     assert "crashed: the worker was ended by SIGKILL" in launch.text
-    assert "1 of 3 trials are not complete" in launch.text
+    assert "1 of 3 trials is not complete" in launch.text
     index = mlflow_index.MlflowIndex(record, STUDY, "?")
     (failed,) = (run for run in index._runs("attributes.status = 'FAILED'") if run.data.tags["kind"] == "trial")
     assert failed.data.tags["status"] == "crashed"

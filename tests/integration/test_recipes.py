@@ -58,7 +58,7 @@ def test_a_schedule_and_a_study(tree):
     assert "warmup          How long should the warm-up be?" in run(tree, "study/run.py", "--list")
     plan = run(tree, "study/run.py", "--study", "warmup", "--scale", "smoke", "--dry-run", "--record", tree / "record")
     assert "warmup_images=320 schedule=constant_beta(beta=0.02)" in plan
-    assert "4 trials = 4 arms x 1 seeds, 4 distinct trainings" in plan
+    assert "4 trials = 4 arms x 1 seed, 4 distinct trainings" in plan
 
 
 def test_a_study_in_a_file_of_its_own(tree, tmp_path):

@@ -64,7 +64,7 @@ def finished(tmp_path_factory):
 
 def test_it_tells_what_it_does_and_what_came_out(finished):
     record, done = finished
-    assert "3 trials = 3 arms x 1 seeds, 3 distinct trainings, on" in done.stdout
+    assert "3 trials = 3 arms x 1 seed, 3 distinct trainings, on" in done.stdout
     assert "[3/3]" in done.stdout
     assert re.search(r"\d of 3 done \| .*images/s \| .* left", done.stdout)
     assert all(arm in table_of(done.stdout) for arm in ARMS)

@@ -15,6 +15,7 @@ from analysis.narrative import protocol
 from analysis.narrative.warnings import warnings
 from analysis.results import Results
 from analysis.tables import comparison
+from analysis.tables.format import decimal
 
 
 def answer(values: list[list[float | None]], **fields: Any) -> str:
@@ -28,7 +29,9 @@ def test_answers() -> None:
     worse = answer([[0.6, 0.50], [0.6, 0.49], [0.6, 0.48]])
     assert "lr=1 is worse by 0.110 [0.085, 0.135]" in worse
     unclear = answer([[0.6, 0.7], [0.6, 0.6], [0.6, 0.59]])
-    assert unclear.startswith("Inconclusive: in accuracy/validation no arm is better or worse than lr=0 (0.600)")
+    assert unclear.startswith(
+        "Inconclusive: in accuracy/validation no arm is shown to be better or worse than lr=0 (0.600)"
+    )
     assert "+0.030 [-0.121, +0.181]" in unclear
     assert "One training per arm gives no interval over seeds, and so no answer" in answer([[0.6, 0.7]])
     assert "lr=1 with 0.700, the baseline lr=0 has 0.600 (n = 1)" in answer([[0.6, 0.7]])
@@ -150,3 +153,18 @@ def test_what_the_sign_flip_test_can_show_depends_on_the_family(arms: int, seeds
     values: list[list[float | None]] = [[0.5 + 0.01 * arm * seed for arm in range(arms)] for seed in range(seeds)]
     (line,) = [line for line in protocol.protocol(lr_results(values)) if line.startswith("Exact sign-flip test")]
     assert line.endswith(said)
+
+
+def test_one_is_no_plural() -> None:
+    """`1 comparisons`, `with 1 seeds`, `the baseline baseline has` and `-0.000` were printed."""
+    said = "\n".join(protocol.protocol(lr_results([[0.5, 0.6], [0.5, 0.7]])))
+    assert "Family: the 1 comparison on accuracy/validation." in said
+    two = "\n".join(protocol.protocol(lr_results([[0.5, 0.6, 0.7], [0.5, 0.7, 0.8]])))
+    assert "Family: the 2 comparisons on accuracy/validation." in two
+    assert "1 of 4 trials is complete" in "\n".join(protocol.protocol(lr_results([[0.5, None], [None, None]])))
+    rows = rows_of([[0.5, 0.6]]).replace({"arm": {"lr=0": "baseline"}})
+    alone = results_of(rows, study_of(seeds=1, arms=2) | {"arms": ["baseline", "lr=1"], "baseline_arm": "baseline"})
+    assert "with 0.600, the baseline has 0.500 (n = 1)" in answers.answer(alone)
+    assert "-0.000" not in answer([[0.5001, 0.50], [0.5, 0.4998], [0.4999, 0.5]])
+    assert decimal(-0.0001) == "0.000"
+    assert (decimal(-0.0001, "+"), decimal(-0.0006, "+"), decimal(-12.0)) == ("+0.000", "-0.001", "-12")

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import synthetic_record
+from frames import METRIC, lr_results
 from launch import ROOT
 
 from analysis.narrative import explain
@@ -52,3 +53,13 @@ def test_the_command(miniature_record):
 def test_an_arm_that_is_not_there_names_the_nearest(miniature_record):
     with pytest.raises(ValueError, match="did you mean 'schedule=cosine'"):
         explain.text(Results.open("schedules-smoke", miniature_record), "schedule=cosin")
+
+
+def test_differences_without_spread_have_no_error():
+    """Before: "95 % t interval [+0.010000, +0.010000], paired t test p = nan before Holm"."""
+    text = explain._arithmetic(lr_results([[0.50, 0.51], [0.60, 0.61], [0.55, 0.56]]), "lr=1", "lr=0", METRIC)
+    assert "= +0.010000, the same in every seed: no error can be estimated" in text
+    assert "nan before Holm" not in text
+    assert text.count("95 % t interval") == 1  # of the arm's own mean
+    alike = explain._arithmetic(lr_results([[0.50, 0.51], [0.60, 0.51], [0.55, 0.51]]), "lr=1", "lr=0", METRIC)
+    assert "= 0.510000, the same in every seed: no error can be estimated" in alike

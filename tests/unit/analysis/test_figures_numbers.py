@@ -92,7 +92,7 @@ def test_separated_marks_are_filled_and_an_incomplete_arm_has_none(tmp_path: Pat
     assert faces[0.0] != [1, 1, 1, 1]
     assert set(faces) == {0.0, 1.0}
     assert [label.get_text() for label in axes.get_yticklabels()][2] == "+ raw weights vs + flips"
-    assert "1 of 3 comparisons are incomplete" in figures.caption(differences, table, results)
+    assert "1 of 3 comparisons is incomplete: it needs" in figures.caption(differences, table, results)
 
 
 def test_one_training_each_has_no_interval_and_no_verdict(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ def test_the_label_of_a_study():
     assert grown.startswith(
         "Exploratory: n = 5 training seeds per arm, not planned as a claim. The study was looked at"
     )
-    assert "with 3 and 5 seeds and went on, which was not planned" in grown
+    assert "looked at with 3 seeds and went on, which was not planned" in grown  # not with the 5 it ends with
+    assert "with 2 and 3 seeds and went on" in line(five, looks=[2, 3])
     assert f"in {looks.false_verdicts((3, 5), 1):.1%} of such studies instead of 5 %" in grown
     planned = line(five, looks=[5], planned_looks=[5], claim=True)
     assert planned == "Confirmatory: planned with n = 5 training seeds per arm before its first look."

@@ -85,6 +85,20 @@ def test_what_stands_under_the_table_says_how_it_was_chosen() -> None:
     assert nuisance.note(results_of(rows, study | {"nuisance": []})) == ""
 
 
+def test_the_protocol_is_about_the_settings_and_not_about_the_cells() -> None:
+    """Two settings are one comparison, on test; before, their four arms were three, on the list of choice."""
+    results = results_of(*crossed(THREE, seeds=[0, 1, 2]))
+    assert nuisance.judged(results).comparisons == 1
+    assert results.comparisons == 3
+    text = "\n".join(protocol.protocol(results))
+    assert "80 % power at .05 / 1," in text
+    assert "margin for accuracy" in text
+    (sentence,) = [line for line in answers.answer(results).splitlines() if line.startswith("Inconclusive")] or [""]
+    if sentence:
+        sd, df = intervals.pooled(nuisance.judged(results).differences(TEST))
+        assert f"{planning.detectable_difference(sd, 3, comparisons=1, df=df):.3f}" in sentence
+
+
 def test_the_list_of_choice_has_no_table_and_other_lists_no_verdict() -> None:
     rows, study = crossed(THREE, seeds=[0, 1, 2])
     rows = rows.assign(**{"accuracy/new_test": rows[TEST], "objects/new_test": 84})

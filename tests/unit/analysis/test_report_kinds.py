@@ -43,7 +43,7 @@ PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
         {f"accuracy_{name}_contrasts" for name in ("validation", "test", "new_test", "unseen")},
         (
             "evaluations per image",
-            "sampling s",
+            "sampling s: seconds as measured, whatever else ran on the machine.",
             "network evaluations per image from 5 (sampler=ddpm(steps=5)) to 100 (",
         ),
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import synthetic_record
-from frames import results_of, rows_of, study_of
+from frames import METRIC, results_of, rows_of, study_of
 
 from analysis.narrative.warnings import warnings
 from analysis.results import Results
@@ -28,6 +28,15 @@ def test_unequal_compute_is_told_by_arm() -> None:
         "Unequal compute across the arms: training PFLOP from 0.5 (lr=0) to 0.625 (lr=1); "
         "network evaluations per image from 50 (lr=0) to 1,000 (lr=1)."
     ]
+
+
+def test_a_study_that_learned_nothing_is_warned_of() -> None:
+    """Nine trainings at chance are equal, and were called equivalent without a word."""
+    rows = rows_of([[0.10, 0.12], [0.11, 0.10], [0.09, 0.11]]).assign(
+        **{"chance/validation": 0.104, "objects/validation": 144}
+    )
+    assert warned(rows)[0].startswith("No trial scores above chance in accuracy/validation")
+    assert warned(rows.assign(**{METRIC: rows[METRIC].where(rows["seed"] != 0, 0.6)})) == []
 
 
 def test_sentences_of_the_runner_name_their_arms_once() -> None:

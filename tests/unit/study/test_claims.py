@@ -51,9 +51,11 @@ def test_a_study_that_was_looked_at_is_no_claim_any_more():
     """Before, --confirmatory --seeds 5 after a look at 3 printed "Confirmatory"."""
     before = recorded(made(seeds=3))
     with pytest.raises(
-        ValueError, match="looked at with 3 seeds before it was planned as a claim: leave --confirmatory"
-    ):
+        ValueError, match="looked at with 3 seeds before it was planned as a claim: leave --confirmatory out"
+    ) as late:
         plan.continued(made(confirmatory=True), before, judged=True)
+    assert str(late.value).endswith("a claim needs trainings that nobody has looked at.")
+    assert "--record" not in str(late.value)  # another record would train the same seeds again
     grown = plan.continued(made(seeds=5), before, judged=True)
     assert (grown.confirmatory, grown.looks) == (False, (3,))
     # Nothing was judged yet: it may still be planned.
@@ -94,6 +96,41 @@ def test_the_command_line_reads_what_was_looked_at(tmp_path):
     assert late.returncode == 2
     assert "looked at with 3 seeds before it was planned as a claim" in late.stderr
     assert refused(*arguments, "--seeds", 5).returncode == 0
+
+
+def test_the_dry_run_of_a_claim_with_looks(tmp_path):
+    """What a seed more would add is no look: it was refused as one, "--seeds 6 is none of the planned looks"."""
+    arguments = ["--study", "null", "--scale", "smoke", "--confirmatory", "--record", tmp_path, "--devices", "cpu"]
+    done = refused(*arguments, "--looks", 5, 10, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "note: Confirmatory: 5 training seeds per arm." in done.stdout
+    assert "--seeds 2 makes such a pilot (a pilot is a look: it cannot become a claim)." in done.stdout
+    said = json.loads(refused(*arguments, "--looks", 5, 10, "--json").stdout)
+    usual = json.loads(refused(*arguments, "--json").stdout)
+    assert said["seconds_of_another_seed"] == usual["seconds_of_another_seed"] > 0
+
+
+def test_a_budget_that_buys_no_table_says_why(miniature_record, tmp_path):
+    def said(record, study, hours):
+        arguments = ["--study", study, "--scale", "smoke", "--record", record, "--devices", "cpu", "--dry-run"]
+        return refused(*arguments, *(["--budget", hours] if hours else [])).stdout
+
+    words = "No table of seeds against passes: it takes two seeds and two sampling passes of a study of this scale in"
+    assert words in said(tmp_path / "empty", "schedules", 2)
+    assert words in said(miniature_record, "schedules", 2)  # of one pass
+    assert "seeds against passes" not in said(miniature_record, "schedules", None)
+    search = said(miniature_record, "search", 2)
+    assert "seeds against passes" not in search
+    assert "search: lr, 0.0008 to 0.008, log scale\n" in search
+    assert "search: timesteps, one of 500, 1000, 2000\n" in search
+
+
+def test_the_dry_run_of_one_seed_counts_one(tmp_path):
+    arguments = ["--study", "null", "--scale", "smoke", "--record", tmp_path, "--devices", "cpu", "--dry-run"]
+    assert " x 1 seed, " in refused(*arguments, "--seeds", 1).stdout
+    assert " x 2 seeds, " in refused(*arguments, "--seeds", 2).stdout
+    assert "1 trial of a search, " in refused("--study", "search", "--trials", 1, *arguments[2:]).stdout
+    assert "with 1 seed confirms nothing" in refused(*arguments, "--confirmatory", "--seeds", 1).stderr
 
 
 def test_what_the_budget_buys(miniature_record):
@@ -138,3 +175,5 @@ def test_a_plan_of_passes():
     assert "1 pass   x   9 seeds" in lines[1]
     assert sum("this plan's passes" in line for line in lines) == 1
     assert power.options(replace(spread, split=None), seconds, 1000.0, 2) == []
+    assert power.options(spread, seconds, 200.0, 2) == []
+    assert power.no_budget_line(spread, "3 min").endswith("3 min buy fewer than two seeds.")

@@ -139,13 +139,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a run that is stuck": (stuck_run, "1 MLflow runs are marked RUNNING, but no study is running"),
     "two runs of one trial": (second_run, f"trial {KEYS[0]} has more than one finished run"),
     "a run without its folder": (run_without_folder, f"trial {KEYS[0]} has a run in MLflow, but no complete folder"),
-    "a folder without its run": (folder_without_run, "1 complete trials are not in MLflow"),
+    "a folder without its run": (folder_without_run, "1 complete trial is not in MLflow"),
     "no mlflow.db": (lost_database, "mlflow.db is missing"),
     "a damaged mlflow.db": (damaged_index, "mlflow.db is damaged"),
     "a damaged optuna.db": (damaged_optuna, "optuna.db is damaged"),
     "paths to another place": (moved, "mlflow.db has the paths of the record's old location"),
-    "a cell that is stuck": (running_cell, "1 trials are RUNNING in Optuna"),
-    "another value in Optuna": (another_value, "1 trials are COMPLETE in Optuna with a value that no folder has"),
+    "a cell that is stuck": (running_cell, "1 trial is RUNNING in Optuna"),
+    "another value in Optuna": (another_value, "1 trial is COMPLETE in Optuna with a value that no folder has"),
 }
 
 
@@ -157,6 +157,7 @@ def test_damage_is_found_and_put_right(name, record, capsys):
     assert run(record) == 1
     told = capsys.readouterr().out
     assert f"wrong: {text}" in told or f": {text}" in told
+    assert "1 things" not in told
     assert run(record, "--repair") == 0
     assert text in capsys.readouterr().out
     assert run(record) == 0, capsys.readouterr().out

@@ -29,6 +29,7 @@ SEARCH = {"space": {"lr": Range(0.1, 0.2)}, "trials": 3}
 BAD = {
     "no arm": ({}, "has no arm"),
     "an unknown field": ({"factors": {"schedul": ("linear",)}, "baseline": {}}, "did you mean 'schedule'"),
+    "a field by what it is": ({"factors": {"learning_rate": (0.1,)}, "baseline": {}}, "did you mean 'lr'"),
     "an empty factor": ({"factors": {"schedule": ()}, "baseline": {}}, "values that differ"),
     "a value twice": ({"factors": {"lr": (0.1, 0.1)}, "baseline": {"lr": 0.1}}, "values that differ"),
     "no baseline": ({"factors": {"lr": (0.1, 0.2)}}, "baseline needs a value of the factor 'lr'"),
