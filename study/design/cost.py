@@ -164,8 +164,8 @@ def _costs(experiment: Experiment) -> Callable[[StagedConfig], Cost]:
     return cost
 
 
-# Predictions for an H200, not measured. TF32 has half of bf16's peak and reads twice the bytes; IEEE fp32 has no tensor
-# cores, 67 TFLOP/s at most (NVIDIA's data sheet), of which .25 of the scale's 150 is 56 %.
+# Predictions, not measured. TF32 has half of bf16's peak and reads twice the bytes; IEEE fp32 has no tensor cores, 67
+# TFLOP/s at most (NVIDIA's data sheet).
 PACE = {"tf32": 0.7, "fp32": 0.25}
 
 

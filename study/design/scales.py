@@ -63,13 +63,16 @@ def _config(scale: str) -> TrialConfig:
     return TrialConfig().replace(**{name: row[scale] for name, row in ROWS.items()})
 
 
-# A prediction: kernel launches and memory traffic of these networks allow 15-25 % of the chip's 790 TFLOP/s.
-H200 = "assumed for one H200 (bf16, 19 % of its peak; tf32 at .7 and fp32 at .25 of that), not measured"
+# The network of scale gpu at batch 128 as a CUDA graph: 2,704 images/s, 8 % of the chip's peak (docs/gpu.md). Sampling
+# reached 40 TFLOP/s; a larger network does better, and a smaller batch worse.
+H100 = (
+    "measured on one H100 with the network of scale gpu in bf16_copy; tf32 at .7 and fp32 at .25 of that not measured"
+)
 SCALES: dict[str, Scale] = {
     "smoke": Scale(_config("smoke"), 1, 1, 30e9, 3, 20, 1, "measured on one core of a 2-core server", "cpu"),
     "laptop": Scale(_config("laptop"), None, 5, 40e9, 9, 100, 86, "measured on one core of a 2-core server", "cpu"),
-    "gpu": Scale(_config("gpu"), None, 10, 150e12, 15, 300, 200, H200, "gpu"),
-    "paper": Scale(_config("paper"), None, 20, 150e12, 30, 300, 200, H200, "gpu"),
+    "gpu": Scale(_config("gpu"), None, 10, 60e12, 15, 100, 65, H100, "gpu"),
+    "paper": Scale(_config("paper"), None, 20, 60e12, 30, 100, 65, H100, "gpu"),
 }
 
 # Networks of other kinds that cost what the scale's own does.

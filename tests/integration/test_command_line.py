@@ -81,12 +81,12 @@ def test_dry_run_of_the_reports_says_what_they_cost(tmp_path):
     # R0 107, R1 3 x 251.5, R2 140.8, R4 3 x 1005.9 PFLOP: 3 x 31.0 GFLOP x images (R0: 13.2), three seeds each.
     assert cost.train_flop == pytest.approx(4.02e18, rel=0.01)
     assert f"{cost.train_flop / 1e18:.3g} EFLOP of training" in text
-    # 150 TFLOP/s, fp32 settings at .25 of it; a trial's pictures and scores, and the preparation, come on top.
+    # 60 TFLOP/s, fp32 settings at .25 of it; a trial's pictures and scores, and the preparation, come on top.
     fp32 = cost.train_flop - 3 * 3 * 3 * 31.03e9 * 3_601_800
-    training = (cost.train_flop + fp32 * (1 / 0.25 - 1)) / 150e12
+    training = (cost.train_flop + fp32 * (1 / 0.25 - 1)) / 60e12
     assert training < cost.seconds < 1.2 * training
     assert f"about {cost.seconds / 3600:.1f} h on one machine that the scale is made for" in text
-    assert "at 150 TFLOP/s, assumed for one H200" in text
+    assert "at 60 TFLOP/s, measured on one H100" in text
 
 
 def test_dry_run_prints_the_disk_that_checkpoints_take(tmp_path):
