@@ -63,14 +63,20 @@ def ddpm(alpha_bar_T: Floats, steps: int = 0) -> Steps:
     return Steps(t, x0, np.zeros_like(x0), xt, sigma)
 
 
-def ddim(alpha_bar_T: Floats, steps: int = 50, eta: float = 0.0) -> Steps:
-    """Song et al. 2021 (DDIM), eqs. 12 and 16; eta = 0 is deterministic, 1 has the ancestral variance."""
+def ddim(alpha_bar_T: Floats, steps: int = 50, eta: float = 0.0, clipped_eps: bool = False) -> Steps:
+    """Song et al. 2021 (DDIM), eqs. 12 and 16; eta = 0 is deterministic, 1 has the ancestral variance.
+
+    `clipped_eps`: eps is what x_t and the clipped x0 leave for it, as with `use_clipped_model_output` of diffusers and
+    in GLIDE (Nichol et al. 2021), and not the network's own, which carries what was clipped to the next step.
+    """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta={eta} leaves [0, 1]: write 0.0 (deterministic) to 1.0 (ancestral variance).")
     t = _trailing(len(alpha_bar_T), steps)
     ab, ab_next = _bars(alpha_bar_T, t)
     sigma = eta * np.sqrt((1 - ab_next) / (1 - ab)) * np.sqrt(1 - ab / ab_next)
     eps = np.sqrt(np.maximum(1 - ab_next - sigma**2, 0))
+    if clipped_eps:  # (x_t - sqrt(ab) x0) / sqrt(1 - ab) in its place
+        return Steps(t, np.sqrt(ab_next) - eps * np.sqrt(ab / (1 - ab)), 0 * eps, eps / np.sqrt(1 - ab), sigma)
     return Steps(t, np.sqrt(ab_next), eps, np.zeros_like(eps), sigma)
 
 

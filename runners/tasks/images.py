@@ -6,7 +6,10 @@ from runners import splits
 from runners.config import Call
 from runners.contents import About, Produced, Shown
 from runners.experiment import Task
+from runners.saturated import SCALES
 from runners.user_images import UserImages
+
+__all__ = ["SCALES", "produce", "stored", "task"]
 
 ABOUT = About(labels=(), shown=Shown(mixes=("slerp", "lerp"), steps=11))
 

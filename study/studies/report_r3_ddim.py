@@ -18,7 +18,7 @@ STEPS = {"smoke": 2, "laptop": 20, "gpu": 50, "paper": 50}
 
 def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
     """Arm name -> sampler."""
-    return {f"eta={eta:g}": {"sampler": ddim(STEPS[scale], eta)} for eta in ETAS}
+    return {f"eta={eta:g}": {"sampler": ddim(STEPS[scale], eta, baseline)} for eta in ETAS}
 
 
 STUDY = StudySpec(
