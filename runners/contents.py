@@ -9,12 +9,13 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # --help needs this file and no arrays
+    import numpy as np
+    from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+Pixels: TypeAlias = "NDArray[np.uint8]"
 Condition = tuple[str, ...]
 
 
@@ -51,6 +52,8 @@ class About:
 
     def hot(self, conditions: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
         """Conditions as bool (N, K)."""
+        import numpy as np
+
         index = {label: position for position, label in enumerate(self.labels)}
         hot_NK = np.zeros((len(conditions), len(self.labels)), dtype=bool)
         for row, condition in enumerate(conditions):
