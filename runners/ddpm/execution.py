@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
+import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -16,8 +20,10 @@ from torch import nn
 from runners.ddpm import graphs, pilot
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.steps import Execution
-from runners.process import heartbeat, memory
+from runners.process import device as devices
+from runners.process import files, heartbeat, memory
 from runners.process.benchmark import WARM_STEPS, measure
+from runners.process.locks import lock
 
 TIMED_STEPS = 12
 WORTH_MEASURING = 1000  # steps of a training
@@ -91,8 +97,11 @@ def choose(
     compile: str = "auto",
     images_ahead: int = 0,
     data: pilot.Data | None = None,
+    shared: Path | None = None,
 ) -> Choice:
-    """The fastest execution of this network, batch and precision on this device, measured once per process.
+    """The fastest execution of this network, batch and precision on this device, measured once per process, and once
+    for all processes that have a folder `shared`: workers that measure beside each other on one GPU measure each other,
+    and arms of one study would be executed in different ways.
 
     `data`: what the trial will train on; None stands for noise of that size. On a CPU, and for short trainings, it is
     the plain one without a measurement. With `compile` "auto" torch.compile is tried where the `images_ahead` of this
@@ -104,10 +113,30 @@ def choose(
     if compile != "on" and (device.type == "cpu" or not long):
         return Choice()
     key = (str(device), compile, config.step_key)
-    if key not in _chosen:
-        chosen = _chosen[key] = _measured(Benchmark(config, model, device, data), compile, images)
-        return chosen
-    return Choice(_chosen[key].execution)
+    if key in _chosen:
+        return Choice(_chosen[key].execution)
+    with ExitStack() as stack:
+        known = None
+        if shared is not None:
+            words = (devices.name(device), torch.__version__, compile, config.step_key)
+            known = shared / f"{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:12]}.json"
+            stack.enter_context(lock(shared / "lock", wait=True))
+        if known is not None and (execution := _read(known)) is not None:
+            _chosen[key] = Choice(execution)
+        else:
+            _chosen[key] = _measured(Benchmark(config, model, device, data), compile, images)
+            if known is not None:
+                found = {"execution": dataclasses.asdict(_chosen[key].execution), "rates": _chosen[key].rates}
+                files.write_json(known, {"device": words[0], "torch": words[1], **found})
+    return _chosen[key]
+
+
+def _read(path: Path) -> Execution | None:
+    """What another process chose; None where nothing can be read: then it is measured again."""
+    try:
+        return Execution(**files.read_json(path)["execution"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _measured(benchmark: Benchmark, compile: str, images: int) -> Choice:

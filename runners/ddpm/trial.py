@@ -176,7 +176,8 @@ def train(trial: _Trial) -> Generator[Event, None, Trained]:
         if context.deterministic:
             return execution.Choice()
         data = trial.images.images_NHWC, trial.images.labels_NK, trial.images.train_indices
-        chosen = execution.choose(config, model, device, context.compile, context.images_ahead, data)
+        shared = context.cache / "executions"
+        chosen = execution.choose(config, model, device, context.compile, context.images_ahead, data, shared)
         memory.reset_peak(device)  # the trial's is not that of its benchmark
         return chosen
 

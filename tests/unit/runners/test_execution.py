@@ -20,6 +20,7 @@ from runners.ddpm.config import TrialConfig
 from runners.ddpm.steps import Execution
 from runners.ddpm.train import Training
 from runners.ddpm.trial import build_model
+from runners.process.locks import Held, lock
 from study.design import cost, plan, registry
 from study.design.scales import SCALES
 
@@ -199,6 +200,38 @@ def test_without_a_compiler_it_trains_without_and_says_why() -> None:
     choice = execution._measured(Fake(RATES | {"channels last, compiled, as a CUDA graph": -1}), "on", 10**9)
     assert str(choice.execution) == "as a CUDA graph"
     assert str(choice).endswith(": it failed: no compiler)")
+
+
+def test_workers_of_one_record_measure_once_and_one_after_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Workers that benchmark beside each other on one GPU chose different executions for the arms of one study."""
+    taken = []
+
+    def measured(benchmark: execution.Benchmark, *_: object) -> execution.Choice:
+        with pytest.raises(Held), lock(tmp_path / "lock"):  # nobody else measures meanwhile
+            pass
+        taken.append(benchmark.config.batch_size)
+        return execution.Choice(Execution(graphed=True), rates={"plainly": 1.0, "as a CUDA graph": 2.0})
+
+    monkeypatch.setattr(execution, "_measured", measured)
+    monkeypatch.setattr(execution.devices, "name", lambda device: "a GPU")
+    model, gpu = build_model(LONG), torch.device("cuda")
+
+    def choose(config: TrialConfig = LONG) -> execution.Choice:
+        monkeypatch.setattr(execution, "_chosen", {})  # another process
+        return execution.choose(config, model, gpu, shared=tmp_path)
+
+    first, second = choose(), choose()
+    assert first.rates
+    assert not second.rates
+    assert first.execution == second.execution == Execution(graphed=True)
+    assert choose(LONG.replace(batch_size=4)).rates  # another step
+    (tmp_path / sorted(path.name for path in tmp_path.glob("*.json"))[0]).write_text("{")
+    choose(), choose(LONG.replace(batch_size=4))
+    assert len(taken) == 3  # once each, and again what could not be read
+    monkeypatch.setattr(execution.devices, "name", lambda device: "another GPU")
+    assert choose().rates
 
 
 def test_a_copy_is_trained_and_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
