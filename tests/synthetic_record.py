@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import synthetic_tasks
 
 from runners.ddpm.config import TrialConfig
+from tests import synthetic_tasks
 from tests.synthetic_trial import SCHEDULES, evaluations, write_text, write_trial
 
 # accuracy/validation of seeds 0, 1, 2 of each arm; the other lists are shifted from it.

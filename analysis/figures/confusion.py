@@ -217,7 +217,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     task = recorded_task.task_of(results)
     both = f"the baseline and the best other arm on {results.list_of(results.selection)}"
     which = both if table["arm"].nunique() > 1 else "the only arm with outcomes"
-    n = table["n"].max()
+    n = int(table["n"].max())
     return (
         f"Shares of the {recorded_task.nouns(task)} asked for, over all lists, mean over n = {n} "
         f"training{'s' * (n != 1)} per arm at most, of {which}. {_cells(table, task)}{_most(table, task)}"

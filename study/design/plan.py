@@ -14,14 +14,12 @@ from typing import Literal
 from runners.config import Scalar, StagedConfig
 from runners.experiment import Experiment, Task
 from runners.experiment import find as find_experiment
+from study.design import training_seeds
 from study.design.scales import Scale
 from study.design.space import Dimension
 from study.design.spec import Arm, Design, StudySpec
 from study.record.schema import Keep, Search, Study, StudyTrial
 
-CONFIRMATORY_SEEDS = 5  # at .05 and 80 % power they see 1.68 sd of the paired differences; 3 seeds see 3.3
-MOST_SEEDS = 1000  # per arm: more are a slip of the keyboard
-SEARCH_SEED = 0  # the training seed of a search's trials; its winner is chosen, and then scored, on others
 BASELINE, WINNER = "baseline", "winner"  # the arms of a search
 FINALIST = "finalist "  # and the number of the suggestion: its arm where it is trained again
 Stage = Literal["grid", "search", "finalists", "answer"]  # of a search its three, in this order
@@ -253,8 +251,8 @@ def make(
             raise ValueError(f"The {name} is a replication, not a setting: write --seeds N for seeds 0 to N-1.")
     if asked.searched is not None and asked.searched < 1:
         raise ValueError(f"--trials {asked.searched} suggests nothing: write --trials 1 or more.")
-    _check_looks(asked)
-    count = _seeds(asked, scale.seeds or spec.seeds)
+    training_seeds.check_looks(asked.looks, asked.confirmatory)
+    count = training_seeds.count(asked.seeds, asked.looks, asked.confirmatory, scale.seeds or spec.seeds)
     experiment = find_experiment(spec.experiment)
     baseline = _baseline(spec, scale_name, scale, asked.changes, kept)
     task = experiment.task(baseline)
@@ -268,7 +266,7 @@ def make(
     for other in map(experiment.task, {trial.config for trial in trials}):
         if (other.kind, other.metric, other.lists) != (task.kind, task.metric, task.lists):
             raise ValueError(f"The arms of {study} are about tasks with other scores, {task.name} and {other.name}.")
-    choosing = _selection_seeds(spec, scale) if space else ()
+    choosing = training_seeds.choosing(min(spec.selection_seeds, scale.seeds or spec.selection_seeds)) if space else ()
     first = choosing[-1] + 1 if choosing else 0
     numbers = tuple(range(first, first + count))
     return Plan(
@@ -294,56 +292,11 @@ def make(
 def _baseline(
     spec: StudySpec, scale_name: str, scale: Scale, changes: Mapping[str, Scalar], kept: Mapping[str, Scalar]
 ) -> StagedConfig:
-    """The scale's setting as its task, what the study was begun with, the study and the user change it, in this
-    order."""
+    """The scale's setting, changed by its task, by what the study was begun with, by the study, and by the user."""
     changed = {**kept, **spec.fixed, **spec.baseline, **changes}
     data = {name: value for name, value in changed.items() if name == "data"}
     of_task = find_experiment(spec.experiment).at_scale(scale.config.replace(**data), scale_name)
     return scale.config.replace(**{**of_task, **changed})
-
-
-def _selection_seeds(spec: StudySpec, scale: Scale) -> tuple[int, ...]:
-    """The training seeds that choose a search's winner, as many as a scale of fewer seeds allows."""
-    count = min(spec.selection_seeds, scale.seeds or spec.selection_seeds)
-    return tuple(range(SEARCH_SEED + 1, SEARCH_SEED + 1 + count))
-
-
-def _check_looks(asked: Request) -> None:
-    """Raises ValueError for looks that are no plan."""
-    looks = asked.looks
-    if not looks:
-        return
-    written = " ".join(map(str, looks))
-    if not asked.confirmatory:
-        raise ValueError(f"--looks {written} are those of a claim: add --confirmatory, or leave them out.")
-    if list(looks) != sorted(set(looks)) or looks[0] < 2 or looks[-1] < CONFIRMATORY_SEEDS:
-        raise ValueError(
-            f"--looks {written} is no plan: write rising numbers of seeds from 2 on, the last one "
-            f"{CONFIRMATORY_SEEDS} or more, such as --looks 5 10."
-        )
-
-
-def _seeds(asked: Request, exploratory: int) -> int:
-    """Training seeds per arm; ValueError where they run, or confirm, nothing, or are too many."""
-    most = max(asked.seeds if asked.seeds is not None else exploratory, *asked.looks, 0)
-    if most > MOST_SEEDS:
-        raise ValueError(f"{most} training seeds per arm are too many: write {MOST_SEEDS} or fewer.")
-    if asked.looks:
-        count = asked.seeds if asked.seeds is not None else asked.looks[0]
-        if count not in asked.looks:
-            words = " or ".join(f"--seeds {look}" for look in asked.looks)
-            raise ValueError(f"--seeds {count} is none of the planned looks: write {words}.")
-        return count
-    usual = max(exploratory, CONFIRMATORY_SEEDS) if asked.confirmatory else exploratory
-    count = asked.seeds if asked.seeds is not None else usual
-    if asked.confirmatory and 1 <= count < CONFIRMATORY_SEEDS:
-        raise ValueError(
-            f"--confirmatory with {count} seed{'s' * (count != 1)} confirms nothing: write --seeds {CONFIRMATORY_SEEDS}"
-            " or more, or leave --confirmatory out."
-        )
-    if count < 1:
-        raise ValueError(f"--seeds {count} runs nothing: write --seeds 1 or more.")
-    return count
 
 
 def _trials(arms: Mapping[str, Arm], baseline: StagedConfig, seeds: Sequence[int]) -> tuple[Trial, ...]:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import synthetic_record
-import synthetic_tasks
 import synthetic_trial
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
@@ -29,6 +28,7 @@ from analysis.plotting import labels, style
 from analysis.results import Results
 from study.record import reader
 from study.record.schema import Study
+from tests import synthetic_tasks
 
 STUDY = "schedules-smoke"
 every_figure = pytest.mark.parametrize("name", figures.NAMES)

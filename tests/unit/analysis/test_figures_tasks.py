@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import synthetic_record
-import synthetic_tasks
 from matplotlib.figure import Figure
 
 from analysis import figures
 from analysis.figures import accuracy_by_class, class_grid, confusion, denoising_strips, failures, feature_map
 from analysis.results import Results
 from analysis.tables import outcomes
+from tests import synthetic_tasks
 
 STUDY = "schedules-smoke"
 OWN = ("accuracy_by_class", "class_grid", "confusion", "failures", "noise_grids")  # figures of labels

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import synthetic_record
-import synthetic_tasks
 from frames import results_of, rows_of, study_of
 
 from analysis import recorded_task
@@ -14,6 +13,7 @@ from analysis.results import Results
 from analysis.tables import classes, outcomes, scores
 from runners.tasks.iclevr.labels import ABOUT, LABELS
 from runners.tasks.iclevr.scenes import COLOURS
+from tests import synthetic_tasks
 
 
 def test_the_task_of_older_records_is_i_clevr_s() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import synthetic_record
-import synthetic_tasks
 from report_page import Page
 
 from analysis import figures, report
 from analysis.results import Results
 from analysis.tables import comparison
+from tests import synthetic_tasks
 
 STUDY = "schedules-smoke"
 OTHERS = re.compile(r"\b(objects?|pictures?|colours?|shapes?|cubes?|spheres?)\b", re.IGNORECASE)
