@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from analysis import recorded_task
 from analysis.results import Results, once
 from analysis.tables import sensitivity
 from analysis.tables.format import count
@@ -38,9 +39,8 @@ def warnings(results: Results) -> list[str]:
             values = " | ".join(map(str, complete[field].dropna().unique()))
             found.append(f"The trials used different {words} ({values}): they are not comparable.")
     if "evaluator_kind" in complete and (complete["evaluator_kind"] == SURROGATE).any():
-        found.append(
-            "Scores of the surrogate evaluator are not comparable with published scores of the official evaluator."
-        )
+        of_whom = " of the official evaluator" if recorded_task.task_of(results)["name"] == "iclevr" else ""
+        found.append(f"Scores of the surrogate evaluator are not comparable with published scores{of_whom}.")
     return found
 
 

@@ -160,7 +160,7 @@ def test_images_without_labels(tmp_path):
     assert [line.split(",")[0] for line in lines[1:]] == ["slerp"] * 10 + ["lerp"] * 10
     eta = reader.load("report_r3_ddim", record)
     assert sorted(eta["sampler"]) == sorted(
-        ["ddim(steps=2)", *(f"ddim(eta={e}, steps=2)" for e in (0.25, 0.5, 0.75, 1.0))]
+        f"ddim(clipped_eps=True, {eta}steps=2)" for eta in ("", "eta=0.25, ", "eta=0.5, ", "eta=0.75, ", "eta=1.0, ")
     )
     assert eta["train_key"].nunique() == 1
     # Questions about labels are refused, with those that make sense; all of them are left out of "all".
