@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Generator, Iterable, Iterator
@@ -86,6 +87,15 @@ def read(path: Path) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     if broken := damage(path):
         raise ValueError(f"The prepared images in {path} are damaged ({broken}): run the same command again.")
     return np.load(path / "images.npy", mmap_mode="r"), read_json(path / "index.json")
+
+
+def release(images_NHWC: NDArray[np.uint8]) -> None:
+    """Give back the memory of what was read of a memory map, which counts as this process's; it can be read again."""
+    mapped: Any = images_NHWC
+    while mapped is not None and not isinstance(mapped, mmap.mmap):
+        mapped = getattr(mapped, "base", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):  # Linux
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def damage(path: Path) -> str:

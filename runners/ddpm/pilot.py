@@ -75,7 +75,7 @@ def trial_steps(config: TrialConfig, model: nn.Module, device: torch.device, exe
     del training
     network = precision.working(copy.deepcopy(model).to(device).eval(), config.precision)
     wanted = config.task.conditions * config.sampling_seeds
-    chunk = min(sample.chunk_of(device), wanted)
+    chunk = min(sample.chunk_of(device, config.image_size), wanted)
     _, chunk = memory.halving(lambda size: _rehearsed(config, network, size, device), chunk, device)
     evaluator = architecture(config.evaluator, config.image_size, config.task)
     images_NHWC = np.resize(data[0], (chunk, *data[0].shape[1:]))

@@ -207,10 +207,10 @@ def to_uint8(x_BCHW: torch.Tensor) -> Pixels:
     return images
 
 
-def chunk_of(device: torch.device) -> int:
+def chunk_of(device: torch.device, image_size: int) -> int:
     """Conditions that go through the network together."""
     # On a GPU a step of 512 guided images fills the device; on a CPU larger batches only leave the caches.
-    return 512 if device.type == "cuda" else 64
+    return 512 if device.type == "cuda" else max(1, 64 * min(32, image_size) ** 2 // image_size**2)
 
 
 @dataclass(frozen=True)
@@ -242,13 +242,13 @@ def sample_parts(
     """One image a condition and sampling seed, `first` to `seeds` - 1, of every list, with the sampler and guidance of
     `config`: list after list, of each seed after seed.
 
-    `chunk` conditions go through the network together, of whatever list and seed (0: by device), and half as many from
-    each time on that memory runs out.
+    `chunk` conditions go through the network together, of whatever list and seed (0: by device and image size), and
+    half as many from each time on that memory runs out.
     """
     device = wanted[0].c_NK.device
     runs = [(each, seed) for each in wanted for seed in range(first, seeds)]
     places = [(run, position) for run, (each, _) in enumerate(runs) for position in range(len(each.conditions))]
-    done, size = 0, chunk or chunk_of(device)
+    done, size = 0, chunk or chunk_of(device, config.image_size)
     while done < len(places):
 
         def attempt(size: int, rest: list[tuple[int, int]] = places[done:]) -> tuple[Pixels, int]:
@@ -272,7 +272,7 @@ def warm_up(config: TrialConfig, network: nn.Module, wanted: Sequence[Wanted], s
     cuDNN has found its kernels. Returns the seconds that it took; no image depends on it."""
     device, c_NK = wanted[0].c_NK.device, torch.cat([each.c_NK for each in wanted])
     total = seeds * len(c_NK)
-    size = min(chunk or chunk_of(device), total)
+    size = min(chunk or chunk_of(device, config.image_size), total)
     start = time.perf_counter()
 
     def steps(count: int) -> None:

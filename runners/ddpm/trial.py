@@ -230,7 +230,7 @@ def draw(trial: _Trial, training: Trained) -> Generator[Event, None, Sampled]:
     recorded = graphs.Replayed.seconds
     start, parts = time.perf_counter(), list[sample.Part]()
     for part in sample_passes.sample_passes(config, training.network, wanted, first, config.sampling_seeds):
-        whole = parts[-1].chunk if parts else sample.chunk_of(device)
+        whole = parts[-1].chunk if parts else sample.chunk_of(device, config.image_size)
         if part.chunk < whole:
             yield Note(f"out of memory: {part.chunk} images are sampled at once, not {whole}")
         parts.append(part)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from runners.evaluation import copies
 from runners.images import Images
+from runners.prepared import release
 from runners.process import heartbeat
 
 Pixels = NDArray[np.uint8]
@@ -33,6 +34,7 @@ def nearest(images_NHWC: Pixels, references_MHWC: Pixels, rows_M: Indices, devic
         b_MD = _rows(references_MHWC[rows_M[start : start + CHUNK]], device)
         square_NM = (a_ND**2).sum(1, keepdim=True) - 2 * a_ND @ b_MD.T + (b_MD**2).sum(1)
         best_N = torch.minimum(best_N, square_NM.min(1).values)
+        release(references_MHWC)
         heartbeat.tick()
     distance_N: Floats = (best_N.clamp(min=0) / a_ND.shape[1]).sqrt().double().cpu().numpy()
     return distance_N
