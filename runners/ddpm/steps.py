@@ -1,8 +1,7 @@
-"""What a step of a training is: its seed, its learning rate, how it is executed, and what is reported of it."""
+"""What a step of a training is: its learning rate, how it is executed, and what is reported of it."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 
@@ -32,11 +31,6 @@ class TrainProgress:
     def diverged(self) -> bool:
         """The loss is not finite, or a thousand standard deviations off: nothing comes back from there."""
         return not self.loss <= EXPLODED
-
-
-def step_seed(*parts: int | str) -> int:
-    """A 63-bit seed from its parts: neighbouring steps get unrelated generators."""
-    return int.from_bytes(hashlib.sha256("|".join(map(str, parts)).encode()).digest()[:8], "big") >> 1
 
 
 def learning_rate(config: TrialConfig, images: int) -> float:

@@ -21,8 +21,9 @@ from torch import nn
 from runners.ddpm import averaging, graphs, passes, precision, schedules, updates
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.diffusion import drop_conditions, loss_weights
-from runners.ddpm.steps import Execution, TrainProgress, learning_rate, step_seed
+from runners.ddpm.steps import Execution, TrainProgress, learning_rate
 from runners.process import device as devices
+from runners.seeds import step_seed
 
 TRAINING_FORWARDS = 3.0  # FLOP of a training step in forward passes: the backward pass computes two products for one
 COUNTED_SAMPLES = 1000  # over which the share of dropped conditions is observed

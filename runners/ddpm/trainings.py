@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from runners.config import Call
-from runners.ddpm import checkpoints, execution, precision, sample
+from runners.ddpm import execution, precision, sample
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.steps import TrainProgress
 from runners.ddpm.train import Training, train
@@ -33,8 +33,8 @@ from runners.evaluation import one_pass
 from runners.evaluation.evaluator import Evaluator
 from runners.experiment import Curve, Note
 from runners.images import Images
+from runners.process import checkpoints, heartbeat
 from runners.process import device as devices
-from runners.process import heartbeat
 from runners.process.files import append_lines, read_json, read_lines, sha256, write_aside, write_json, write_lines
 from runners.process.locks import Held, lock
 

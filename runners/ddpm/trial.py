@@ -40,7 +40,6 @@ from runners.ddpm import (
 )
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.manipulation_check import ManipulationError
-from runners.ddpm.steps import step_seed
 from runners.ddpm.train import TRAINING_FORWARDS
 from runners.evaluation import evaluator as evaluators
 from runners.evaluation.evaluator import Evaluator
@@ -50,6 +49,7 @@ from runners.prepared import damage
 from runners.process import device as devices
 from runners.process import files, memory, png
 from runners.process.locks import lock
+from runners.seeds import step_seed
 
 CHECKPOINT_RULE = "weights of the last training step, no selection"
 

@@ -26,8 +26,8 @@ from tiny_trainings import (
     turn,
 )
 
-from runners.ddpm import checkpoints, trainings
-from runners.process import files
+from runners.ddpm import trainings
+from runners.process import checkpoints, files
 
 
 def in_a_child(work: Callable[[], object]) -> int:

@@ -25,9 +25,9 @@ from tiny_trainings import (
 )
 
 from runners import images as scene_images
-from runners.ddpm import checkpoints, trainings, trial
+from runners.ddpm import trainings, trial
 from runners.evaluation import evaluator
-from runners.process import files, worker
+from runners.process import checkpoints, files, worker
 
 
 @pytest.fixture

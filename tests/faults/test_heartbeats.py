@@ -24,9 +24,9 @@ from tiny_trainings import (
     turn,
 )
 
-from runners.ddpm import checkpoints, sample, trainings, trial
+from runners.ddpm import sample, trainings, trial
 from runners.evaluation import evaluator, recognition
-from runners.process import heartbeat, protocol, worker
+from runners.process import checkpoints, heartbeat, protocol, worker
 
 
 def test_a_worker_sends_heartbeats_while_it_gets_things_done_and_only_then(monkeypatch):

@@ -18,8 +18,8 @@ from tiny_trainings import (
     turn,
 )
 
-from runners.ddpm import checkpoints, trainings
-from runners.process import files, heartbeat
+from runners.ddpm import trainings
+from runners.process import checkpoints, files, heartbeat
 
 
 def in_turns(folder: Path, interrupt: Callable[[], None]) -> int:

@@ -15,14 +15,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_train import TINY, images_and_labels
 
-from runners.ddpm import checkpoints, execution, trainings, twins
+from runners.ddpm import execution, trainings, twins
 from runners.ddpm.steps import Execution
 from runners.ddpm.trial import build_model
 from runners.evaluation.evaluator import Evaluator
 from runners.evaluation.networks import ResNet18
 from runners.experiment import Curve, ExecutionContext, Note
 from runners.images import Images
-from runners.process import device
+from runners.process import checkpoints, device
 from runners.process.files import read_lines
 from runners.tasks.iclevr.labels import ABOUT
 
