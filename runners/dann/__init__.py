@@ -1,0 +1,101 @@
+"""Domain adaptation (`runners.experiment`): a classifier of one domain's images that is to hold for another's, whose
+labels it is not given. Ganin et al. 2016, "Domain-adversarial training of neural networks" (JMLR 17). Whatever needs
+torch is imported when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runners.config import Scalar
+from runners.dann.config import TrialConfig as Config
+from runners.experiment import Cost, Event, ExecutionContext, Progress, Task
+
+if TYPE_CHECKING:
+    from runners.dann.folder import Folder
+
+__all__ = [
+    "SCALES",
+    "Config",
+    "at_scale",
+    "check",
+    "cost",
+    "more_surrogates",
+    "prepare",
+    "read",
+    "run",
+    "steps",
+    "task",
+    "training_damage",
+    "warnings",
+]
+
+# Scale -> fields in which its baseline differs from the defaults.
+SCALES: Mapping[str, Mapping[str, Scalar]] = {
+    "smoke": {"network": "cnn(width=8)", "total_images": 1_280, "batch_size": 64, "standardise": True},
+    "laptop": {"total_images": 80_000, "batch_size": 64, "lr": 0.03, "standardise": True},
+    "gpu": {"total_images": 1_000_000, "batch_size": 128, "lr": 0.03, "standardise": True, "image_size": 32},
+    "paper": {"network": "svhn_cnn", "total_images": 6_000_000, "image_size": 32},
+}
+
+
+def task(config: Config) -> Task:
+    return config.task
+
+
+def at_scale(config: Config, scale: str) -> dict[str, Scalar]:
+    return {}
+
+
+def check(config: Config) -> None:
+    from runners.dann import validation
+
+    validation.check(config)
+
+
+def warnings(config: Config) -> list[str]:
+    from runners.dann import validation
+
+    return validation.warnings(config)
+
+
+def cost(config: Config) -> Cost:
+    from runners.dann import costs
+
+    return costs.of(config)
+
+
+def more_surrogates(config: Config, record: Path) -> int:
+    return 0  # true labels are compared, so nothing has to be trained to judge
+
+
+def read(inputs: Mapping[str, str], cache: Path | None = None) -> Generator[Progress, None, Folder]:
+    """The domains of a user's folder, `inputs["data"]`. Raises ValueError, in one sentence, for what cannot be used."""
+    from runners.dann import folder
+
+    return folder.read(inputs, cache)
+
+
+def prepare(config: Config, context: ExecutionContext) -> Iterator[Event]:
+    from runners.dann import trial
+
+    return trial.prepare(config, context)
+
+
+def run(config: Config, context: ExecutionContext) -> Iterator[Event]:
+    from runners.dann import trial
+
+    return trial.run(config, context)
+
+
+def steps(config: Config, device: str, execution: str) -> tuple[str, Iterator[int]]:
+    from runners.dann import pilot
+
+    return pilot.steps(config, device)
+
+
+def training_damage(folder: Path) -> str:
+    from runners.dann import trainings
+
+    return trainings.damage(folder)

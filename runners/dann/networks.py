@@ -1,0 +1,108 @@
+"""Architectures as plain data: built by `runners.dann.model`, counted here. Standard library only.
+
+A network is a feature extractor (convolutions, each with ReLU and pooling) with two heads of fully connected layers on
+its flattened output: one names the class, the other the domain, behind the reversal of the gradient.
+`network="NAME(...)"` is the function NAME of ARCHITECTURES.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+from runners.config import Call, nearest
+
+NORMS = ("none", "batch")
+DOMAINS = 2
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Kernel x kernel, stride 1, `channels` out; then max-pooling over `pool` x `pool` with `stride`."""
+
+    channels: int
+    kernel: int
+    pool: int = 1
+    stride: int = 1
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """`label`, `domain`: widths of the hidden layers of the two heads; `norm`: after each convolution."""
+
+    convolutions: tuple[Convolution, ...]
+    label: tuple[int, ...]
+    domain: tuple[int, ...]
+    norm: str = "none"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Parameters of the whole network; floating-point operations (2 x multiply-adds) of one image's pass through the
+    features and each head; `features`: length of the extractor's output."""
+
+    parameters: int
+    features_flop: float
+    label_flop: float
+    domain_flop: float
+    features: int
+
+
+def cnn(width: int = 32, norm: str = "none") -> Architecture:
+    """Ganin et al. 2016, figure 4 a, the network for MNIST -> MNIST-M: 32 and 48 channels."""
+    return Architecture((Convolution(width, 5, 2, 2), Convolution(width * 3 // 2, 5, 2, 2)), (100, 100), (100,), norm)
+
+
+def svhn_cnn(width: int = 64, norm: str = "none") -> Architecture:
+    """Ganin et al. 2016, figure 4 b, the network for synthetic numbers -> SVHN and SVHN -> MNIST."""
+    return Architecture(
+        (Convolution(width, 5, 3, 2), Convolution(width, 5, 3, 2), Convolution(2 * width, 5)),
+        (3072, 2048),
+        (1024, 1024),
+        norm,
+    )
+
+
+ARCHITECTURES = {"cnn": cnn, "svhn_cnn": svhn_cnn}
+
+
+@functools.cache
+def find(network: str) -> Architecture:
+    """The architecture of a config's `network`. Raises ValueError, with what to write instead, for one that is none."""
+    call = Call.parse(network)
+    if call.name not in ARCHITECTURES:
+        raise ValueError(f"Unknown network {call.name!r}{nearest(call.name, ARCHITECTURES)}")
+    function = ARCHITECTURES[call.name]
+    arguments = call.bind(function)
+    width, norm = arguments.get("width", 8), arguments.get("norm", "none")
+    if type(width) is not int or width < 2:
+        raise ValueError(f"width={width!r} of {network!r} must be a whole number of at least 2.")
+    if norm not in NORMS:
+        raise ValueError(f"norm={norm!r} of {network!r} is unknown: write {' or '.join(map(repr, NORMS))}.")
+    return function(**arguments)
+
+
+@functools.cache
+def measure(network: str, image_size: int, channels: int, classes: int) -> Size:
+    """The size of a network. Raises ValueError as `find` does, and for pictures that are too small for it."""
+    found = find(network)
+    parameters, flop, side, depth = 0, 0.0, image_size, channels
+    for one in found.convolutions:
+        side -= one.kernel - 1
+        weights = one.kernel**2 * depth * one.channels
+        parameters += weights + one.channels + (2 * one.channels if found.norm == "batch" else 0)
+        flop += 2.0 * weights * max(0, side) ** 2
+        side, depth = (side - one.pool) // one.stride + 1, one.channels
+        if side < 1:
+            raise ValueError(f"image_size={image_size} is too small for network={network!r}: write 28 or 32.")
+    features = side**2 * depth
+    heads = [_head(features, widths, out) for widths, out in ((found.label, classes), (found.domain, DOMAINS))]
+    return Size(parameters + sum(count for count, _ in heads), flop, heads[0][1], heads[1][1], features)
+
+
+def _head(features: int, widths: tuple[int, ...], out: int) -> tuple[int, float]:
+    """Parameters and FLOP of fully connected layers."""
+    sides = (features, *widths, out)
+    weights = sum(a * b for a, b in itertools.pairwise(sides))
+    return weights + sum(sides[1:]), 2.0 * weights
