@@ -48,7 +48,18 @@ def invert(probability: float = 0.5) -> Augmentation:
     return inverted
 
 
-AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {"none": none, "shift": shift, "invert": invert}
+def shift_invert(pixels: int = 2, probability: float = 0.5) -> Augmentation:
+    """The one, then the other."""
+    moved, inverted = shift(pixels), invert(probability)
+    return lambda images_BHWC, generator: inverted(moved(images_BHWC, generator), generator)
+
+
+AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
+    "none": none,
+    "shift": shift,
+    "invert": invert,
+    "shift_invert": shift_invert,
+}
 
 
 def find(augmentation: str) -> Augmentation:

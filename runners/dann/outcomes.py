@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from runners.dann import scoring, tasks
 from runners.dann.config import TrialConfig
 from runners.dann.domains import Domain
+from runners.dann.model import SOURCE, TARGET
 from runners.dann.trainings import Pair
 from runners.evaluation.class_sheet import class_sheet
 from runners.evaluation.set_sheet import by_class
@@ -35,11 +36,11 @@ def write(config: TrialConfig, pair: Pair, trained: scoring.Trained, folder: Pat
     return _lists(config, pair, trained, folder) | _domains(config, pair, trained) | _features(pair, trained, folder)
 
 
-def rows_of(pair: Pair, name: str) -> tuple[Domain, NDArray[np.int64]]:
-    """The domain of a list, and the positions of its images."""
+def rows_of(pair: Pair, name: str) -> tuple[int, Domain, NDArray[np.int64]]:
+    """The domain of a list, as SOURCE or TARGET and with its images, and the positions of those of the list."""
     role, _, part = name.partition("_")
-    domain = pair.source if role == "source" else pair.target
-    return domain, domain.validation if part == "validation" else domain.test
+    number, domain = (SOURCE, pair.source) if role == "source" else (TARGET, pair.target)
+    return number, domain, domain.validation if part == "validation" else domain.test
 
 
 def _lists(config: TrialConfig, pair: Pair, trained: scoring.Trained, folder: Path) -> Scores:
@@ -49,9 +50,9 @@ def _lists(config: TrialConfig, pair: Pair, trained: scoring.Trained, folder: Pa
     found: dict[str, NDArray[Any]] = {}
     classes: list[dict[str, Any]] = []
     for one in config.task.lists:
-        domain, rows = rows_of(pair, one.name)
+        number, domain, rows = rows_of(pair, one.name)
         label_N = domain.label_N[rows]
-        probability_NK = trained.probabilities(domain.images_NHWC[rows])
+        probability_NK = trained.probabilities(domain.images_NHWC[rows], number)
         named_1NK = np.eye(len(domain.classes), dtype=bool)[probability_NK.argmax(1)][None]
         asked_NK = np.eye(len(domain.classes), dtype=bool)[label_N]
         scores |= class_sheet(one.name, named_1NK, asked_NK, probability_NK[None])
@@ -71,7 +72,7 @@ def _domains(config: TrialConfig, pair: Pair, trained: scoring.Trained) -> Score
     """How well the domains can be told apart: by a linear probe on the features of any method, and by the classifier
     that adaptation trained."""
     images = [domain.images_NHWC[domain.validation] for domain in (pair.source, pair.target)]
-    probe = scoring.probe_accuracy(*(trained.features(one) for one in images))
+    probe = scoring.probe_accuracy(*(trained.features(one, number) for number, one in enumerate(images)))
     scores: Scores = {"domain_accuracy/probe": probe, "proxy_a_distance": 2 * (2 * probe - 1)}
     if config.method == "dann":
         scores["domain_accuracy/validation"] = scoring.domain_accuracy(trained, *images)
@@ -81,14 +82,14 @@ def _domains(config: TrialConfig, pair: Pair, trained: scoring.Trained) -> Score
 def _features(pair: Pair, trained: scoring.Trained, folder: Path) -> Scores:
     """features.npz, of images that nothing was trained on."""
     parts: dict[str, list[NDArray[Any]]] = {}
-    for domain, name in ((pair.source, tasks.SOURCE_VALIDATION), (pair.target, tasks.TARGET_TEST)):
-        _, rows = rows_of(pair, name)
+    for name in (tasks.SOURCE_VALIDATION, tasks.TARGET_TEST):
+        number, domain, rows = rows_of(pair, name)
         point_M = np.sort(np.random.default_rng(0).permutation(rows)[:POINTS])
         images_MHWC = domain.images_NHWC[point_M]
         found = {
-            "features": trained.features(images_MHWC).astype(np.float16),
+            "features": trained.features(images_MHWC, number).astype(np.float16),
             "classes": domain.label_N[point_M],
-            "predicted": trained.probabilities(images_MHWC).argmax(1),
+            "predicted": trained.probabilities(images_MHWC, number).argmax(1),
             "domain": np.repeat(domain.name, len(point_M)),
             "point": point_M,
         }

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from runners.contents import Pixels
 from runners.dann.inputs import Scaling
-from runners.dann.model import Network
+from runners.dann.model import SOURCE, TARGET, Network
 from runners.process import heartbeat
 
 BATCH = 256
@@ -24,30 +24,32 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Trained:
-    """A network that is scored, with what its inputs are scaled by."""
+    """A network that is scored, with what its inputs are scaled by; `adapted`: it was trained on images of both
+    domains, and has the statistics of each where its norm keeps them apart."""
 
     network: Network
     scaling: Scaling
+    adapted: bool
 
-    def probabilities(self, images_NHWC: Pixels) -> Floats:
-        """Of each class, (N, K)."""
-        return self._outputs(lambda x_BCHW: self.network(x_BCHW).softmax(1), images_NHWC)
+    def probabilities(self, images_NHWC: Pixels, domain: int) -> Floats:
+        """Of each class, (N, K), for images of SOURCE or TARGET."""
+        return self._outputs(lambda features_BD: self.network.label(features_BD).softmax(1), images_NHWC, domain)
 
-    def features(self, images_NHWC: Pixels) -> Floats:
+    def features(self, images_NHWC: Pixels, domain: int) -> Floats:
         """What both heads are given, (N, D)."""
-        return self._outputs(self.network.features, images_NHWC)
+        return self._outputs(lambda features_BD: features_BD, images_NHWC, domain)
 
-    def domains(self, images_NHWC: Pixels) -> NDArray[np.int64]:
-        """What the domain classifier takes each image for, (N,): 0 for the source, 1 for the target."""
-        logits_N2 = self._outputs(lambda x_BCHW: self.network.domain(self.network.features(x_BCHW)), images_NHWC)
+    def domains(self, images_NHWC: Pixels, domain: int) -> NDArray[np.int64]:
+        """What the domain classifier takes each image for, (N,): SOURCE or TARGET."""
+        logits_N2 = self._outputs(self.network.domain, images_NHWC, domain)
         domain_N: NDArray[np.int64] = logits_N2.argmax(1).astype(np.int64)
         return domain_N
 
-    def accuracy(self, images_NHWC: Pixels, label_N: NDArray[np.int64]) -> float:
-        return float((self.probabilities(images_NHWC).argmax(1) == label_N).mean())
+    def accuracy(self, images_NHWC: Pixels, label_N: NDArray[np.int64], domain: int) -> float:
+        return float((self.probabilities(images_NHWC, domain).argmax(1) == label_N).mean())
 
     @torch.no_grad()
-    def _outputs(self, function: Callable[[Tensor], Tensor], images_NHWC: Pixels) -> Floats:
+    def _outputs(self, head: Callable[[Tensor], Tensor], images_NHWC: Pixels, domain: int) -> Floats:
         """In eval mode; the network is left in the mode that it was in."""
         training = self.network.training
         self.network.eval()
@@ -55,7 +57,8 @@ class Trained:
         try:
             for start in range(0, len(images_NHWC), BATCH):
                 x_BCHW = self.scaling.apply(images_NHWC[start : start + BATCH])
-                parts.append(function(x_BCHW).float().cpu().numpy())
+                features_BD = self.network.features(x_BCHW, domain if self.adapted else SOURCE)
+                parts.append(head(features_BD).float().cpu().numpy())
                 heartbeat.tick()
         finally:  # stopped in between, the training is saved as it was
             self.network.train(training)
@@ -64,7 +67,10 @@ class Trained:
 
 def domain_accuracy(trained: Trained, source_NHWC: Pixels, target_NHWC: Pixels) -> float:
     """How often the domain classifier is right, the mean of the two domains: .5 is chance."""
-    found = ((trained.domains(images) == domain).mean() for domain, images in ((0, source_NHWC), (1, target_NHWC)))
+    found = (
+        (trained.domains(images, domain) == domain).mean()
+        for domain, images in ((SOURCE, source_NHWC), (TARGET, target_NHWC))
+    )
     return float(np.mean(list(found)))
 
 

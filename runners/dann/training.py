@@ -176,8 +176,7 @@ def _step(training: Training, step: int, rows_B: NDArray[np.int64], target_BHWC:
         label_loss = loss = F.cross_entropy(network(x_BCHW), label_B)
         seen = torch.zeros(2, device=device)
     else:
-        # One pass for both domains: batch norm, where there is one, sees them together.
-        features_MD = network.features(torch.cat([x_BCHW, prepared(target_BHWC, "unlabelled")]))
+        features_MD = _of_both(network, x_BCHW, prepared(target_BHWC, "unlabelled"))
         label_loss = F.cross_entropy(network.label(features_MD[: len(x_BCHW)]), label_B)
         reversal = schedules.reversal(config, training.progress)
         domain_M2 = network.domain(model.reverse(features_MD, reversal))
@@ -192,6 +191,15 @@ def _step(training: Training, step: int, rows_B: NDArray[np.int64], target_BHWC:
     training.sums += torch.cat([label_loss.detach()[None], seen])
     training.steps_since += 1
     training.images += config.batch_size
+
+
+def _of_both(network: model.Network, source_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
+    """Features of the source's images, then of the target's, (2 B, D); in one pass, so that batch norm sees them
+    together, unless each domain has its own."""
+    if not network.separates:
+        return network.features(torch.cat([source_BCHW, target_BCHW]))
+    parts = network.features(source_BCHW, model.SOURCE), network.features(target_BCHW, model.TARGET)
+    return torch.cat(parts)
 
 
 def _prepared(training: Training, step: int) -> Callable[[Pixels, str], Tensor]:

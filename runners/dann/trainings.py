@@ -25,6 +25,7 @@ from torch import Tensor
 from runners.dann import scoring, tasks
 from runners.dann.config import TrialConfig
 from runners.dann.domains import UNLABELLED, Domain
+from runners.dann.model import SOURCE, TARGET
 from runners.dann.training import Labelled, Training, TrainProgress, train
 from runners.experiment import Curve, Note
 from runners.process import checkpoints, heartbeat
@@ -138,7 +139,7 @@ class _Run:
     def __init__(self, config: TrialConfig, folder: Path, pair: Pair, device: torch.device) -> None:
         self.config, self.folder, self.pair = config, folder, pair
         self.training = pair.training(config, device)
-        self.trained = scoring.Trained(self.training.network, self.training.scaling)
+        self.trained = scoring.Trained(self.training.network, self.training.scaling, config.method == "dann")
         self.marks = [config.total_images * (point + 1) // POINTS for point in range(POINTS)]
         self.report_images = max(config.batch_size, config.total_images // (POINTS * REPORTS))
         self.scored = 0  # images up to which the points of the learning curve are scored
@@ -172,16 +173,16 @@ class _Run:
     def _point(self) -> dict[str, float]:
         """The accuracies at this moment; the weights are kept where the target's is the best so far."""
         source, target = self.pair.source, self.pair.target
-        seen = {name: domain.images_NHWC[domain.validation] for name, domain in (("s", source), ("t", target))}
-        accuracy = tasks.ACCURACY.on
-        found = {accuracy(tasks.SOURCE_VALIDATION): self.trained.accuracy(seen["s"], source.label_N[source.validation])}
+        seen = [domain.images_NHWC[domain.validation] for domain in (source, target)]
+        on_source = self.trained.accuracy(seen[SOURCE], source.label_N[source.validation], SOURCE)
+        found = {tasks.ACCURACY.on(tasks.SOURCE_VALIDATION): on_source}
         if self.pair.target_labelled:
-            on_target = self.trained.accuracy(seen["t"], target.label_N[target.validation])
-            found[accuracy(tasks.TARGET_VALIDATION)] = on_target
+            on_target = self.trained.accuracy(seen[TARGET], target.label_N[target.validation], TARGET)
+            found[tasks.ACCURACY.on(tasks.TARGET_VALIDATION)] = on_target
             if not self.best or on_target > self.best["accuracy"]:
                 self.best = {"accuracy": on_target, "images": self.training.images, "weights": self.training.weights()}
         if self.config.method == "dann":
-            found["domain_accuracy/validation"] = scoring.domain_accuracy(self.trained, seen["s"], seen["t"])
+            found["domain_accuracy/validation"] = scoring.domain_accuracy(self.trained, *seen)
         self.scored = self.training.images
         return found
 

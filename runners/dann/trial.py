@@ -98,7 +98,7 @@ def _fill(trial: _Trial, folder: Path) -> Iterator[Event]:
     if trainings.BEST in trainings.facts(trial.folder)["sha256"]:
         target = trial.pair.target
         best = _load(trial, trainings.BEST)
-        found = best.accuracy(target.images_NHWC[target.test], target.label_N[target.test])
+        found = best.accuracy(target.images_NHWC[target.test], target.label_N[target.test], model.TARGET)
         scores[f"{ORACLE}/{tasks.TARGET_TEST}"] = found
     files.write_lines(folder / "metrics.jsonl", curve)
     _write(trial, scores, time.perf_counter() - start, folder)
@@ -119,7 +119,8 @@ def _load(trial: _Trial, which: str) -> scoring.Trained:
     network = model.build(config).to(trial.device).eval()
     network.load_state_dict(trainings.load_weights(trial.folder, which, trial.device))
     labelled = pair.target if config.method == "target_only" else pair.source
-    return scoring.Trained(network, inputs.scaling(config, labelled.images_NHWC[labelled.train], trial.device))
+    scaling = inputs.scaling(config, labelled.images_NHWC[labelled.train], trial.device)
+    return scoring.Trained(network, scaling, config.method == "dann")
 
 
 # --- what is written -------------------------------------------------------------------------------------
