@@ -89,7 +89,7 @@ def find(network: str) -> Architecture:
     if type(bottleneck) is not int or bottleneck < 0:
         raise ValueError(f"bottleneck={bottleneck!r} of {network!r} must be a whole number, 0 for none.")
     if norm not in NORMS:
-        raise ValueError(f"norm={norm!r} of {network!r} is unknown: write {' or '.join(map(repr, NORMS))}.")
+        raise ValueError(f"norm={norm!r} of {network!r} is unknown: write 'none', 'batch' or 'domain'.")
     return function(**arguments)
 
 
