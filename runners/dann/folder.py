@@ -16,6 +16,7 @@ from pathlib import Path
 
 from runners.config import Scalar
 from runners.dann import tasks
+from runners.dann.config import TrialConfig
 from runners.experiment import Progress
 from runners.reading import Source, checks, layouts, npz
 from runners.reading import cache as caches
@@ -52,8 +53,9 @@ class Folder:
         """What a config says of them: their content, never a path."""
         return {"data": tasks.data_of(self.domains)}
 
-    def sentences(self, config: object = None) -> list[str]:
-        """What was found, a sentence for each domain and for each thing that was done with it."""
+    def sentences(self, config: TrialConfig | None = None) -> list[str]:
+        """What was found, a sentence for each domain and for each thing that was done with it, and which two domains a
+        setting is about."""
         found = []
         for name, source in sorted(self.sources.items()):
             images, classes = counted(len(source.of_image), "image"), counted(len(self.classes), "class", "classes")
@@ -62,7 +64,7 @@ class Folder:
             what = "without labels" if source.kind == "none" else f"in {classes}"
             found.append(f"Domain {name}: {images} {what}; {test}.")
             found += source.notes
-        return found
+        return [*found, f"Adapted from {config.source} to {config.target}."] if config else found
 
 
 def read(inputs: Mapping[str, str], cache: Path | None = None) -> Generator[Progress, None, Folder]:

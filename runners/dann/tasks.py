@@ -31,6 +31,9 @@ class Domains:
     def built_in(self) -> bool:
         return self.source == DIGITS
 
+    def has_labels(self, name: str) -> bool:
+        return name not in self.unlabelled
+
     def check(self, name: str, role: str) -> None:
         """Raises ValueError, with the nearest name, for a domain that the data do not have."""
         if name not in self.names:
