@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tiny_domains import CPU, TINY, pair, same
 
 from runners import dann
 from runners.dann import inputs, trainings
-from runners.dann.training import _Epochs, train
+from runners.dann.training import Training, _Epochs, train
 from runners.experiment import Curve, Note
 from runners.process import checkpoints
 from runners.process.files import read_lines
@@ -141,6 +142,23 @@ def test_a_training_goes_on_exactly_where_it_was_stopped(tmp_path, network, meth
     assert lines[0] == lines[1]
     assert not (cut / checkpoints.NEWEST).exists()
     assert trainings.facts(whole)["sha256"] == trainings.facts(cut)["sha256"]
+
+
+def reports(training: Training) -> list[tuple]:
+    """What is left of a training, a report every five steps, without its clock."""
+    found = [report for report in train(training, 160) if report is not None]
+    return [dataclasses.astuple(dataclasses.replace(one, seconds=0.0, images_per_second=0.0)) for one in found]
+
+
+def test_a_state_between_two_reports_goes_on_with_the_report_too():
+    whole = reports(pair().training(TINY, CPU))
+    first, second = pair().training(TINY, CPU), pair().training(TINY, CPU)
+    steps = train(first, 160)
+    for _ in range(7):  # two steps into the second report
+        next(steps)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert reports(second) == whole[1:]
+    assert len(whole) == 4
 
 
 def test_a_curve_has_both_losses_and_the_accuracies_at_its_points(tmp_path):

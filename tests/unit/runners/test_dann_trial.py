@@ -14,7 +14,7 @@ from tiny_domains import TINY, context, save_npz, value_of
 
 from runners import dann
 from runners.dann import folder as folders
-from runners.dann import scoring, trainings
+from runners.dann import outcomes, scoring, trainings
 from runners.experiment import Curve, Progress, find
 from runners.process import files
 from runners.process.files import read_json, read_lines
@@ -66,15 +66,15 @@ def test_outcomes_are_those_of_the_scores(record):
     place = trial(TINY, record)
     result, conditions = read_json(place / "result.json"), read_json(place / "conditions.json")
     labels = read_json(place / "task.json")["labels"]
-    with np.load(place / "outcomes.npz") as outcomes, (place / "classes.csv").open() as file:
+    with np.load(place / "outcomes.npz") as found, (place / "classes.csv").open() as file:
         rows = list(csv.DictReader(file))
         for name in ("source_validation", "target_test", "target_validation"):
-            named_N = outcomes[name][0].argmax(1)
+            named_N = found[name][0].argmax(1)
             asked_N = np.array([labels.index(label) for (label,) in conditions[name]])
             assert (named_N == asked_N).mean() == pytest.approx(result[f"accuracy/{name}"])
             hits = sum(int(row["hits"]) for row in rows if row["list"] == name)
             assert hits == (named_N == asked_N).sum()
-            np.testing.assert_allclose(outcomes[f"{name}_probability"].sum(-1), 1, atol=1e-5)
+            np.testing.assert_allclose(found[f"{name}_probability"].sum(-1), 1, atol=1e-5)
 
 
 def test_all_methods_keep_the_features_of_the_same_points(record):
@@ -87,6 +87,20 @@ def test_all_methods_keep_the_features_of_the_same_points(record):
             points.append((arrays["domain"], arrays["point"], arrays["classes"]))
     for other in points[1:]:
         assert all(np.array_equal(*pair) for pair in zip(points[0], other, strict=True))
+
+
+def test_points_are_drawn_alike_where_not_all_are_kept(record, tmp_path, monkeypatch):
+    monkeypatch.setattr(outcomes, "POINTS", 50)
+    copy = shutil.copytree(record, tmp_path / "record")
+    points = []
+    for method in METHODS[:2]:
+        config = TINY.replace(method=method)
+        shutil.rmtree(trial(config, copy))
+        finish(config, copy)
+        with np.load(trial(config, copy) / "features.npz") as arrays:
+            points.append(arrays["point"])
+    assert len(points[0]) == 100
+    assert np.array_equal(*points)
 
 
 def test_the_curve_of_a_trial_is_that_of_its_training(record):
