@@ -19,8 +19,9 @@ class TrialConfig(StagedConfig):
     the method dann takes as many unlabelled ones of the target beside them."""
 
     data: str = train_field("digits", "the domains, digits (built in) or domains(...): the content, not the path")
-    source: str = train_field("photo", "the domain whose labels are trained on")
-    target: str = train_field("plain", "the domain that is adapted to, without its labels")
+    # The one is nothing to a training on the other alone.
+    source: str = train_field("photo", "the domain whose labels are trained on", inert=True)
+    target: str = train_field("plain", "the domain that is adapted to, without its labels", inert=True)
     method: str = train_field("dann", "source_only, dann or target_only (trained on the target's labels)")
     image_size: int = train_field(28, "pixels per side")
     channels: str = train_field("rgb", "rgb, or grey: colours become luminance")

@@ -58,12 +58,16 @@ class Made:
 # --- where they lie, and whether they are there ----------------------------------------------------------
 
 
-def place(data: str, name: str, image_size: int, cache: Path) -> Path:
-    """Where a prepared domain lies, or will lie: named after its content."""
+def digest(data: str) -> str:
+    """12 hex digits of what all domains of a `data` hold, and of how they are split."""
     domains = tasks.parse(data)
     content = f"{data}|{digits.RENDERER}|{street.RENDERER}" if domains.built_in else domains.digest
-    digest = hashlib.sha256(f"{content}|{SPLIT}".encode()).hexdigest()[:12]
-    return cache / f"domains-{digest}" / f"{name}-{image_size}"
+    return hashlib.sha256(f"{content}|{SPLIT}".encode()).hexdigest()[:12]
+
+
+def place(data: str, name: str, image_size: int, cache: Path) -> Path:
+    """Where a prepared domain lies, or will lie: named after the content of the data."""
+    return cache / f"domains-{digest(data)}" / f"{name}-{image_size}"
 
 
 def open_domain(data: str, name: str, image_size: int, cache: Path) -> Domain:

@@ -154,7 +154,9 @@ def _write(trial: _Trial, scores: dict[str, Any], seconds: float, folder: Path) 
         "warnings": "\n".join(validation.warnings(config)),
         "checkpoint_rule": CHECKPOINT_RULE,
         **(oracle if trainings.BEST in facts["sha256"] else {}),
-        "data_digest": f"{pair.source.digest} {pair.target.digest}",
+        "data_digest": domains.digest(config.data),  # one for all trials of the data, whichever two domains they use
+        "data_digest/source": pair.source.digest,
+        "data_digest/target": pair.target.digest,
     }
     texts = {
         "config": config.to_dict(),

@@ -14,7 +14,7 @@ from tiny_domains import TINY, context, save_npz, value_of
 
 from runners import dann
 from runners.dann import folder as folders
-from runners.dann import outcomes, scoring, trainings
+from runners.dann import domains, outcomes, scoring, trainings
 from runners.experiment import Curve, Progress, find
 from runners.process import files
 from runners.process.files import read_json, read_lines
@@ -57,6 +57,7 @@ def test_a_folder_holds_all_that_a_reader_needs(record, method):
     assert result["proxy_a_distance"] == pytest.approx(2 * (2 * result["domain_accuracy/probe"] - 1))
     assert task["labels"] == list("0123456789")
     assert task["kind"] == "class"
+    assert result["data_digest"] == domains.digest("digits")
     assert task["domains"] == {"source": "photo", "target": "plain"}
     assert task["lists"] == [{"name": one.name, "role": one.role} for one in config.task.lists]
     assert read_json(place / "environment.json")["threads"] == "1"
