@@ -64,7 +64,11 @@ class Folder:
             what = "without labels" if source.kind == "none" else f"in {classes}"
             found.append(f"Domain {name}: {images} {what}; {test}.")
             found += source.notes
-        return [*found, f"Adapted from {config.source} to {config.target}."] if config else found
+        return (
+            [*found, f"Where the study names no others, {config.source} is adapted to {config.target}."]
+            if config
+            else found
+        )
 
 
 def read(inputs: Mapping[str, str], cache: Path | None = None) -> Generator[Progress, None, Folder]:

@@ -13,8 +13,8 @@ import torch
 from tiny_domains import TINY, context, save_npz, value_of
 
 from runners import dann
-from runners.dann import folder as folders
 from runners.dann import domains, outcomes, scoring, trainings
+from runners.dann import folder as folders
 from runners.experiment import Curve, Progress, find
 from runners.process import files
 from runners.process.files import read_json, read_lines
@@ -232,7 +232,10 @@ def test_a_folder_s_own_domains_are_the_baseline_s(tmp_path):
     found = value_of(dann.read({"data": str(tmp_path)}))
     config = dann.Config().replace(**found.changes)
     assert dann.at_scale(config, "smoke") == {"source": "mnist_m", "target": "usps"}
-    assert found.sentences(config.replace(source="a", target="usps"))[-1] == "Adapted from a to usps."
+    assert (
+        found.sentences(config.replace(source="a", target="usps"))[-1]
+        == "Where the study names no others, a is adapted to usps."
+    )
     assert dann.at_scale(dann.Config(), "smoke") == {}
 
 
