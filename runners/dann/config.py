@@ -32,7 +32,7 @@ class TrialConfig(StagedConfig):
     total_images: int = train_field(1_000_000, "labelled training images drawn")
     batch_size: int = train_field(256, "labelled images per step")
     lr: float = train_field(0.01, "peak learning rate")
-    lr_schedule: str = train_field("dann", "dann: lr / (1 + 10 p)^.75 at progress p, or constant")
+    lr_schedule: str = train_field("dann", "dann: lr / (1 + 10 p)^.75 at progress p; cosine (to 0) or constant")
     optimiser: str = train_field("sgd(momentum=0.9)", "sgd(momentum=...) or adam(beta1=...)")
     weight_decay: float = train_field(0.0, "L2 penalty, added to the gradient")
     lambda_gamma: float = train_field(10.0, "gamma: how fast lambda_p = 2 / (1 + exp(-gamma p)) - 1 rises")

@@ -8,7 +8,7 @@ from runners.dann.config import METHODS, TrialConfig
 CHOICES = {
     "method": METHODS,
     "channels": ("rgb", "grey"),
-    "lr_schedule": ("dann", "constant"),
+    "lr_schedule": ("dann", "cosine", "constant"),
     "lambda_schedule": ("dann", "constant"),
 }
 POSITIVE = ("total_images", "batch_size", "lr")
