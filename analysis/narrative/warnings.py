@@ -139,7 +139,7 @@ def _same_weights(results: Results) -> list[str]:
     if "weights_sha256" not in results.complete:
         return []
     found: dict[str, None] = {}
-    config = results.study.of_experiment().Config
+    config = results.study.config_type
     fields = [name for name in config.types() if name in results.complete and name != "seed"]
     different = results.complete.drop_duplicates(["weights_sha256", "train_key"])
     same = different[different.duplicated("weights_sha256", keep=False)]

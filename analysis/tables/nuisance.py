@@ -213,7 +213,7 @@ def note(results: Results) -> str:
 
 def _shared(results: Results, choice: _Choice, tuned: str) -> str:
     """What the choice and the report have in common, and what is done about it."""
-    config = results.study.of_experiment().Config
+    config = results.study.config_type
     stages = {config.__dataclass_fields__[name].metadata["stage"] for name in results.study.tuned}
     if stages == {"sample"}:
         common = (

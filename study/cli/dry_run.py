@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from study.design.plan import Plan
 
 
+NOTHING = ("0", "0 GFLOP", "shared")  # of a column that says nothing
+
+
 @dataclasses.dataclass(frozen=True)
 class Preview:
     """A job, the spread of paired differences that the record knows, the seconds that another seed would add, and what
@@ -62,10 +65,9 @@ def _text(preview: Preview) -> str:
     lines = [f"{plan.study_id}: {plan.spec.question}\n\n{_arm_table(plan)}\n"]
     to_run = f"{counted(estimate.missing_trials, 'trial')}, {counted(estimate.missing_trainings, 'training')}"
     lines.append(f"{size_of(plan)}; to run: {to_run}")
-    lines.append(
-        f"{flop(estimate.train_flop)} of training and {flop(estimate.sample_flop)} of sampling: about "
-        f"{minutes(estimate.seconds)} on {preview.job.where} ({estimate.basis})"
-    )
+    spent = f"{flop(estimate.train_flop)} of training and {flop(estimate.sample_flop)} of sampling: "
+    spent = spent if estimate.train_flop or estimate.sample_flop or not estimate.missing_trials else ""
+    lines.append(f"{spent}about {minutes(estimate.seconds)} on {preview.job.where} ({estimate.basis})")
     lines.append(f"disk: up to {estimate.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
     more = minutes(preview.seed_seconds)
     lines.append(power.sentence(preview.spread, plan.answered_in, len(plan.seeds), plan.comparisons, more))
@@ -105,7 +107,8 @@ def _seeds(numbers: Sequence[int]) -> str:
 
 
 def _arm_table(plan: Plan) -> str:
-    """One row per arm; an arm whose trainings another one above it has shares them and is marked so."""
+    """One row per arm; an arm whose trainings another one above it has shares them and is marked so. Of what nobody
+    counted there is no column."""
     head = ["arm", "seeds", "own trainings", "images each", "parameters", "training", "evaluations per image"]
     rows, seen = [head], set[str]()
     trials_of: dict[str, list[Any]] = {arm: [] for arm in plan.design.arms}
@@ -119,7 +122,9 @@ def _arm_table(plan: Plan) -> str:
         images = int(trials[0].config.to_dict().get("total_images", 0))
         cells = [name, f"{len(trials)}", f"{len(own)}", f"{images:,}", f"{cost.parameters:,}"]
         rows.append([*cells, flop(len(own) * cost.train_flop) if own else "shared", f"{cost.evaluations:,}"])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    shown = [column for column in range(len(head)) if column < 3 or any(row[column] not in NOTHING for row in rows[1:])]
+    rows = [[row[column] for column in shown] for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(shown))]
     return "\n".join(
         row[0].ljust(widths[0])
         + "".join("  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))

@@ -171,10 +171,11 @@ class Display:
                 self.screen.line(f"{trial.name}: {status}: {error}; retry {tries}")
 
     def _trained(self, name: str, slot: int, lines: Sequence[Mapping[str, float]], total: int) -> None:
-        reports = [line for line in lines if "loss" in line]
+        reports = [line for line in lines if "loss" in line] or [line for line in lines if "images" in line]
         row = self.running[slot]
         if reports:
-            row = Row(name, TRAINING_SHARE * reports[-1]["images"] / total, reports[-1]["images_per_second"])
+            rate = reports[-1].get("images_per_second", row.rate)
+            row = Row(name, TRAINING_SHARE * reports[-1]["images"] / max(1, total), rate)
         self._at(slot, row)
 
     def _at(self, slot: int, row: Row) -> None:
@@ -197,7 +198,8 @@ class Display:
             return f"{self.done} of {self.total} done | {wait}"
         parts = ", ".join(f"{row.name} {row.share:.0%}" for row in self.running.values())
         rate = sum(row.rate for row in self.running.values())
-        return f"{self.done} of {self.total} done | {parts} | {rate:,.0f} images/s | {wait}"
+        speed = f" | {rate:,.0f} images/s" if rate else ""
+        return f"{self.done} of {self.total} done | {parts}{speed} | {wait}"
 
     def _seconds_left(self) -> float:
         """Deal the remaining trials to the slots, each as long as a worker took for one so far on average. A slot
