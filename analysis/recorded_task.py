@@ -41,10 +41,11 @@ def of_folder(folder: Path) -> Task:
 @once
 def task_of(results: Results) -> Task:
     """The task of a study, as the first of its complete trials says it whose task.json can be read."""
+    task = results.study.of_task()
     for folder in results.complete.get("folder", ()):
         with contextlib.suppress(OSError, ValueError):
-            return of_folder(folder)
-    task = results.study.of_task()
+            if task.name == "iclevr" or (Path(folder) / FILE).is_file():
+                return of_folder(folder)
     return iclevr() if task.name == "iclevr" else UNKNOWN | {"name": task.name, "kind": task.kind}
 
 

@@ -10,12 +10,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import heat, labels, marks, style
 from analysis.recorded_task import Task
 from analysis.results import Results
 from analysis.stats import intervals
 from analysis.tables import classes
+
+NEEDS = Needs(files=("classes.csv",))
 
 COLUMNS = ["arm", "label", "asked", "hits", "recall", "n"]
 INTERVAL = ["low", "high"]  # of bars alone

@@ -12,10 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.results import Results
 from runners.config import Call
+
+NEEDS = Needs(fields=("sampler",), columns=("network_evaluations", "seconds/sample"))
 
 PLACE = "answer"
 COLUMNS = ["arm", "family", "evaluations", "seconds", "n", "mean", "low", "high", "chance"]

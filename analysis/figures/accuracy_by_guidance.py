@@ -16,10 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.plotting.style import Look
 from analysis.results import Results
+
+NEEDS = Needs(fields=("guidance_scale",))
 
 PLACE = "answer"
 COLUMNS = ["list", "arm", "setting", "guidance_scale", "n", "mean", "low", "high", "chance", "chosen"]

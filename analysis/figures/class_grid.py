@@ -9,8 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import images, labels, style
 from analysis.results import Results
+
+NEEDS = Needs(files=("class_grid.png",))
 
 PLACE = "pictures"
 CLASSES = 10  # rows of a trial's class_grid.png: the first ones by index

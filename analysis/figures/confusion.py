@@ -15,10 +15,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import heat, labels, style
 from analysis.recorded_task import Task
 from analysis.results import Results
 from analysis.tables import outcomes
+
+NEEDS = Needs(files=("outcomes.npz", "conditions.json"))
 
 # Cells are as `analysis.tables.outcomes.confusion` defines them; the score sheet counts the same.
 NEITHER = "none"  # missed, and no namesake was named unasked

@@ -15,11 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import images, style
 from analysis.plotting import labels as names
 from analysis.recorded_task import Task
 from analysis.results import Results
 from analysis.tables import outcomes
+
+NEEDS = Needs(files=("outcomes.npz", "conditions.json", "images"))
 
 PLACE = "pictures"
 

@@ -21,10 +21,13 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import heat, labels, marks, style
 from analysis.recorded_task import Task
 from analysis.results import Results
+
+NEEDS = Needs(files=("features.npz",))
 
 PERPLEXITY = 30  # van der Maaten & Hinton 2008: 5 to 50
 REAL, GENERATED = "real", "generated"

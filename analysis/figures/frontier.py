@@ -16,10 +16,13 @@ from matplotlib.figure import Figure
 
 from analysis import recorded_task
 from analysis.figures import accuracy_by_guidance
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.plotting.style import Look
 from analysis.results import Results
+
+NEEDS = Needs(fields=("guidance_scale",), columns=("diversity",))
 
 PLACE = "answer"
 MOST_LABELLED = 4  # settings whose every point has room for its s; of more the ends of each line have it

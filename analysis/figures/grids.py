@@ -9,8 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import images
 from analysis.results import Results
+
+NEEDS = Needs(files=("grid_*.png",))
 
 PLACE = "pictures"
 ONE_COLUMN = 6  # arms; more are drawn at half the size

@@ -12,8 +12,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import images, labels
 from analysis.results import Results
+
+NEEDS = Needs(files=("interpolation.png",))
 
 PLACE = "pictures"
 FILE = "interpolation.csv"  # of a trial: mix, condition, step, pixels, features

@@ -2,7 +2,7 @@
 
 Training loss and learning rate against images seen; the metric during training against images seen and against the
 clock. Thin lines are trainings, thick lines their means, bands run from the smallest to the largest seed. Arms that
-share their trainings (a guidance or sampler study) are one curve.
+share their trainings are one curve.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.plotting import trainings as training_lines
 from analysis.plotting.trainings import THIN, Trainings
 from analysis.results import Results
+
+NEEDS = Needs(curves=("images",))
 
 MIN_REPORTS = 2  # of a curve; fewer are drawn as points
 
@@ -56,8 +59,10 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     for axes, x, y in ((loss, "images", "loss"), (images, "images", metric), (clock, "minutes", metric)):
         _curves(axes, sharing, x, y)
         axes.set_xlim(left=0)
+    if table["seconds"].isna().all():
+        shared.say_in(clock, "not recorded")
     _learning_rate(rate, sharing)
-    loss.set_ylabel("training loss (MSE)")
+    loss.set_ylabel(f"training loss{' (MSE)' if _denoises(results) else ''}")
     loss.tick_params(labelbottom=False)
     if (table["loss"] > 0).any():
         shared.log_y(loss)
@@ -132,6 +137,20 @@ def _learning_rate(axes: Axes, sharing: Trainings) -> None:
     axes.yaxis.get_offset_text().set_fontsize(6.5)
 
 
+def _denoises(results: Results) -> bool:
+    """Whether trials sample images: then the loss is of noise, and scores during the training are of a fast sampler."""
+    return "sampler" in results.rows
+
+
+def _height(results: Results) -> str:
+    """Which losses do not compare by their height."""
+    if not (names := sorted(results.study.config_type.rescaling())):
+        return ""
+    known = "different schedules, T, targets or weightings"
+    what = known if _denoises(results) else f"arms that differ in {' or '.join(names)}"
+    return f" Losses of {what} are not on one scale: compare their shape, not their height."
+
+
 def caption(table: pd.DataFrame, results: Results) -> str:
     sharing, metric, ends = training_lines.of(table, results), results.selection, []
     what = f"{results.list_of(metric)} {results.score.name}"
@@ -142,11 +161,11 @@ def caption(table: pd.DataFrame, results: Results) -> str:
             end += f", {what} {last[metric].mean():.3f}"
         ends.append(f"{end} (n = {len(last)})")
     are = "is" if len(sharing.others) == 1 else "are"
+    few_steps = "measured with few-step DDIM and is no final score" if _denoises(results) else "no final score"
+    more = f" {len(sharing.others)} more {are} in grey, one seed each." if sharing.others else ""
     return (
         f"Thin lines are trainings (one per seed, at most {THIN} per arm), thick lines their means; bands run from the "
         "smallest to the largest seed and end where the first seed ends. Left: training loss, with the learning rate "
-        "under it. Losses of different schedules, T, targets or weightings are not on one scale: compare their shape, "
-        f"not their height. Middle and right: {results.score.name} during training is measured with few-step DDIM and "
-        f"is no final score. At the last report, {'; '.join(ends)}."
-        + (f" {len(sharing.others)} more {are} in grey, one seed each." if sharing.others else "")
+        f"under it.{_height(results)} Middle and right: {results.score.name} during training is {few_steps}. At the "
+        f"last report, {'; '.join(ends)}.{more}"
     )

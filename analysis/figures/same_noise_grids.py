@@ -11,9 +11,12 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.needs import Needs
 from analysis.plotting import images, labels, style
 from analysis.results import Results
 from runners.process.files import read_json
+
+NEEDS = Needs(files=("images", "conditions.json"))
 
 PLACE = "pictures"
 CONDITIONS = 8

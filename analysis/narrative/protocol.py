@@ -27,7 +27,8 @@ def protocol(results: Results) -> list[str]:
     """The lines that stand under every table."""
     lines = [_unit(results), kind_line(results), *terms(results)]
     lines += _tests(results) if len(results.seeds) > 1 else [outcomes.note(results)]
-    lines += [list_line(results, name) for name in results.lists if results.score.on(name) in results.complete]
+    sizes = [list_line(results, name) for name in results.lists if results.score.on(name) in results.complete]
+    lines += filter(None, sizes)
     lines += filter(None, (passes.line(results, name) for name in results.lists))
     lines += [published(results)] if results.study.published else []
     lines += filter(None, [nuisance.note(results)])
@@ -37,27 +38,35 @@ def protocol(results: Results) -> list[str]:
 def _unit(results: Results) -> str:
     n, passes = len(results.seeds), _values(results, "sampling_seeds")
     things = recorded_task.nouns(recorded_task.task_of(results)).capitalize()
+    sampled = f" and {passes} sampling pass{'es' * (passes != '1')}" if "sampling_seeds" in results.rows else ""
     return (
         f"Unit of analysis: training run, n = {n} seed{'s' * (n != 1)} per arm "
-        f"({', '.join(map(str, results.seeds))}). {things} and {passes} sampling pass{'es' * (passes != '1')} are "
+        f"({', '.join(map(str, results.seeds))}). {things}{sampled} are "
         f"averaged within runs. {len(results.complete)} of {len(results.rows)} trials "
         f"{'is' if len(results.complete) == 1 else 'are'} complete."
     )
 
 
 def terms(results: Results) -> list[str]:
-    """The terms on which every number was made: checkpoint, sampler, the meaning of s, evaluator, compute."""
+    """The terms on which every number was made: checkpoint, compute, and of samples the sampler, the meaning of s and
+    the evaluator."""
     nothing = f" Nothing was selected on {_listed(results.all_reported, 'or')}." if results.all_reported else ""
     guided = (
         f" Guidance scale s = {_values(results, 'guidance_scale')} in eps_u + s (eps_c - eps_u), so s = 1 is unguided."
     )
     unlabelled = recorded_task.task_of(results)["kind"] == "none"
+    sampler = [f"Sampler: {_values(results, 'sampler')}.{'' if unlabelled else guided}"]
     return [
         f"Checkpoint rule: {_values(results, 'checkpoint_rule', complete=True)}.{nothing}",
-        f"Sampler: {_values(results, 'sampler')}.{'' if unlabelled else guided}",
-        f"{_evaluator(results, unlabelled)} {evaluator_share(results)}",
+        *(sampler if "sampler" in results.rows else []),
+        *([f"{_evaluator(results, unlabelled)} {evaluator_share(results)}"] if judged_by_others(results) else []),
         *_compute(results),
     ]
+
+
+def judged_by_others(results: Results) -> bool:
+    """Whether an evaluator scores what a trial made: not where its own network is scored."""
+    return "evaluator" in results.rows or "evaluator_kind" in results.rows
 
 
 def _evaluator(results: Results, unlabelled: bool) -> str:
@@ -107,8 +116,9 @@ def _compute(results: Results) -> list[str]:
         if np.isfinite(means).any():
             low, high = (f"{value:,.0f}" if value >= 100 else f"{value:.4g}" for value in _ends(means))
             parts.append(f"{low if low == high else f'{low} to {high}'} {words}")
-    images = _values(results, "total_images")
-    return [f"Compute per trial (mean of each arm): {images} training images, {', '.join(parts)}."] if parts else []
+    if parts and "total_images" in results.rows:
+        parts.insert(0, f"{_values(results, 'total_images')} training images")
+    return [f"Compute per trial (mean of each arm): {', '.join(parts)}."] if parts else []
 
 
 def _ends(means: intervals.Array) -> tuple[float, float]:
@@ -127,7 +137,7 @@ def _tests(results: Results) -> list[str]:
         f"one comparison. Verdicts: paired t tests at {level}, Holm-corrected over the family{own}. An interval may "
         "therefore exclude 0 although the verdict is inconclusive.",
         _family(results),
-        f"Better and worse mean: on average over training seeds, for {_scorer(results)}, data split and list.",
+        f"Better and worse mean: on average over training seeds, for {_scorer(results)}data split and list.",
         *([_margin_line(about, margin, level)] if np.isfinite(margin) else []),
         *_noise(results),
         "rho: correlation of an arm with its reference across seeds; a higher rho makes pairing more efficient.",
@@ -211,7 +221,9 @@ def _sign_flip(n: int, comparisons: int) -> str:
 
 
 def _scorer(results: Results) -> str:
-    return "this evaluator" if results.evaluator_values(results.metric) is None else "such evaluators, this"
+    if not judged_by_others(results):
+        return "this "
+    return "this evaluator, " if results.evaluator_values(results.metric) is None else "such evaluators, this "
 
 
 def table_notes(results: Results, metric: str) -> list[str]:
@@ -248,8 +260,11 @@ def list_line(results: Results, name: str) -> str:
     task = recorded_task.task_of(results)
     nouns, whole = recorded_task.nouns(task), "picture" if task["kind"] == "set" else "class"
     mean, objects = results.mean_of(results.score.on(name)), results.mean_of(f"objects/{name}")
-    size = f"{name}: {objects:.0f} {nouns}, chance level {results.mean_of(f'chance/{name}'):.3f}."
-    if not results.score.is_share:
+    known = [f"{objects:.0f} {nouns}"] if np.isfinite(objects) else []
+    chance = results.mean_of(f"chance/{name}")
+    known += [f"chance level {chance:.3f}"] if np.isfinite(chance) else []
+    size = f"{name}: {', '.join(known)}." if known else ""
+    if not (results.score.is_share and np.isfinite(objects)):
         return size
     low, high = proportions.wilson(mean * objects, objects)
     error = np.sqrt(mean * (1 - mean) / objects) if objects > 0 else np.nan

@@ -172,7 +172,9 @@ def _figures(drawn: Sequence[Drawn], results: Results) -> list[Block]:
 
 def _setting(results: Results) -> list[Block]:
     """Every field of the baseline: what the arms have in common."""
-    fields = pd.DataFrame(list(results.study.baseline.items()), columns=["field", "baseline"])
+    fields = pd.DataFrame(
+        [(name, str(value)) for name, value in results.study.baseline.items()], columns=["field", "baseline"]
+    )
     return [blocks.Fold(f"All {len(fields)} fields of the baseline", [blocks.table(fields)])]
 
 
@@ -182,6 +184,8 @@ def _environment(results: Results) -> list[Block]:
     for folder in results.rows["folder"]:
         path = Path(folder) / "environment.json"
         for name, value in (read_json(path) if path.is_file() else {}).items():
+            if name == "trial_key":  # the folder's name
+                continue
             seen.setdefault(str(name), Counter())[str(value)] += 1
     if not seen:
         return [blocks.Paragraph("No trial has recorded its environment yet.")]

@@ -1,4 +1,4 @@
-"""Arms that share their trainings are one line: a guidance or sampler study trains once and samples many times."""
+"""Arms that share their trainings are one line: a study of what happens after the training trains once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from analysis.plotting.style import Look
 from analysis.results import Results
 
 THIN = 10  # trainings of an arm that have a line of their own; its mean and interval are of all
-# Factors that change what the loss measures, so that arms cannot be compared by its height.
-RESCALES = frozenset({"schedule", "timesteps", "prediction", "weighting"})
 
 
 @dataclass(frozen=True)
@@ -81,5 +79,5 @@ def page(sharing: Trainings, results: Results) -> tuple[Figure, Axes]:
 
 def note_rescaled(axes: Axes, results: Results) -> None:
     """Says over a panel of losses that the arms' losses are not on one scale, where a factor makes them so."""
-    if RESCALES & set(results.study.factors):
+    if results.study.config_type.rescaling() & set(results.study.factors):
         axes.set_title("not on one scale across arms", color=style.GREY, fontsize=7)

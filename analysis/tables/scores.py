@@ -162,6 +162,8 @@ def _explained(task: Task, results: Results, own: list[str]) -> dict[str, str]:
         f"accuracy: share of the {nouns} of which the evaluator's first {label} is the one that was asked for; "
         f"accuracy macro: the mean over {recorded_task.label_words(task)}; accuracy top5: it is among the first five."
     )
+    if "evaluator_kind" not in results.rows and "evaluator" not in results.rows:  # a trial's own network is scored
+        of_one = f"accuracy: share of the {nouns} whose {label} is named correctly."
     things = nouns if sets else recorded_task.label_words(task)
     return {
         "accuracy": of_sets if sets else of_one,

@@ -138,6 +138,11 @@ class StudySpec:
 
     def check_task(self, task: Task) -> None:
         """Raises WrongKind for a task that the question makes no sense for, ValueError without its metric."""
+        if not task.scores("choose"):
+            raise ValueError(
+                f"The task {task.name} of the experiment {self.experiment} has no list to choose by: write "
+                'ListSpec("validation", "choose") for one of its lists.'
+            )
         if task.kind not in self.kinds:
             wanted = " or ".join(IMAGES_WITH[kind] for kind in self.kinds)
             raise WrongKind(f"it is about {wanted}, and these are {IMAGES_WITH[task.kind]}", task.kind)
