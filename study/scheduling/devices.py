@@ -74,18 +74,18 @@ def benchmarked(plans: Sequence[Plan], given: Sequence[Slot]) -> list[Slot]:
 
     Prints what it saw. ValueError where it cannot train at all.
     """
-    print("benchmark: training for seconds with one, two and more workers", file=sys.stderr, flush=True)
-    sizes = {
-        (packages.address(plan.spec.experiment), trial.config.at_seed(0, 0)): plan.experiment
-        for plan in plans
-        for trial in plan.trials
-    }
     for plan in plans:
         if leaves_out(plan.experiment, "steps"):
             raise ValueError(
                 f"--per-device auto: the experiment {plan.spec.experiment} has no `steps` to benchmark: write "
                 "--per-device 1, or another number."
             )
+    print("benchmark: training for seconds with one, two and more workers", file=sys.stderr, flush=True)
+    sizes = {
+        (packages.address(plan.spec.experiment), trial.config.at_seed(0, 0)): plan.experiment
+        for plan in plans
+        for trial in plan.trials
+    }
     name, heaviest = max(sizes, key=lambda size: sizes[size].cost(size[1]).step_flop)
     devices = list(dict.fromkeys(slot.device for slot in given))
     seen = benchmark(name, heaviest, devices[0], deterministic=given[0].deterministic)
