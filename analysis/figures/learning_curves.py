@@ -53,27 +53,34 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     sharing = training_lines.of(table.assign(minutes=table["seconds"] / 60), results)
     handles = sharing.handles()
     figure = style.figure(style.DOUBLE, 2.75 + shared.legend_height([str(handle.get_label()) for handle in handles]))
-    grid = figure.add_gridspec(2, 3, height_ratios=[3, 1])
-    loss, images, clock = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[:, 1]), figure.add_subplot(grid[:, 2])
-    rate = figure.add_subplot(grid[1, 0], sharex=loss)
-    for axes, x, y in ((loss, "images", "loss"), (images, "images", metric), (clock, "minutes", metric)):
+    has_rate, has_clock = (table[name].notna().any() for name in ("lr", "seconds"))
+    grid = figure.add_gridspec(2, 2 + has_clock, height_ratios=[3, 1])
+    loss, images = figure.add_subplot(grid[0 if has_rate else slice(None), 0]), figure.add_subplot(grid[:, 1])
+    panels = [(loss, "images", "loss"), (images, "images", metric)]
+    if has_clock:
+        clock = figure.add_subplot(grid[:, 2])
+        panels.append((clock, "minutes", metric))
+    for axes, x, y in panels:
         _curves(axes, sharing, x, y)
         axes.set_xlim(left=0)
-    if table["seconds"].isna().all():
-        shared.say_in(clock, "not recorded")
-    _learning_rate(rate, sharing)
     loss.set_ylabel(f"training loss{' (MSE)' if _denoises(results) else ''}")
-    loss.tick_params(labelbottom=False)
     if (table["loss"] > 0).any():
         shared.log_y(loss)
     training_lines.note_rescaled(loss, results)
-    rate.set(xlabel="training images seen", ylabel="learning rate")
+    if has_rate:
+        rate = figure.add_subplot(grid[1, 0], sharex=loss)
+        _learning_rate(rate, sharing)
+        loss.tick_params(labelbottom=False)
+        rate.set(xlabel="training images seen", ylabel="learning rate")
+    else:
+        loss.set_xlabel("training images seen")
     images.set(xlabel="training images seen", ylabel=f"{results.list_of(metric)} {results.score.name}")
-    clock.set_xlabel("training time (minutes)")
-    clock.sharey(images)
     for axes in (loss, images):
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    for axes in (images, clock):
+    if has_clock:
+        clock.set_xlabel("training time (minutes)")
+        clock.sharey(images)
+    for axes, _, _ in panels[1:]:
         shared.chance_line(axes, table["chance"].mean(), named=True)
     shared.legend(figure, handles, labels.arm_title(results))
     return figure
@@ -162,10 +169,12 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         ends.append(f"{end} (n = {len(last)})")
     are = "is" if len(sharing.others) == 1 else "are"
     few_steps = "measured with few-step DDIM and is no final score" if _denoises(results) else "no final score"
+    rate = ", with the learning rate under it" if table["lr"].notna().any() else ""
+    places = "Middle and right" if table["seconds"].notna().any() else "Right"
     more = f" {len(sharing.others)} more {are} in grey, one seed each." if sharing.others else ""
     return (
         f"Thin lines are trainings (one per seed, at most {THIN} per arm), thick lines their means; bands run from the "
-        "smallest to the largest seed and end where the first seed ends. Left: training loss, with the learning rate "
-        f"under it.{_height(results)} Middle and right: {results.score.name} during training is {few_steps}. At the "
-        f"last report, {'; '.join(ends)}.{more}"
+        "smallest to the largest seed and end where the first seed ends. Left: training loss"
+        f"{rate}.{_height(results)} {places}: {results.score.name} during training is {few_steps}. At the last report, "
+        f"{'; '.join(ends)}.{more}"
     )

@@ -96,7 +96,7 @@ def test_its_report_has_what_was_recorded_and_nothing_of_images(finished):
     text = re.sub(r'"data:[^"]*"|<[^>]+>', " ", page.read_text(encoding="utf-8"))
     for word in ("not recorded", "nan", "Guidance", "Sampler", "DDIM", "evaluator", "older version"):
         assert not (found := re.search(rf".{{40}}\b{word}\b.{{40}}", text)), found
-    assert "Compute per trial (mean of each arm): 310 to 4,810 parameters" in text
+    assert re.search(r"Compute per trial \(mean of each arm\): [\d.]+ to [\d.]+ s of training\.", text)
 
 
 @pytest.mark.slow
@@ -124,13 +124,12 @@ def test_its_record_needs_no_code(finished, tmp_path):
     _, record, done = finished
     moved = tmp_path / "elsewhere"
     shutil.copytree(record, moved)
-    environment = UNDRAWN | {"PYTHONPATH": f"{ROOT}{os.pathsep}{UNDRAWN['PYTHONPATH']}"}
     program = [sys.executable, "analysis/report.py", "--record", str(moved)]
-    again = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment)
+    again = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, env=UNDRAWN)
     assert again.returncode == 0, again.stderr
     assert table_of(done.stdout).split("report")[0].splitlines()[2] in again.stdout
     program = [sys.executable, "-m", "study.doctor", "--record", str(moved), "--repair"]
-    checked = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, env=environment)
+    checked = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, env=UNDRAWN)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     study = reader.load_study("my_study", moved)
     assert [study.config(trial).trial_key for trial in study.trials] == [trial.trial_key for trial in study.trials]
