@@ -285,3 +285,42 @@ def test_a_folder_that_is_not_there_or_has_a_name_that_is_taken(own):
 def test_two_studies_of_two_experiments_of_one_name(own, tmp_path):
     other = copied(tmp_path / "other").rename(tmp_path / "other" / "my_other.py")
     assert "have one name: rename one" in sentence("--study", own, other, "--dry-run")
+
+
+# --- files of the user's -------------------------------------------------------------------------------
+
+READER = """
+
+@dataclass(frozen=True)
+class Found:
+    count: int
+    changes: dict
+
+    def sentences(self, config):
+        return [f"{self.count} numbers, and hidden is {config.hidden}."]
+
+
+def read(inputs, cache=None):
+    import hashlib
+    from pathlib import Path
+
+    text = Path(inputs["data"]).read_text()
+    yield from ()  # no file of this size needs its progress shown
+    return Found(len(text.split()), {"source": f"numbers(digest={hashlib.sha256(text.encode()).hexdigest()[:6]!r})"})
+"""
+
+
+def test_an_experiment_reads_files_of_its_own(own, tmp_path):
+    field = '    source: str = train_field("digits", "which numbers")\n    seed: int'
+    code = own.with_name("my_experiment") / "__init__.py"
+    code.write_text(EXPERIMENT.replace("    seed: int", field) + READER, encoding="utf-8")
+    numbers = tmp_path / "numbers.txt"
+    numbers.write_text("1 2 3")
+    done = refused("--devices", "cpu", "--record", NOWHERE, "--study", own, "--dry-run", "--data", numbers)
+    assert done.returncode == 0, done.stderr
+    assert "3 numbers, and hidden is 16." in done.stderr
+    assert re.search(r"source = numbers\(digest='[0-9a-f]{6}'\)", done.stdout)
+    assert str(numbers) not in done.stdout
+    said = sentence("--study", own, "--dry-run", "--data", numbers, "--set", "source=mine")
+    assert "--data sets source=numbers(digest=" in said
+    assert "and --set source=mine: leave one of them out" in said
