@@ -53,7 +53,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     sharing = training_lines.of(table.assign(minutes=table["seconds"] / 60), results)
     handles = sharing.handles()
     figure = style.figure(style.DOUBLE, 2.75 + shared.legend_height([str(handle.get_label()) for handle in handles]))
-    has_rate, has_clock = (table[name].notna().any() for name in ("lr", "seconds"))
+    has_rate, has_clock = _has_rate(table, results), table["seconds"].notna().any()
     grid = figure.add_gridspec(2, 2 + has_clock, height_ratios=[3, 1])
     loss, images = figure.add_subplot(grid[0 if has_rate else slice(None), 0]), figure.add_subplot(grid[:, 1])
     panels = [(loss, "images", "loss"), (images, "images", metric)]
@@ -144,6 +144,11 @@ def _learning_rate(axes: Axes, sharing: Trainings) -> None:
     axes.yaxis.get_offset_text().set_fontsize(6.5)
 
 
+def _has_rate(table: pd.DataFrame, results: Results) -> bool:
+    """Whether trainings report their learning rate, or would: those of older versions did not, and that is said."""
+    return bool(table["lr"].notna().any()) or "lr_schedule" in results.rows
+
+
 def _denoises(results: Results) -> bool:
     """Whether trials sample images: then the loss is of noise, and scores during the training are of a fast sampler."""
     return "sampler" in results.rows
@@ -169,7 +174,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         ends.append(f"{end} (n = {len(last)})")
     are = "is" if len(sharing.others) == 1 else "are"
     few_steps = "measured with few-step DDIM and is no final score" if _denoises(results) else "no final score"
-    rate = ", with the learning rate under it" if table["lr"].notna().any() else ""
+    rate = ", with the learning rate under it" if _has_rate(table, results) else ""
     places = "Middle and right" if table["seconds"].notna().any() else "Right"
     more = f" {len(sharing.others)} more {are} in grey, one seed each." if sharing.others else ""
     return (
