@@ -176,7 +176,7 @@ def test_a_search_over_one_field(tmp_path):
     assert found.search.best is not None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_edited_code_is_another_study_with_other_trials(tmp_path):
     study, record = copied(tmp_path / "own"), tmp_path / "record"
     run(study, record, "--scale", "smoke")
