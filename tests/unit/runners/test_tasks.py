@@ -196,6 +196,23 @@ def test_no_label_loses_most_of_its_images():
         splits.held_out(["one", "two"] * 6, [("a",)] * 12)
 
 
+@pytest.mark.parametrize("source", ["classes", "images", "sets", "folder", "folder(path='/somewhere')"])
+def test_a_source_of_files_is_given_by_its_path(source):
+    with pytest.raises(ValueError, match="stands for images of your own: give them with --data PATH"):
+        tasks.of(source)
+
+
+def test_the_sources_that_are_recommended_can_be_written():
+    with pytest.raises(ValueError, match=r"write one of digits, rendered\. Your own images"):
+        tasks.of("mnist")
+
+
+@pytest.mark.parametrize(("word", "nearest"), [("class", "classes"), ("classs", "classes"), ("set", "sets")])
+def test_an_unknown_task_is_told_the_nearest_one(word, nearest):
+    with pytest.raises(ValueError, match=f"--task {word} is unknown: did you mean '{nearest}'"):
+        given.task_of(word)
+
+
 def test_one_image_of_each_unit_at_every_stage():
     """Frames of a scene are nested: the first scene shows its first frame, the second its second."""
     unit_N = np.repeat(np.arange(4), 3)
