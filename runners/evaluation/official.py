@@ -30,8 +30,8 @@ def load_checkpoint(path: Path) -> tuple[ResNet18, str]:
     """
     path = Path(path)
     wanted = (
-        'give i-CLEVR\'s checkpoint.pth, {"model": state dict of a ResNet-18 with 24 outputs}, or an evaluator of your own '
-        "as .safetensors, .pt2 or .pt"
+        'give i-CLEVR\'s checkpoint.pth, {"model": state dict of a ResNet-18 with 24 outputs}, or an evaluator of your '
+        "own as .safetensors, .pt2 or .pt"
     )
     if not path.is_file():
         raise ValueError(f"There is no file {path}: {wanted}.")
