@@ -142,7 +142,8 @@ class Display:
             case events.Noted(text, about):
                 self.screen.line(f"{about}: {text}" if about else text)
             case events.Stopping(workers, seconds):
-                wait = f"{workers} at their checkpoints, at most {seconds:.0f} s"
+                places = "its checkpoint" if workers == 1 else "their checkpoints"
+                wait = f"{workers} at {places}, at most {seconds:.0f} s"
                 self.screen.show(f"stopping: {wait}; Ctrl-C again stops now", force=self.first)
                 self.first = False
             case events.Started(trial, slot, device):
