@@ -19,6 +19,7 @@ from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.plotting.style import Look
 from analysis.results import Results
+from analysis.tables import format as formats
 
 PLACE = "answer"
 STAR: dict[str, Any] = {
@@ -103,7 +104,12 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     for name, points in table.groupby("list", sort=False):
         row = points.iloc[int((sign * points["mean"]).argmax())]
         interval = f" [{row['low']:.3f}, {row['high']:.3f}]" if row["n"] > 1 else ""
-        best.append(f"{name}: {labels.arm_label(results, row['arm'])} {row['mean']:.3f}{interval}, n = {row['n']}")
+        arms = points.drop_duplicates("arm")
+        tied = [labels.plain(arm) for arm in formats.best(arms["arm"], sign * arms["mean"])]
+        if len(tied) > 1:
+            best.append(f"{name}: {formats.listed(tied)} tie at {row['mean']:.3f}")
+        else:
+            best.append(f"{name}: {tied[0]} {row['mean']:.3f}{interval}, n = {row['n']}")
     text = (
         "Each small point is one training; the large mark is the mean over seeds with its 95 % t interval. Each "
         "interval is that of one arm. Arms with overlapping intervals may still differ seed by seed: compare arms by "

@@ -16,6 +16,7 @@ from analysis.recorded_task import Task
 from analysis.results import Results
 from analysis.stats import intervals
 from analysis.tables import classes
+from analysis.tables import format as formats
 
 COLUMNS = ["arm", "label", "asked", "hits", "recall", "n"]
 INTERVAL = ["low", "high"]  # of bars alone
@@ -142,10 +143,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     recall = _over_arms(table).sort_values(kind="quicksort" if facets else "stable")
     scored = results.complete["arm"].nunique()
     hidden = f" Only {table['arm'].nunique()} of {scored} arms are drawn." if scored > labels.MOST else ""
-    ends = (
-        f"Over these arms the best class is {recall.index[-1]} ({recall.iloc[-1]:.3f}), the worst {recall.index[0]} "
-        f"({recall.iloc[0]:.3f})."
-    )
+    ends = _ends(recall, recorded_task.label_word(task), recorded_task.label_words(task))
     if facets:
         n = int(table["n"].max())
         asked = table.loc[table["n"] == table["n"].max(), "asked"]
@@ -155,6 +153,19 @@ def caption(table: pd.DataFrame, results: Results) -> str:
             f"{recorded_task.nouns(task)} per cell). {ends} Empty cells were never asked for.{hidden}"
         )
     return f"{_of_bars(table, task)} {ends}{_left_out(recall, task)}{hidden}"
+
+
+def _ends(recall: pd.Series, label: str, labels_: str) -> str:
+    """The best and the worst of these labels; those that tie together."""
+    names = [str(name) for name in recall.index]
+    best, worst = formats.best(names, list(recall)), formats.best(names, list(-recall))
+    if len(best) == len(names) > 1:
+        return f"Over these arms all {labels_} tie ({recall.iloc[0]:.3f})."
+    first = f"the best {label if len(best) == 1 else labels_}"
+    return (
+        f"Over these arms {first} {'is' if len(best) == 1 else 'are'} {formats.listed(best)} "
+        f"({recall.max():.3f}), the worst {formats.listed(worst)} ({recall.min():.3f})."
+    )
 
 
 def _of_bars(table: pd.DataFrame, task: Task) -> str:

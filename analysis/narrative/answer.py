@@ -12,6 +12,7 @@ from analysis.narrative.search import seeds
 from analysis.results import Results
 from analysis.stats import intervals, planning
 from analysis.tables import comparison, nuisance
+from analysis.tables import format as formats
 from analysis.tables import search as search_table
 from analysis.verdict import Outcome
 
@@ -163,13 +164,14 @@ def _predicted(results: Results, metric: str, known: float) -> str:
 
 def _best_of_one_seed(results: Results, table: pd.DataFrame, metric: str, where: str) -> str:
     sign = -1 if results.smaller_is_better(metric) else 1
-    best = table.iloc[int((sign * table["mean"]).argmax())]
+    best, arms = table.iloc[int((sign * table["mean"]).argmax())], formats.best(table["arm"], sign * table["mean"])
     common = _common_reference(table)
     name = common if common == "baseline" else f"baseline {common}"
-    against = f", the {name} has {_mean_of(table, common):.3f}" if common and common != best["arm"] else ""
+    against = f", the {name} has {_mean_of(table, common):.3f}" if common and common not in arms else ""
+    found = f"the best arm is {best['arm']}" if len(arms) == 1 else f"{formats.listed(arms)} tie as the best arms"
     return (
         "One training per arm gives no interval over seeds, and so no answer: "
-        f"in {where} the best arm is {best['arm']} with {best['mean']:.3f}{against} (n = 1)."
+        f"in {where} {found} with {best['mean']:.3f}{against} (n = 1)."
     )
 
 

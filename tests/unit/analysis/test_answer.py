@@ -168,3 +168,10 @@ def test_one_is_no_plural() -> None:
     assert "-0.000" not in answer([[0.5001, 0.50], [0.5, 0.4998], [0.4999, 0.5]])
     assert decimal(-0.0001) == "0.000"
     assert (decimal(-0.0001, "+"), decimal(-0.0006, "+"), decimal(-12.0)) == ("+0.000", "-0.001", "-12")
+
+
+def test_arms_that_tie_are_all_the_best() -> None:
+    said = answer([[0.6, 0.6, 0.6]])
+    assert "in accuracy/validation lr=0, lr=1 and lr=2 tie as the best arms with 0.600 (n = 1)." in said
+    assert "lr=1 and lr=2 tie as the best arms with 0.700, the baseline lr=0 has 0.600" in answer([[0.6, 0.7, 0.7]])
+    assert "the best arm is lr=1 with 0.700, the baseline lr=0 has 0.600" in answer([[0.6, 0.7, 0.65]])
