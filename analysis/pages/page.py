@@ -171,8 +171,8 @@ def _figures(drawn: Sequence[Drawn], results: Results) -> list[Block]:
 
 
 def _setting(results: Results) -> list[Block]:
-    """Every field of the baseline: what the arms have in common."""
-    fields = pd.DataFrame(list(results.study.baseline.items()), columns=["field", "baseline"])
+    """Every field of the baseline arm; what the factors do not change, the arms have in common."""
+    fields = pd.DataFrame(list(results.baseline_fields.items()), columns=["field", "baseline"])
     return [blocks.Fold(f"All {len(fields)} fields of the baseline", [blocks.table(fields)])]
 
 

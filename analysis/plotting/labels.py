@@ -87,5 +87,6 @@ def spread_words(arms: Sequence[str], most: int = MOST) -> str:
 def blank(sentence: str) -> Figure:
     """A small figure of one sentence."""
     empty = style.figure(style.COLUMN, 1.0)
+    empty.set_layout_engine("none")  # there are no axes to lay out, of which matplotlib would warn
     empty.text(0.5, 0.5, wrapped(plain(sentence), 48), ha="center", va="center", color=style.GREY)
     return empty

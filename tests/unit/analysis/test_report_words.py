@@ -1,0 +1,102 @@
+"""What a report calls things: arms by their own names and settings, warnings once, ties as ties."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import synthetic_record
+from frames import results_of, rows_of, study_of
+
+from analysis import figures
+from analysis.narrative.warnings import warnings as warned
+from analysis.plotting import labels, style
+from analysis.results import Results
+from analysis.tables import comparison
+from analysis.tables.format import best, listed
+
+SAMPLERS = {
+    "ddpm 2": "ddpm(steps=2)",
+    "ddim 2 eta=0.0": "ddim(clipped_eps=True, steps=2)",
+    "ddim 2 eta=1.0": "ddim(clipped_eps=True, eta=1.0, steps=2)",
+}
+
+
+def samplers(root: Path, **study: Any) -> Results:
+    """Arms of one training per seed that are named otherwise than by their factor, all with one score."""
+    base = replace(synthetic_record.BASELINE, sampler=SAMPLERS["ddim 2 eta=0.0"])
+    arms = {arm: replace(base, sampler=sampler) for arm, sampler in SAMPLERS.items()}
+    fields = {"study": "samplers", "factors": {"sampler": list(SAMPLERS.values())}, "baseline": base.to_dict()}
+    synthetic_record.write(root, arms, lambda config: 0.7, **(fields | study))
+    return Results.open("samplers", root)
+
+
+@pytest.fixture(scope="module")
+def of_samplers(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return samplers(tmp_path_factory.mktemp("samplers"))
+
+
+def caption(name: str, results: Results) -> str:
+    module = figures.load(name)
+    return figures.caption(module, module.table(results), results)
+
+
+# --- the baseline ------------------------------------------------------------------------------------
+
+
+def test_the_factors_show_the_setting_of_the_baseline_arm(of_samplers: Results) -> None:
+    """The arms are made of another setting than the first of them has."""
+    assert of_samplers.study.baseline["sampler"] == "ddim(clipped_eps=True, steps=2)"
+    assert comparison.factor_rows(of_samplers)["baseline"].tolist() == ["ddpm(steps=2)"]
+    assert of_samplers.baseline_fields["sampler"] == "ddpm(steps=2)"
+    assert of_samplers.baseline_fields["lr"] == of_samplers.study.baseline["lr"]
+
+
+# --- ties --------------------------------------------------------------------------------------------
+
+
+def test_names_of_a_sentence() -> None:
+    assert best(["a", "b", "c"], [0.1, 0.3, 0.1 + 0.2]) == ["b", "c"]
+    assert best(["a", "b"], [np.nan, -1.0]) == ["b"]
+    assert [listed(list("abcde"[:n])) for n in (1, 2, 3, 5)] == ["a", "a and b", "a, b and c", "a, b, c and 2 more"]
+
+
+def test_captions_name_all_that_tie(of_samplers: Results) -> None:
+    assert "validation: ddpm 2, ddim 2 eta=0.0 and ddim 2 eta=1.0 tie at 0.700;" in caption(
+        "accuracy_by_arm", of_samplers
+    )
+    assert "ddpm 2 0.700 [0.700, 0.700] (n = 3, tied with ddim 2 eta=0.0 and ddim 2 eta=1.0)" in caption(
+        "accuracy_by_cost", of_samplers
+    )
+
+
+# --- warnings ----------------------------------------------------------------------------------------
+
+
+def test_sentences_over_the_same_arms_become_one() -> None:
+    """Seeds of every arm that met one timestep of two that was never drawn, and two."""
+    rows = rows_of([[0.6] * 3, [0.6] * 3, [0.6] * 3])
+    rows["warnings"] = [f"Never drew ({1 + seed % 2} of 2)." for seed in rows["seed"]]
+    assert warned(results_of(rows, study_of(arms=3))) == ["lr=0, lr=1, lr=2: Never drew (1 to 2 of 2)."]
+    rows.loc[rows["arm"] == "lr=2", "warnings"] = "Never drew (2 of 20)."
+    assert warned(results_of(rows, study_of(arms=3))) == [
+        "lr=0, lr=1: Never drew (1 to 2 of 2).",
+        "lr=2: Never drew (2 of 20).",
+    ]
+
+
+def test_nothing_warns_from_below(tmp_path: Path) -> None:
+    """A page of one sentence has no axes to lay out; an arm with one complete training has no spread."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with style.look():
+            style.save(labels.blank("No trial is complete yet."), tmp_path / "blank")
+        results = results_of(
+            rows_of([[0.6, 0.7], [0.61, None]]), study_of(published={"lr=1": {"accuracy/validation": 0.7}})
+        )
+        table = comparison.summary(results, results.metric)
+        assert comparison.readable(table, results, results.metric)["predicted [95 %]"].tolist() == ["-", "-"]
