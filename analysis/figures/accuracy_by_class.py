@@ -92,7 +92,7 @@ def _cells(table: pd.DataFrame, results: Results, task: Task, facets: tuple[str,
         recall = np.full((len(rows), len(columns)), np.nan)
         recall[tuple(np.transpose(places))] = table.loc[table["arm"] == arm, "recall"]
         heat.shares(axes, recall, rows, columns)
-        name = labels.wrapped(labels.arm_label(results, arm), 50)
+        name = labels.wrapped(labels.plain(arm), 50)
         axes.set_title(name, loc="left", color=looks[arm].ink, pad=3)
     return figure
 
@@ -121,7 +121,7 @@ def _bars(table: pd.DataFrame, results: Results, task: Task) -> Figure:
             axes.text(1.02, row, heat.short_share(recall), va="center", fontsize=6, color=style.GREY)
         axes.set(xlim=(0, 1), xticks=[0, 0.5, 1], xlabel="recall")
         axes.xaxis.set_major_formatter("{x:g}")
-        name = labels.wrapped(labels.arm_label(results, arm), round(88 / across))
+        name = labels.wrapped(labels.plain(arm), round(88 / across))
         axes.set_title(name, loc="left", color=looks[arm].ink, pad=3)
     return figure
 

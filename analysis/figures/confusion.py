@@ -128,7 +128,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
 def _title(axes: Axes, arm: str, results: Results, width: int = 50) -> None:
     chosen_on = results.list_of(results.selection)
     role = "baseline" if arm == results.study.baseline_arm else f"best other arm on {chosen_on}"
-    label = labels.wrapped(f"{labels.arm_label(results, arm)} ({role})", width)
+    label = labels.wrapped(f"{labels.plain(arm)} ({role})", width)
     axes.set_title(label, loc="left", color=style.looks(results.arms)[arm].ink)
 
 

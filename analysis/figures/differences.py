@@ -84,6 +84,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(6 if axes is panels[0] else 3))
         axes.set_title(labels.plain(results.list_of(metric) or metric))
     shared.name_rows(panels, names, 0.6)
+    panels[0].set_ylabel(labels.arm_title(results))
     words = panels[0].secondary_yaxis("right")
     words.set_yticks(range(len(names)), [verdict.short for verdict in first["verdict"]])
     words.tick_params(length=0)
@@ -92,7 +93,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     panels[0].annotate(header, (1, 1), (4, 2), xycoords="axes fraction", textcoords="offset points", color=style.GREY)
     words.spines["right"].set_visible(False)
     common = first["against"].iloc[0] if first["against"].nunique() == 1 else ""
-    reference = labels.arm_label(results, common) if common else "its own reference"
+    reference = labels.plain(common) if common else "its own reference"
     what = labels.plain(metrics[0].split("/")[0])
     figure.supxlabel(f"difference in {what} from {reference}, paired by seed", fontsize=8)
     shared.legend(figure, _legend(table), columns=4)

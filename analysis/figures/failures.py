@@ -104,7 +104,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     figure = style.figure(style.DOUBLE, (HEIGHT * down / DOWN + down * more * LINE / 72) * len(arms))
     for part, arm in zip(figure.subfigures(len(arms), 1, squeeze=False).flatten(), arms, strict=True):
         cells = table[table["arm"] == arm]
-        title = f"{names.arm_label(results, arm)}: {_counts(cells, task)}"
+        title = f"{names.plain(arm)}: {_counts(cells, task)}"
         part.suptitle(title, x=0.01, ha="left", fontsize=8, color=looks[arm].ink)
         panels = part.subplots(down, ACROSS, squeeze=False).flatten()
         for unused in panels[len(cells) :]:

@@ -17,7 +17,7 @@ from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
 from analysis.plotting import axes as shared
-from analysis.plotting import labels, marks, style
+from analysis.plotting import marks, style
 from analysis.plotting import trainings as training_lines
 from analysis.plotting.trainings import THIN, Trainings
 from analysis.results import Results
@@ -70,7 +70,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     for axes in (images, clock):
         shared.chance_line(axes, table["chance"].mean(), named=True)
-    shared.legend(figure, handles, labels.arm_title(results))
+    shared.legend(figure, handles)
     return figure
 
 

@@ -52,7 +52,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     panels = figure.subplots(len(arms), 1, squeeze=False)[:, 0]
     for axes, arm in zip(panels, arms, strict=True):
         centres = images.show_row(axes, list(table.loc[table["arm"] == arm, "image"]), "missing")
-        axes.set_title(labels.arm_label(results, arm), loc="left", pad=2, color=looks[arm].ink)
+        axes.set_title(labels.plain(arm), loc="left", pad=2, color=looks[arm].ink)
     # A trial that is not complete knows no conditions: the labels come from one that does.
     named = table.sort_values("image", ascending=False).drop_duplicates("index").sort_values("index")["condition"]
     panels[-1].set_xticks(centres, [labels.plain(label) for label in named], fontsize=6)

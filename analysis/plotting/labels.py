@@ -48,7 +48,8 @@ def short_names(values: Sequence[object], width: int = 24) -> dict[object, str]:
 
 
 def arm_label(results: Results, arm: str) -> str:
-    """The arm's name; of a study with one factor its value alone, because the axis or legend names the factor."""
+    """The arm's name; of a study with one factor its value alone. Only under an axis or a legend that says what the
+    value is of (`arm_title`); captions and titles have the whole name."""
     factors = list(results.study.factors)
     return plain(arm.removeprefix(f"{factors[0]}=") if len(factors) == 1 else arm)
 

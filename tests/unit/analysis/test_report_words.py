@@ -100,3 +100,21 @@ def test_nothing_warns_from_below(tmp_path: Path) -> None:
         )
         table = comparison.summary(results, results.metric)
         assert comparison.readable(table, results, results.metric)["predicted [95 %]"].tolist() == ["-", "-"]
+
+
+# --- arms --------------------------------------------------------------------------------------------
+
+
+def test_arms_that_share_their_trainings_keep_their_names(of_samplers: Results, tmp_path: Path) -> None:
+    """`ddpm 2` and `ddim 2` share the word 2, which names nothing."""
+    assert "all 3 arms (one training): loss" in caption("learning_curves", of_samplers)
+    guided = {f"guidance_scale={s}": replace(synthetic_record.BASELINE, guidance_scale=s) for s in (0.0, 1.0, 2.0)}
+    own = {"lr=0.1 long name": replace(synthetic_record.BASELINE, lr=0.1)}
+    factors = {"guidance_scale": [0.0, 1.0, 2.0]}
+    synthetic_record.write(tmp_path, guided | own, lambda config: 0.7 - 0.01 * config.guidance_scale, factors=factors)
+    results = Results.open("study", tmp_path)
+    assert "guidance_scale=0.0 and 2 more (one training) 0." in caption("error_by_noise_level", results)
+    assert "validation: guidance_scale=0.0 0.700 [" in caption("accuracy_by_arm", results)
+    module = figures.load("denoising_strips")
+    drawn = figures.draw(module, module.table(results), results)
+    assert "guidance_scale=0.0" in [text.get_text() for axes in drawn.axes for text in axes.texts]
