@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from analysis import recorded_task
-from analysis.narrative import search
+from analysis.narrative import evaluator, search
+from analysis.narrative.evaluator import SURROGATE
 from analysis.narrative.stopping import kind_line
-from analysis.narrative.warnings import SURROGATE
 from analysis.results import Results, once
 from analysis.stats import evaluators, intervals, proportions
 from analysis.tables import comparison, nuisance, outcomes, passes
@@ -65,9 +65,12 @@ def _evaluator(results: Results, unlabelled: bool) -> str:
     kind = _values(results, "evaluator_kind", complete=True)
     accuracy = _values(results, "evaluator_held_out_accuracy", complete=True)
     if unlabelled:
-        worth = f"Trained to name quarter turns of the images, it is right in {accuracy} of held-out ones (chance .25)."
+        worth = (
+            f"Trained to name quarter turns of the images, it is right in {accuracy} of the turns of "
+            f"{evaluator.of_images(results)} (chance .25)."
+        )
     else:
-        worth = f"Its accuracy on held-out images: {accuracy}.{_calibration(results)}"
+        worth = f"Its accuracy on {evaluator.of_images(results)}: {accuracy}.{_calibration(results)}"
     return f"Evaluator: {kind.replace(SURROGATE, 'surrogate')}. {worth}"
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 
 from analysis import recorded_task
+from analysis.narrative import evaluator
+from analysis.narrative.evaluator import SURROGATE
 from analysis.results import Results, once
 from analysis.tables import sensitivity
 from analysis.tables.format import count
@@ -21,7 +23,6 @@ BETAS = "treatment/beta_digest"  # of the schedule as it was trained
 TRAINED_ON, SAMPLED_ON = "device/train", "device/sample"  # the model of a GPU or processor
 NOISE = "noise_digest/"  # of the initial noises of a list, made by the runner
 PAIRED_WITHIN = ["seed", "timesteps", "image_size"]  # trials that could have started from the same noise
-SURROGATE = "stand-in"  # what a result calls an evaluator that the record trained itself
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _EQUAL = 1e-6  # relative: rounding of a product, not compute
 
@@ -33,7 +34,7 @@ def warnings(results: Results) -> list[str]:
     if complete.empty:
         return []
     found = [*_same_weights(results), *_edited_schedules(results), *_not_paired(results)]
-    found += _at_chance(results)
+    found += evaluator.at_chance(results) or _at_chance(results)
     found += [*_of_the_runner(results), *_unequal_compute(results), *_colocated(results), *_devices(results)]
     for field, words in (("evaluator_kind", "evaluators"), ("data_digest", "data sets")):
         if field in complete and complete[field].nunique() > 1:

@@ -95,7 +95,7 @@ def test_protocol_of_the_miniature(miniature_record: Path) -> None:
         "last step, EMA weights",
         "Sampler: ddpm",
         "s = 1 in eps_u + s (eps_c - eps_u)",
-        "Evaluator: surrogate. Its accuracy on held-out images: 0.97.",
+        "Evaluator: surrogate. Its accuracy on 300 held-out images: 0.97.",
         "with 3 seeds its p is at least 0.25, 0.5 after Holm over 2 comparisons: it cannot confirm a verdict here",
         "test: 72 objects, chance level 0.200",
         # mean .688889 of 72 objects: sqrt(.688889 x .311111 / 72) = .0546

@@ -13,11 +13,13 @@ import synthetic_record
 from frames import results_of, rows_of, study_of
 
 from analysis import figures
+from analysis.narrative import evaluator, protocol
 from analysis.narrative.warnings import warnings as warned
 from analysis.plotting import labels, style
 from analysis.results import Results
 from analysis.tables import comparison
 from analysis.tables.format import best, listed
+from tests import synthetic_tasks
 
 SAMPLERS = {
     "ddpm 2": "ddpm(steps=2)",
@@ -118,3 +120,40 @@ def test_arms_that_share_their_trainings_keep_their_names(of_samplers: Results, 
     module = figures.load("denoising_strips")
     drawn = figures.draw(module, module.table(results), results)
     assert "guidance_scale=0.0" in [text.get_text() for axes in drawn.axes for text in axes.texts]
+
+
+# --- the evaluator -----------------------------------------------------------------------------------
+
+
+def evaluated(root: Path, task: dict[str, Any], **columns: Any) -> Results:
+    results = Results.open("schedules-smoke", synthetic_record.make(root, seeds=[0], task=task))
+    return results.of(results.study, results.rows.assign(**columns))
+
+
+def test_an_evaluator_at_chance_is_blamed_instead_of_the_trainings(tmp_path: Path) -> None:
+    """Right in none of 15 images of ten classes: its scores at chance say nothing of a training."""
+    task = synthetic_tasks.classes() | {"images": {"train": 60, "held_out": 15}}
+    columns = {"evaluator_held_out_accuracy": 0.0, "accuracy/validation": 0.1, "chance/validation": 0.1}
+    results = evaluated(tmp_path, task, **columns)
+    said = warned(results)
+    assert said[0].startswith(
+        "The surrogate evaluator recognises no more of the held-out images than chance (accuracy 0.000 on 15 held-out "
+        "images, chance 0.100): scores mean nothing, whatever the trainings learned."
+    )
+    assert not any("learned nothing" in sentence for sentence in said)
+    assert any("Its accuracy on 15 held-out images: 0." in line for line in protocol.protocol(results))
+    good = results.of(results.study, results.rows.assign(evaluator_held_out_accuracy=0.9))
+    assert warned(good)[0].startswith("No trial scores above chance")  # then the trainings are to blame
+
+
+def test_an_evaluator_of_few_images_or_of_several(tmp_path: Path) -> None:
+    """.25 + 1.645 sqrt(.25 x .75 / 80) = .330; of sets, chance is that of the lists, .2: .2 + 1.645 sqrt(.16 / 80)."""
+    turns = evaluated(tmp_path / "turns", synthetic_tasks.unlabelled(), evaluator_held_out_accuracy=0.32)
+    assert "is not shown to recognise more of the held-out images than chance (accuracy 0.320 on 80" in warned(turns)[0]
+    assert not evaluator.at_chance(turns.of(turns.study, turns.rows.assign(evaluator_held_out_accuracy=0.34)))
+    several = {"evaluator_held_out_accuracy": 0.9, "evaluator_1_held_out_accuracy": 0.19}
+    (said,) = evaluator.at_chance(evaluated(tmp_path / "sets", synthetic_tasks.sets(), **several))
+    assert said.startswith(
+        "1 of 2 surrogate evaluators recognises no more of the held-out images than chance (accuracy"
+    )
+    assert not evaluator.at_chance(evaluated(tmp_path / "none", synthetic_tasks.classes()))
