@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BUILT_FROM = "built_from.json"
 KINDS = (".csv", ".md", ".tex")  # of tables
-WRITTEN_BY = 2  # raised when the same record gives another report, so that older pages are made again
+WRITTEN_BY = 3  # raised when the same record gives another report, so that older pages are made again
 
 
 # --- the answer ----------------------------------------------------------------------------------------
@@ -245,17 +245,22 @@ def _stems(results: Results) -> list[str]:
 
 def _write_metric(results: Results, metric: str, folder: Path, lines: list[str]) -> None:
     """The tables of one metric."""
+    from analysis import recorded_task
     from analysis.tables import comparison, contrasts, factors, nuisance, sensitivity
 
     stem, table = file_stem(metric), comparison.summary(results, metric)
     timed = [comparison.SECONDS_NOTE] if comparison.shows_seconds(results, metric) else []
-    _write_table(folder / stem, table, [comparison.readable(table, results, metric)], [*timed, *lines])
+    columns = recorded_task.columns(recorded_task.task_of(results))
+    _write_table(
+        folder / stem, table.rename(columns=columns), [comparison.readable(table, results, metric)], [*timed, *lines]
+    )
     if len(found := contrasts.table(results, metric)):
         _write_table(folder / f"{stem}_contrasts", found, [contrasts.readable(found)], lines)
     if metric == results.metric and len(found := sensitivity.table(results)):
-        _write_table(folder / f"{stem}_sensitivity", found, [sensitivity.readable(found)], [sensitivity.NOTE, *lines])
+        noted = [sensitivity.note(results), *lines]
+        _write_table(folder / f"{stem}_sensitivity", found, [sensitivity.readable(found, results)], noted)
     if len(best := nuisance.table(results, metric)):
-        _write_table(folder / f"{stem}_best", best, [nuisance.readable(best)], lines)
+        _write_table(folder / f"{stem}_best", best.rename(columns=columns), [nuisance.readable(best)], lines)
     if len(effects := factors.effects_table(results, metric)):
         levels, noted = factors.levels_table(results, metric), [*factors.notes(results), *lines]
         _write_table(folder / f"{stem}_factors", effects, [factors.readable_effects(effects)], noted)

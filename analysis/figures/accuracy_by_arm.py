@@ -33,6 +33,10 @@ STAR: dict[str, Any] = {
 LABEL = 28  # letters of an arm on one line; more leave too little for the panels
 
 
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} by arm"
+
+
 def table(results: Results) -> pd.DataFrame:
     """One row per list, arm and seed: list, arm, seed, the score (under the metric's name), and of the arm n, mean,
     low, high, published; chance. A trial that is not complete has no row."""
@@ -67,7 +71,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     shared.name_rows(panels, names, 0.7)
     panels[0].set_ylabel(labels.arm_title(results))
     direction = "higher" if results.score.higher_is_better else "lower"
-    figure.supxlabel(f"{results.score.name} ({direction} is better)", fontsize=8)
+    figure.supxlabel(f"{labels.score(results)} ({direction} is better)", fontsize=8)
     shared.legend(figure, _legend(table), columns=4)
     return figure
 

@@ -30,11 +30,16 @@ def applies(results: Results) -> bool:
     return bool(recorded_task.task_of(results)["kind"] != "none")
 
 
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} by {recorded_task.label_word(recorded_task.task_of(results))}"
+
+
 def description(results: Results) -> str:
-    facets = recorded_task.two_facets(recorded_task.task_of(results))
+    task = recorded_task.task_of(results)
+    facets, word = recorded_task.two_facets(task), recorded_task.label_word(task)
     cells = f"a row per {facets[1]}, a column per {facets[0]}, the share found on each cell." if facets else ""
-    bars = "a bar per class with its interval over trainings, the worst on top."
-    return f"Recall of each class, one panel per arm: {cells or bars}"
+    bars = f"a bar per {word} with its interval over trainings, the worst on top."
+    return f"Recall of each {word}, one panel per arm: {cells or bars}"
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -148,7 +153,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         n = int(table["n"].max())
         asked = table.loc[table["n"] == table["n"].max(), "asked"]
         return (
-            f"Share of the {recorded_task.nouns(task)} asked for that the evaluator names, by class, pooled over the "
+            f"Share of the {recorded_task.nouns(task)} asked for that the evaluator names, by "
+            f"{recorded_task.label_word(task)}, pooled over the "
             f"lists and over n = {n} training{'s' * (n != 1)} per arm at most ({asked.min()} to {asked.max()} "
             f"{recorded_task.nouns(task)} per cell). {ends} Empty cells were never asked for.{hidden}"
         )
@@ -172,10 +178,12 @@ def _of_bars(table: pd.DataFrame, task: Task) -> str:
     per_training = table.loc[table["asked"] > 0, "asked"] / table.loc[table["asked"] > 0, "n"]
     counts = list(dict.fromkeys(f"{count:.4g}" for count in (per_training.min(), per_training.max())))
     chance = " The dotted line is chance." if task["kind"] == "class" else ""
+    word, nouns = recorded_task.label_word(task), recorded_task.nouns(task)
+    asked = "times that it was asked for," if word == task["noun"] else nouns
     so = " so" if task["kind"] == "class" else ""
     return (
-        f"Share of the {recorded_task.nouns(task)} asked for that the evaluator names{so}, by class, pooled over the "
-        f"lists ({' to '.join(counts)} {recorded_task.nouns(task)} of each class and training). Bars and numbers are "
+        f"Share of the {recorded_task.nouns(task)} asked for that the evaluator names{so}, by {word}, pooled over the "
+        f"lists ({' to '.join(counts)} {asked} of each {word} and training). Bars and numbers are "
         f"means over trainings (n = {table['n'].max()} per arm at most), lines their 95 % t intervals; all panels have "
         f"the order of the mean over the arms.{chance}"
     )
@@ -183,7 +191,8 @@ def _of_bars(table: pd.DataFrame, task: Task) -> str:
 
 def _left_out(recall: pd.Series, task: Task) -> str:
     """Which classes are not drawn."""
+    words = recorded_task.label_words(task)
     never, many = len(task["labels"]) - len(recall), len(recall) > WORST + BEST
-    return (f" Only the {WORST} worst and the {BEST} best of {len(recall):,} classes are drawn." if many else "") + (
-        f" {never:,} of {len(task['labels']):,} classes were never asked for." if never else ""
+    return (f" Only the {WORST} worst and the {BEST} best of {len(recall):,} {words} are drawn." if many else "") + (
+        f" {never:,} of {len(task['labels']):,} {words} were never asked for." if never else ""
     )

@@ -28,6 +28,10 @@ def applies(results: Results) -> bool:
     return results.varies_alone("sampler")
 
 
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} by cost of sampling"
+
+
 def table(results: Results) -> pd.DataFrame:
     """One row per arm with COLUMNS, averaged over its complete trials; an arm without one has no row."""
     mean = results.means(results.selection)
@@ -68,7 +72,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
         marks.means(axes, known.assign(cost=known[cost] * moved), "cost", "mean", looks, by="family")
         _cost_axis(axes, known[cost], label)
         shared.chance_line(axes, table["chance"].iloc[0], named=True)
-    what = f"{results.list_of(results.selection)} {results.score.name}"
+    what = f"{results.list_of(results.selection)} {labels.score(results)}"
     shared.share_y(panels, table, what, results.score.is_share)
     shared.legend(figure, handles, "sampler")
     return figure

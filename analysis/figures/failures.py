@@ -138,6 +138,7 @@ def _words(axes: Axes, line: int, title: str, labels: list[str], others: list[st
 
 def caption(table: pd.DataFrame, results: Results) -> str:
     task, name = recorded_task.task_of(results), results.all_reported[0]
+    most = int(table.groupby("arm").size().max())
     arms = {arm: _counts(cells, task) for arm, cells in table.groupby("arm", sort=False)}
     worst = f"the baseline and the worst other arm on {results.list_of(results.selection)}"
     which = (
@@ -147,12 +148,12 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     )
     if task["kind"] == "class":
         return (
-            f"Images of {name} that the evaluator takes for another class, {ACROSS * DOWN} at most, in the list's "
+            f"Images of {name} that the evaluator takes for another class, {most} at most, in the list's "
             f"order, {which}. Asked: the class asked for. Seen: the class that the evaluator names. These images were "
             "chosen because they are bad: the grids show all."
         )
     return (
-        f"The {ACROSS * DOWN} images of {name} with the most {recorded_task.nouns(task)} missed (ties: the list's "
+        f"The {most} images of {name} with the most {recorded_task.nouns(task)} missed (ties: the list's "
         f"order), {which}. Asked: ✓ named by the evaluator, × missed. Seen: its top k, k being the number asked for; + "
         "what nobody asked for. These images were chosen because they are bad: the grids show all."
     )

@@ -15,6 +15,7 @@ from analysis.tables import comparison, nuisance
 from analysis.tables import format as formats
 from analysis.tables import search as search_table
 from analysis.verdict import Outcome
+from runners.experiment import metric_name
 
 NAMED = 3  # arms or steps that the sentence names before it counts
 TRIALS_NAMED = 6
@@ -109,10 +110,11 @@ def _table_that_answers(results: Results) -> tuple[pd.DataFrame, str, str]:
     """The table, its metric, and the words for where it was measured."""
     metric = results.metric
     if not (answering := nuisance.metric_that_answers(results)):
-        return comparison.summary(results, metric), metric, metric
+        return comparison.summary(results, metric), metric, metric_name(metric)
     scientific, tuned = " and ".join(results.study.scientific), " and ".join(results.study.tuned)
     by = " by the other seeds" if nuisance.is_nested(results) else ""
-    where = f"{answering}, with each {scientific} at its best {tuned} (chosen on {results.selection}{by})"
+    chosen_on = f"chosen on {metric_name(results.selection)}{by}"
+    where = f"{metric_name(answering)}, with each {scientific} at its best {tuned} ({chosen_on})"
     return nuisance.table(results, answering), answering, where
 
 
@@ -125,7 +127,8 @@ def _terms(results: Results) -> str:
     if search.selection_seeds:
         return (
             f"on {seeds(results.seeds)}, which chose nothing; the mean that the winner was chosen for, in "
-            f"{results.study.metric} on {seeds(search.selection_seeds)}, was {search.selection_score:.3f} {terms}"
+            f"{metric_name(results.study.metric)} on {seeds(search.selection_seeds)}, was "
+            f"{search.selection_score:.3f} {terms}"
         )
     k = len(search.of("complete"))
     return (
@@ -148,7 +151,7 @@ def _only_arm(results: Results) -> str:
             interval = "" if n == 1 else f" [{row['ci low']:.3f}, {row['ci high']:.3f}]"
             place = "" if n == 1 else f", {_predicted(results, metric, known)}"
             beside = f" (published: {known:.3f}{place})" if np.isfinite(known) else ""
-            parts.append(f"{metric} is {row['mean']:.3f}{interval}{beside}")
+            parts.append(f"{metric_name(metric)} is {row['mean']:.3f}{interval}{beside}")
     seeds = f"n = {n} training seed{'s' * (n != 1)}{', 95 % t intervals' * (n > 1)}"
     return f"One arm, {arm}, with nothing to compare it with: {', '.join(parts)} ({seeds})."
 

@@ -11,6 +11,7 @@ from analysis.narrative.evaluator import SURROGATE
 from analysis.results import Results, once
 from analysis.tables import sensitivity
 from analysis.tables.format import count
+from runners.experiment import metric_name
 
 NAMED = 4  # arms that a sentence names before it counts
 ALIKE = 3  # sentences that differ in their numbers only; more become one
@@ -52,7 +53,8 @@ def _at_chance(results: Results) -> list[str]:
     if low.empty or not low.all():
         return []
     return [
-        f"No trial scores above chance in {results.metric}: these trainings learned nothing that it measures, so the "
+        f"No trial scores above chance in {metric_name(results.metric)}: these trainings learned nothing that it "
+        "measures, so the "
         "study says nothing about differences between its arms."
     ]
 

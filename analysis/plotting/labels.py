@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.plotting import style
 from analysis.results import Results
+from runners.experiment import metric_name
 
 MOST = 12  # arms that one page of images or one legend can take
 ROWS = 40  # arms that a figure with a row per arm can take
@@ -42,6 +43,15 @@ def short_names(values: Sequence[object], width: int = 24) -> dict[object, str]:
         value: plain(label if len(label) <= width else f"{label[: width - 1]}…")
         for value, label in zip(values, labels, strict=True)
     }
+
+
+# --- scores --------------------------------------------------------------------------------------------
+
+
+def score(results: Results, begins: bool = False) -> str:
+    """The task's metric as it is read: `accuracy`, `KID`; `begins` a title: `Accuracy`."""
+    name = metric_name(results.score.name)
+    return plain(name[:1].upper() + name[1:] if begins else name)
 
 
 # --- arms --------------------------------------------------------------------------------------------

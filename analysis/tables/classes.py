@@ -119,6 +119,13 @@ def note(table: pd.DataFrame, results: Results) -> str:
             f" Of a list of more than {MOST_LABELS} {recorded_task.label_words(task)} only the {WORST} worst and the "
             f"{BEST} best are shown."
         )
+    if task["noun"] == label:
+        return (
+            f"Recall: of the times that a {label} was asked for, the share in which it was found, as a mean over n "
+            f"complete trainings; asked: how often, per training. That is not often for one {label}: nothing is "
+            "tested, "
+            f"the CSV has the intervals.{rest}"
+        )
     return (
         f"Recall: of the {nouns} of a {label} that were asked for, the share {found}, as a mean over n complete "
         f"trainings; asked: {nouns} per training. There are few {nouns} per {label}: nothing is tested, the CSV has "

@@ -91,7 +91,7 @@ def test_the_score_sheet_of_labels(tmp_path: Path) -> None:
     results = Results.open("schedules-smoke", synthetic_record.make(tmp_path, task=synthetic_tasks.sets()))
     results = with_scores(results, accuracy_1_objects__test=0.5, accuracy_2_objects__test=0.25)
     (lists, _) = scores.readable(scores.table(results), results)
-    assert {"accuracy 1 labels", "accuracy 2 labels"} <= set(lists)
+    assert {"accuracy 1 label", "accuracy 2 labels"} <= set(lists)
 
 
 def test_a_facet_has_its_own_misses(tmp_path: Path) -> None:
