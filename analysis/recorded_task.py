@@ -96,6 +96,7 @@ def columns(task: Task) -> dict[str, str]:
         return {}
     whole = picture(task)
     return {
+        "label": label_word(task),
         "objects": nouns(task),
         "objects low": f"{whole}s low",
         "objects high": f"{whole}s high",

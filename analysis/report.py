@@ -210,6 +210,7 @@ def write_tables(results: Results, folder: Path) -> None:
     by class, `search`, `finalists` and `importance` those of a search. `trials.csv` is the data: one row per trial,
     every config field, every result.
     """
+    from analysis import recorded_task
     from analysis.narrative.protocol import protocol
     from analysis.narrative.warnings import warnings
     from analysis.tables import classes, scores, search
@@ -227,7 +228,8 @@ def write_tables(results: Results, folder: Path) -> None:
     if len(by_class := classes.table(results)):
         sheets_of = classes.readable(by_class, results)
         named = [sheet.assign(list=name)[["list", *sheet.columns]] for name, sheet in sheets_of.items()]
-        _write_table(folder / "classes", by_class, named, [classes.note(by_class, results), *lines])
+        renamed = by_class.rename(columns=recorded_task.columns(recorded_task.task_of(results)))
+        _write_table(folder / "classes", renamed, named, [classes.note(by_class, results), *lines])
     if len(searched := search.table(results)):
         _write_table(folder / "search", searched, [search.readable(searched, results)], lines)
     if len(again := search.finalists(results)):

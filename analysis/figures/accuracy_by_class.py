@@ -179,12 +179,14 @@ def _of_bars(table: pd.DataFrame, task: Task) -> str:
     counts = list(dict.fromkeys(f"{count:.4g}" for count in (per_training.min(), per_training.max())))
     chance = " The dotted line is chance." if task["kind"] == "class" else ""
     word, nouns = recorded_task.label_word(task), recorded_task.nouns(task)
-    asked = "times that it was asked for," if word == task["noun"] else nouns
+    often = f"{' to '.join(counts)} {nouns} of each {word} and training"
+    if word == task["noun"]:
+        often = f"each {word} was asked for {' to '.join(counts)} times per training"
     so = " so" if task["kind"] == "class" else ""
     return (
-        f"Share of the {recorded_task.nouns(task)} asked for that the evaluator names{so}, by {word}, pooled over the "
-        f"lists ({' to '.join(counts)} {asked} of each {word} and training). Bars and numbers are "
-        f"means over trainings (n = {table['n'].max()} per arm at most), lines their 95 % t intervals; all panels have "
+        f"Share of the {nouns} asked for that the evaluator names{so}, by {word}, pooled over the "
+        f"lists ({often}). Bars and numbers are means over trainings (n = {table['n'].max()} per arm at most), lines "
+        "their 95 % t intervals; all panels have "
         f"the order of the mean over the arms.{chance}"
     )
 

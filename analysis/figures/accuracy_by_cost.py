@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
+from analysis import recorded_task
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.results import Results
@@ -95,12 +96,14 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     sign = 1 if results.score.higher_is_better else -1
     tied = table[table["arm"].isin(formats.best(table["arm"], sign * table["mean"]))].sort_values("evaluations")
     best, others = tied.iloc[0], list(tied["arm"].iloc[1:])
+    unguided = recorded_task.task_of(results)["kind"] == "none"
+    guided = "" if unguided else " A guided step counts as two evaluations."
     also = f", tied with {formats.listed(others)}" if others else ""
     interval = f" [{best['low']:.3f}, {best['high']:.3f}]" if best["n"] > 1 else ""
     text = (
         "Marks are means over training seeds, bands their 95 % t intervals; one line per family of samplers (the call "
-        "without its steps). At equal evaluations, marks are moved a little sideways so that none hides another. A "
-        "guided step counts as two evaluations. Seconds depend on the machine and on what else it was doing: read "
+        "without its steps). At equal evaluations, marks are moved a little sideways so that none hides another."
+        f"{guided} Seconds depend on the machine and on what else it was doing: read "
         f"the left panel first. {'Highest' if sign > 0 else 'Lowest'} mean: {best['arm']} "
         f"{best['mean']:.3f}{interval} (n = {best['n']}{also})"
     )

@@ -73,7 +73,9 @@ def readable(table: pd.DataFrame, results: Results) -> dict[str, pd.DataFrame]:
     present = set(table["arm"])
     arms = [arm for arm in results.arms if arm in present]
     shown = sorted(arms, key=lambda arm: arm != results.study.baseline_arm)[:MOST_ARMS]
-    return {str(name): _sheet(_ends(of_list), shown) for name, of_list in table.groupby("list", sort=False)}
+    head = {"label": recorded_task.label_word(recorded_task.task_of(results))}
+    sheets = {str(name): _sheet(_ends(of_list), shown) for name, of_list in table.groupby("list", sort=False)}
+    return {name: sheet.rename(columns=head) for name, sheet in sheets.items()}
 
 
 def _ends(of_list: pd.DataFrame) -> pd.DataFrame:

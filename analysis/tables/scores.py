@@ -178,6 +178,8 @@ def _explained(task: Task, results: Results, own: list[str], columns: set[str]) 
     picture, nouns = recorded_task.picture(task), recorded_task.nouns(task)
     sets = task["kind"] == "set"  # pictures differ in how much they show
     of_list, of_pictures = f" in the list's mix of numbers of {nouns}", f" in the {picture}s' mix of numbers of {nouns}"
+    unlabelled = task["kind"] == "none"
+    of_one, of_same = ("", "") if unlabelled else (" of one condition", " of the same conditions")
     drawn_anew = " KID standard error: of drawing both anew." if "kid_standard_error" in columns else ""
     things = nouns if sets else recorded_task.label_words(task)
     return {
@@ -201,10 +203,10 @@ def _explained(task: Task, results: Results, own: list[str], columns: set[str]) 
         "improved_precision": f"improved precision, recall: share of generated {picture}s in the manifold of the real "
         "ones, and of real ones in that of the generated ones (Kynkaanniemi et al. 2019). density, coverage: the same "
         "idea with balls around real images alone (Naeem et al. 2020). All depend on the numbers of images.",
-        "diversity": "diversity: mean distance in pixels of four draws of one condition; noise raises it.",
+        "diversity": f"diversity: mean distance in pixels of four draws{of_one}; noise raises it.",
         "diversity_features": "diversity features: the same in the evaluator's features, in two views that share no "
-        "pixel, so that noise does not raise it; diversity ratio: divided by that of real images of the same "
-        "conditions.",
+        "pixel, so that noise does not raise it; diversity ratio: divided by that of real images"
+        f"{of_same}.",
         "evaluator_ece": "evaluator ECE: expected calibration error of the first evaluator on held-out images (Guo et "
         "al. 2017), beside what one that means what it says has by chance.",
         "nearest/generated": f"nearest: mean distance to the nearest training image, of generated {picture}s.",

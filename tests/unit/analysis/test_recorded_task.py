@@ -118,7 +118,7 @@ def test_classes_of_many_labels_are_cut_short(tmp_path: Path, digits: Results) -
     assert len(table) == 600
     sheet = classes.readable(table, results)["test"]
     kept = [*range(20), *range(195, 200)]
-    assert sheet["label"].tolist() == [f"species no. {index:03d}" for index in kept]
+    assert sheet["class"].tolist() == [f"species no. {index:03d}" for index in kept]
     assert sheet.iloc[:, 2].tolist() == [f"{index / 200:.3f}" for index in kept]
     assert classes.note(table, results).endswith(
         "Of a list of more than 100 classes only the 20 worst and the 5 best are shown."

@@ -40,7 +40,7 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 # --- images without labels -----------------------------------------------------------------------------
 
-SHOWN = ("accuracy_by_arm", "differences", "grids", "learning_curves", "same_noise_grids")
+SHOWN = ("accuracy_by_arm", "differences", "grids", "interpolation", "learning_curves", "same_noise_grids")
 
 
 def test_the_report_of_images_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,9 @@ def test_the_report_of_images_without_labels(tmp_path: Path, monkeypatch: pytest
         "it is right in 0.9 of the turns of 80 held-out images",
     ):
         assert words in page.text, words
-    found = re.search(r"\bnan\b|\bkid\b|[Aa]ccuracy|[Aa]t chance|as large as the margin", page.text)
+    found = re.search(
+        r"\bnan\b|\bkid\b|[Aa]ccuracy|[Aa]t chance|as large as the margin|one condition|and guidance:", page.text
+    )
     assert found is None, page.text[found.start() - 60 : found.end() + 60]
     tables = tmp_path / "out" / "tables"
     for path in tables.glob("*.md"):
@@ -87,6 +89,7 @@ def test_the_report_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for words in (
         "Recall: of the times that a label was asked for, the share in which it was found",
         "Accuracy by label",
+        "pooled over the lists (each label was asked for 18 to 42 times per training).",
         "Over these arms the best label is tag",
         "accuracy 1 label",
         "Labels",
@@ -106,6 +109,7 @@ def test_tables_of_digits_are_called_what_the_page_calls_them(tmp_path: Path) ->
     head = (tmp_path / "tables" / "accuracy_test.csv").read_text(encoding="utf-8").split("\n")[0].split(",")
     assert {"images", "images low", "images high", "p sign-flip over images"} <= set(head)
     assert not [name for name in head if OTHERS.search(name)]
+    assert (tmp_path / "tables" / "classes.csv").read_text(encoding="utf-8").startswith("list,arm,class,n,asked,")
     older = synthetic_record.make(tmp_path / "older", seeds=[0])
     report.write_tables(Results.open(STUDY, older), tmp_path / "old")
     head = (tmp_path / "old" / "accuracy_test.csv").read_text(encoding="utf-8").split("\n")[0].split(",")
