@@ -34,11 +34,13 @@ SMALLER_IS_BETTER = (
     "parameters",
     "spurious",
     "missing",
-    "colour_only",
-    "shape_only",
     "memorised",
     "x0_error",
+    "kid",
+    "fid",
+    "evaluator_ece",
 )
+FACET = "_only"  # ... and how they end: misses in which one facet was right
 
 
 def once(make: Callable[Concatenate[Results, P], T]) -> Callable[Concatenate[Results, P], T]:
@@ -115,6 +117,14 @@ class Results:
         found = dict(zip(first.index, first.itertuples(index=False, name=None), strict=True))
         return {arm: found[arm] for arm in self.arms if arm in found}
 
+    @property
+    def baseline_fields(self) -> dict[str, Any]:
+        """Every field of the baseline arm's setting, which may differ from what arms are made of in a factor: the
+        study's `baseline` where no trial of that arm is planned."""
+        names = [name for name in self.study.factors if name in self.rows]
+        own = self.settings_of(names).get(self.study.baseline_arm, ())
+        return self.study.baseline | dict(zip(names, own, strict=False))
+
     def mean_of(self, column: str) -> float:
         """Mean of a numeric result over the complete trials; NaN when it is not recorded."""
         known = column in self.complete and len(self.complete)
@@ -135,8 +145,8 @@ class Results:
 
     @property
     def score(self) -> Metric:
-        """The experiment's metric."""
-        return self.study.of_experiment().METRIC
+        """The task's metric."""
+        return self.study.of_task().metric
 
     @property
     def metric(self) -> str:
@@ -145,23 +155,23 @@ class Results:
 
     @property
     def all_lists(self) -> list[str]:
-        """Every list of the experiment, scored or not."""
-        return [one.name for one in self.study.of_experiment().LISTS]
+        """Every list of the task, scored or not."""
+        return [one.name for one in self.study.of_task().lists]
 
     @property
     def lists(self) -> list[str]:
-        """The lists that were scored, in the experiment's order."""
+        """The lists that were scored, in the task's order."""
         return [name for name in self.all_lists if self.score.on(name) in self.rows]
 
     @property
     def selection(self) -> str:
         """The column that every choice is made on."""
-        return next(self.score.on(one.name) for one in self.study.of_experiment().LISTS if one.role == "choose")
+        return self.study.of_task().choice
 
     @property
     def all_reported(self) -> list[str]:
         """The lists that nothing is chosen on, scored or not."""
-        return [one.name for one in self.study.of_experiment().LISTS if one.role == "report"]
+        return [one.name for one in self.study.of_task().lists if one.role == "report"]
 
     @property
     def reported(self) -> list[str]:
@@ -190,13 +200,14 @@ class Results:
         """Differences inside it count as none: what the study names, else the experiment's. NaN where none is known,
         so that nothing is called equivalent."""
         if self._is_score(metric) or (metric == self.metric and self.study.margin is not None):
-            return self.score.margin if self.study.margin is None else self.study.margin
+            known = self.score.margin if self.study.margin is None else self.study.margin
+            return np.nan if known is None else known
         return np.nan
 
     def smaller_is_better(self, metric: str) -> bool:
         if self._is_score(metric):
             return not self.score.higher_is_better
-        return metric.startswith(SMALLER_IS_BETTER)
+        return metric.startswith(SMALLER_IS_BETTER) or metric.partition("/")[0].endswith(FACET)
 
     def is_share(self, metric: str) -> bool:
         """Whether the metric is a proportion of the objects of a list."""

@@ -35,7 +35,7 @@ class Verdict:
     its interval, None beyond what is planned for. `within`: the difference is shown to be smaller than the margin.
     `lacking`: what became of the seeds that an incomplete arm lacks. `reference`: the arm that an arm with
     REFERENCE_INCOMPLETE could not be compared with; `n` is then that arm's. `p`: of the sign-flip test over the
-    pictures of one training.
+    pictures of one training; `picture`: what one is called.
     """
 
     outcome: Outcome
@@ -48,6 +48,7 @@ class Verdict:
     lacking: str = ""
     reference: str = ""
     p: float = np.nan
+    picture: str = "picture"
 
     @property
     def separated(self) -> bool:
@@ -83,7 +84,7 @@ class Verdict:
                 candidates = "1 candidate" if self.n == 1 else f"{self.n} candidates"
                 return f"not compared: chosen from {candidates}, other settings from {self.planned}"
             case Outcome.ONE_TRAINING:
-                tested = "" if np.isnan(self.p) else f", p {probability(self.p)} over its pictures (sign-flip)"
+                tested = "" if np.isnan(self.p) else f", p {probability(self.p)} over its {self.picture}s (sign-flip)"
                 return f"one training per arm: no interval over seeds{tested}"
             case Outcome.EQUIVALENT:
                 return f"equivalent (within ±{self.margin:g})"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from analysis import recorded_task
 from analysis.results import Results, once
 from analysis.stats import intervals, pairs
 from analysis.verdict import Outcome, Verdict
@@ -55,7 +56,8 @@ def _of_arm(results: Results, base: Verdict, arm: str, complete: Mapping[str, in
         name = "the baseline" if reference == results.study.baseline_arm else reference
         return replace(base, outcome=Outcome.REFERENCE_INCOMPLETE, reference=name, n=complete[reference])
     if base.planned == 1:
-        return replace(base, outcome=Outcome.ONE_TRAINING, p=p.get(arm, np.nan))
+        picture = recorded_task.picture(recorded_task.task_of(results))
+        return replace(base, outcome=Outcome.ONE_TRAINING, p=p.get(arm, np.nan), picture=picture)
     return base
 
 

@@ -16,7 +16,7 @@ from unittest.mock import patch
 from runners.config import Scalar
 from runners.ddpm import denoising, sample, trainings, trial
 from runners.ddpm.config import TrialConfig
-from runners.evaluation import evaluator, quality, recognition
+from runners.evaluation import quality, recognition
 from runners.experiment import ExecutionContext
 from study.design import plan, registry
 from study.design.scales import SCALES
@@ -27,7 +27,7 @@ REPORTS = {100: (20, 5), 2000: (40, 50), 10_000: (200, 50)}  # trials -> arms, s
 SCORING = (
     (recognition, "predict"),
     (recognition, "probabilities"),
-    (evaluator, "features"),
+    (recognition, "features"),
     (quality, "memorisation"),
     (denoising, "errors"),
 )

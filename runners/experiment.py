@@ -1,19 +1,20 @@
 """What an experiment is: the contract between the harness, which asks, and the runners, which do one trial.
 
-An experiment is a package `runners/<name>/` that offers `Config`, `METRIC`, `LISTS` and the functions of `Experiment`;
-a study names it (`StudySpec.experiment`). The harness works from these alone. Standard library only.
+An experiment is a package `runners/<name>/` that offers `Config` and the functions of `Experiment`; a study names it
+(`StudySpec.experiment`). The harness works from these alone. Standard library only.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
-from runners.config import StagedConfig
+from runners.config import Scalar, StagedConfig
 
 # --- what is measured --------------------------------------------------------------------------------
 
@@ -30,16 +31,60 @@ class ListSpec:
 @dataclass(frozen=True)
 class Metric:
     """A score that arms are compared by. `is_share`: a proportion in [0, 1]; `margin`: a difference that would not
-    matter, where a study names no other."""
+    matter, where a study names no other; None where its scale says nothing of that."""
 
     name: str
     higher_is_better: bool = True
     is_share: bool = True
-    margin: float = 0.05
+    margin: float | None = 0.05
 
     def on(self, name: str) -> str:
         """The column of a result that holds the metric of a list: "accuracy/test"."""
         return f"{self.name}/{name}"
+
+
+ACRONYMS = re.compile(r"(?<![a-z])(kid|fid|ece)(?![a-z])")
+
+
+def metric_name(metric: str) -> str:
+    """A score as it is read: "KID/validation" of the column "kid/validation"; files keep the names of their columns."""
+    return ACRONYMS.sub(lambda found: found[0].upper(), metric)
+
+
+Kind = Literal["set", "class", "none"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the images of a setting are and are scored on, as far as it is known without them.
+
+    `kind`: an image has a set of labels, one class, or none; `classes`: the labels there are, K; `conditions`: of all
+    lists together, of which a sampling pass draws one sample each; `images`: about how many there are, with those held
+    out; `mirror`: whether a mirrored picture still shows its labels.
+    """
+
+    name: str
+    kind: Kind
+    classes: int
+    metric: Metric
+    lists: tuple[ListSpec, ...]
+    conditions: int
+    images: int
+    mirror: bool = False
+
+    def scores(self, *roles: Literal["choose", "report"]) -> list[str]:
+        """The columns of the metric on the lists of these roles; without any, on all."""
+        return [self.metric.on(one.name) for one in self.lists if not roles or one.role in roles]
+
+    @property
+    def choice_list(self) -> str:
+        """The list that every choice is made on."""
+        return next(one.name for one in self.lists if one.role == "choose")
+
+    @property
+    def choice(self) -> str:
+        """The column that every choice is made on."""
+        return self.metric.on(self.choice_list)
 
 
 # --- what a trial is given, and what it says ----------------------------------------------------------
@@ -120,8 +165,12 @@ class Experiment(Protocol):
     """What `runners/<name>/__init__.py` offers."""
 
     Config: type[StagedConfig]
-    METRIC: Metric
-    LISTS: tuple[ListSpec, ...]
+
+    def task(self, config: Any) -> Task:
+        """Whose images a setting is about. Raises ValueError for data that are unknown."""
+
+    def at_scale(self, config: Any, scale: str) -> dict[str, Scalar]:
+        """The fields in which the baseline of a scale, `config`, is another for this task."""
 
     def check(self, config: Any) -> None:
         """Raises ValueError, with what to write instead, for a setting that cannot run."""

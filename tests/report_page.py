@@ -7,9 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from analysis import figures
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "analysis" / "report.py"
 HOSTILE = '<script>alert("x")</script><img src=http://example.org/x.png onerror=alert(1)>'
+
+# The figures that apply to every study of labelled images, and so to a plain one.
+OF_LABELS = {"accuracy_by_class", "confusion", "failures", "noise_grids"}
+GENERAL = {
+    name for name in figures.NAMES if not hasattr(figures.load(name), "applies") or name in {"differences", *OF_LABELS}
+}
 
 # Runs the report while every import of what analysis must not know fails.
 BLOCKED = """

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from runners.ddpm.config import TrialConfig
+from tests import synthetic_tasks
 from tests.synthetic_trial import SCHEDULES, evaluations, write_text, write_trial
 
 # accuracy/validation of seeds 0, 1, 2 of each arm; the other lists are shifted from it.
@@ -26,13 +27,15 @@ def make(
     seeds: Iterable[int] = (0, 1, 2),
     missing: Iterable[tuple[str, int]] = (),
     failed: Iterable[tuple[str, int]] = (),
+    task: Mapping[str, Any] | None = None,
     **study: Any,
 ) -> Path:
     """A record of the study "schedules" in `root`; (schedule, seed) in `missing` are missing, in `failed` have failed.
 
-    Keyword arguments replace fields of study.json.
+    `task`: another one than i-CLEVR (`synthetic_tasks`). Keyword arguments replace fields of study.json.
     """
-    arms = {f"schedule={schedule}": replace(BASELINE, schedule=schedule) for schedule in SCHEDULES}
+    baseline = BASELINE if task is None else replace(BASELINE, data=synthetic_tasks.source(task))
+    arms = {f"schedule={schedule}": replace(baseline, schedule=schedule) for schedule in SCHEDULES}
     fields = {
         "study": "schedules",
         "question": QUESTION,
@@ -41,7 +44,7 @@ def make(
     }
     lacking = {"missing": {(f"schedule={name}", seed) for name, seed in missing}}
     lacking |= {"failed": {(f"schedule={name}", seed) for name, seed in failed}}
-    return write(root, arms, _schedule_score, seeds=seeds, **lacking, **(fields | study))
+    return write(root, arms, _schedule_score, seeds=seeds, task=task, **lacking, **(fields | study))
 
 
 def write(
@@ -54,6 +57,7 @@ def write(
     missing: Collection[tuple[str, int]] = (),
     failed: Collection[tuple[str, int]] = (),
     linked: bool = False,
+    task: Mapping[str, Any] | None = None,
     **study: Any,
 ) -> Path:
     """A record of any arms, whose validation accuracy is `score`; the first arm is the baseline, seed 0 has images.
@@ -73,6 +77,8 @@ def write(
             elif (arm, seed) not in missing:
                 write_trial(folder, config, score(config), images=seed == seeds[0], like=first)
                 first = folder if linked and first is None else first
+                if task is not None:
+                    synthetic_tasks.rewrite(folder, task, score(config), images=seed == seeds[0])
     name = study.get("study", "study")
     value = {
         "study_id": f"{name}-smoke",
@@ -264,6 +270,9 @@ def many(root: Path, arms: int = 40, seeds: int = 50) -> Path:
     )
 
 
+OF_KIND = {"class": synthetic_tasks.classes, "none": synthetic_tasks.unlabelled}  # beside i-CLEVR's
+
+
 def planned(root: Path, name: str, seeds: int = 2) -> Path:
     """A record of a study of study/studies, from its own plan at scale smoke; later arms are a little better."""
     from study.design import plan, registry, scales
@@ -275,7 +284,10 @@ def planned(root: Path, name: str, seeds: int = 2) -> Path:
     order = list(value.design.arms)
     for trial in value.trials:
         score = 0.45 + 0.3 * order.index(trial.arm) / len(order) + _luck(trial.config, 0.02)
-        write_trial(root / "trials" / trial.config.trial_key, trial.config, score, images=trial.seed == 0)
+        folder = root / "trials" / trial.config.trial_key
+        write_trial(folder, trial.config, score, images=trial.seed == 0)
+        if (task := OF_KIND.get(value.task.kind)) is not None:
+            synthetic_tasks.rewrite(folder, task(), score, images=trial.seed == 0)
     run_ids = {trial.config.trial_key: f"run{trial.config.trial_key}" for trial in value.trials}
     written = value.as_study("2026-11-21T04:00:00+00:00", f"python study/run.py --study {name}", run_ids, None)
     write_text(root / "studies" / value.study_id / "study.json", json.dumps(written.to_json()))

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from runners.config import Call
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.schedules import alpha_bars, betas, log_snr
-from runners.evaluation.score_sheet import by_class
+from runners.evaluation.set_sheet import by_class
 from runners.tasks.iclevr.labels import LABELS, multi_hot
 
 SCHEDULES = ("linear", "cosine", "squaredcos_cap_v2")
@@ -71,7 +71,9 @@ def write_outcomes(folder: Path, score: float, passes: int = 1, seed: int = 0) -
                 seen_KNL[:, position, (LABELS.index(label) + 3) % len(LABELS)] |= ~hit_K
         arrays[name] = seen_KNL
     np.savez_compressed(folder / "outcomes.npz", **arrays)  # type: ignore[arg-type]
-    rows = [row for name, seen_KNL in arrays.items() for row in by_class(name, seen_KNL, multi_hot(CONDITIONS * 2))]
+    rows = [
+        row for name, seen_KNL in arrays.items() for row in by_class(name, LABELS, seen_KNL, multi_hot(CONDITIONS * 2))
+    ]
     lines = [",".join(map(str, row.values())) for row in rows]
     write_text(folder / "classes.csv", "\n".join([",".join(rows[0]), *lines, ""]))
 

@@ -3,8 +3,9 @@
 `table(results)` gathers a plain DataFrame from the record, `draw(table, results)` draws it, `caption(table, results)`
 says in numbers what is seen. The docstring's first line is the title, the rest describes the figure to who cannot see
 it. Optional: `applies(results)` for a figure that makes sense for some studies only; `lacking(table, results)`, a
-sentence on why there is nothing to draw (without it: for an empty table); `PLACE`, "answer" for a figure that answers
-the question and "pictures" for one that is made of images, the others stand among the diagnostics.
+sentence on why there is nothing to draw (without it: for an empty table); `title(results)` and `description(results)`
+where they depend on the task; `PLACE`, "answer" for a figure that answers the question and "pictures" for one that is
+made of images, the others stand among the diagnostics.
 """
 
 from __future__ import annotations
@@ -59,13 +60,19 @@ def ordered() -> list[str]:
     return sorted(NAMES, key=lambda name: (PLACES.index(place(load(name))), name))
 
 
-def title(figure: FigureModule) -> str:
-    """The first line of the figure's docstring, without its full stop."""
+def title(figure: FigureModule, results: Results | None = None) -> str:
+    """The first line of the figure's docstring, without its full stop, or what it is called in a study's task."""
+    asks = getattr(figure, "title", None)
+    if asks is not None and results is not None:
+        return str(asks(results))
     return (figure.__doc__ or "").strip().splitlines()[0].rstrip(".")
 
 
-def description(figure: FigureModule) -> str:
-    """The rest of its docstring: what is drawn, for a reader who cannot see it."""
+def description(figure: FigureModule, results: Results | None = None) -> str:
+    """The rest of its docstring, or what it says of a study: what is drawn, for a reader who cannot see it."""
+    asks = getattr(figure, "description", None)
+    if asks is not None and results is not None:
+        return str(asks(results))
     return " ".join((figure.__doc__ or "").strip().split("\n", 1)[-1].split())
 
 

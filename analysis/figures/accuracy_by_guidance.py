@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis import recorded_task
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.plotting.style import Look
@@ -37,6 +38,10 @@ RING: dict[str, Any] = {
 
 def applies(results: Results) -> bool:
     return results.varies_alone("guidance_scale")
+
+
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} and diversity by guidance scale"
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -76,7 +81,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     of_lists = [axes for name, axes in panels.items() if name != DIVERSITY]
     if of_lists:
         scored = table[table["list"] != DIVERSITY]
-        shared.share_y(of_lists, scored, results.score.name, results.score.is_share)
+        shared.share_y(of_lists, scored, labels.score(results), results.score.is_share)
     if DIVERSITY in panels:
         panels[DIVERSITY].set_ylabel(DISTANCE)
     figure.supxlabel("guidance_scale s in eps_u + s (eps_c - eps_u); s = 1 is unguided", fontsize=8)
@@ -108,7 +113,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         "lines are moved a little sideways so that none hides another. "
     )
     if (table["list"] == DIVERSITY).any():
-        text += "Diversity is the mean RMS distance between pictures of one condition, pixels from 0 to 1. "
+        picture = recorded_task.picture(recorded_task.task_of(results))
+        text += f"Diversity is the mean RMS distance between {picture}s of one condition, pixels from 0 to 1. "
     best = table[table["chosen"] & (table["list"] == chosen_on)]
     if best.empty:
         return text + "No best scale is marked: in every setting a scale is incomplete."

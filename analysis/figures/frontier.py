@@ -14,6 +14,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis import recorded_task
 from analysis.figures import accuracy_by_guidance
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
@@ -26,6 +27,10 @@ MOST_LABELLED = 4  # settings whose every point has room for its s; of more the 
 
 def applies(results: Results) -> bool:
     return accuracy_by_guidance.applies(results)
+
+
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} against diversity"
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -63,7 +68,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     axes.set_xlabel(
         f"diversity: {accuracy_by_guidance.DISTANCE.replace(chr(10), ' ')} between samples of one condition"
     )
-    axes.set_ylabel(f"{results.list_of(results.selection)} {score}")
+    axes.set_ylabel(f"{results.list_of(results.selection)} {labels.score(results)}")
     axes.margins(0.08)
     shared.legend(figure, handles)
     return figure
@@ -102,7 +107,8 @@ def _lines(axes: Axes, table: pd.DataFrame, score: str, looks: Mapping[str, Look
 
 
 def caption(table: pd.DataFrame, results: Results) -> str:
-    score = results.score.name
+    score, picture = results.score.name, recorded_task.picture(recorded_task.task_of(results))
+    name = labels.score(results)
     order = table[score] if results.score.higher_is_better else -table[score]
     most, best = table.loc[table["diversity"].idxmax()], table.loc[order.idxmax()]
     hidden = table["setting"].nunique() - len(labels.spread(list(table["setting"].unique())))
@@ -111,12 +117,12 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         "Marks are means over training seeds, thin crosses the 95 % t intervals of both "
         f"(n = {table['n'].max()} at most); the points of a line are in the order of guidance_scale s. "
         f"{'Up' if results.score.higher_is_better else 'Down'} and to the right is better. Diversity is the mean RMS "
-        "distance between pictures of one condition; pictures that are bad in different ways are diverse too. "
-        f"Best {score}: {_named(best, score)}. Most diverse: {_named(most, score)}."
+        f"distance between {picture}s of one condition; {picture}s that are bad in different ways are diverse too. "
+        f"Best {name}: {_named(best, score, name)}. Most diverse: {_named(most, score, name)}."
         + (f" {unnamed} without room in the legend {'is' if hidden == 1 else 'are'} grey." if hidden else "")
     )
 
 
-def _named(row: pd.Series, score: str) -> str:
+def _named(row: pd.Series, score: str, name: str) -> str:
     setting = f"{row['setting']}, " if row["setting"] else ""
-    return f"{setting}s = {row['guidance_scale']:g} ({score} {row[score]:.3f}, diversity {row['diversity']:.3f})"
+    return f"{setting}s = {row['guidance_scale']:g} ({name} {row[score]:.3f}, diversity {row['diversity']:.3f})"

@@ -63,14 +63,14 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
         shared.log_y(loss)
     training_lines.note_rescaled(loss, results)
     rate.set(xlabel="training images seen", ylabel="learning rate")
-    images.set(xlabel="training images seen", ylabel=f"{results.list_of(metric)} {results.score.name}")
+    images.set(xlabel="training images seen", ylabel=f"{results.list_of(metric)} {labels.score(results)}")
     clock.set_xlabel("training time (minutes)")
     clock.sharey(images)
     for axes in (loss, images):
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     for axes in (images, clock):
         shared.chance_line(axes, table["chance"].mean(), named=True)
-    shared.legend(figure, handles, labels.arm_title(results))
+    shared.legend(figure, handles)
     return figure
 
 
@@ -134,7 +134,7 @@ def _learning_rate(axes: Axes, sharing: Trainings) -> None:
 
 def caption(table: pd.DataFrame, results: Results) -> str:
     sharing, metric, ends = training_lines.of(table, results), results.selection, []
-    what = f"{results.list_of(metric)} {results.score.name}"
+    what = f"{results.list_of(metric)} {labels.score(results)}"
     for arm, label in sharing.named.items():
         last = sharing.rows[arm].sort_values("images").groupby("seed").last()
         end = f"{label}: loss {last['loss'].mean():.4f}"
@@ -146,7 +146,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         f"Thin lines are trainings (one per seed, at most {THIN} per arm), thick lines their means; bands run from the "
         "smallest to the largest seed and end where the first seed ends. Left: training loss, with the learning rate "
         "under it. Losses of different schedules, T, targets or weightings are not on one scale: compare their shape, "
-        f"not their height. Middle and right: {results.score.name} during training is measured with few-step DDIM and "
+        f"not their height. Middle and right: {labels.score(results)} during training is measured with few-step DDIM "
+        "and "
         f"is no final score. At the last report, {'; '.join(ends)}."
         + (f" {len(sharing.others)} more {are} in grey, one seed each." if sharing.others else "")
     )

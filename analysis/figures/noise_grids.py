@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import recorded_task
 from analysis.plotting import images, labels
 from analysis.results import Results
 from runners.process.files import read_json
@@ -17,6 +18,10 @@ from runners.process.files import read_json
 PLACE = "pictures"
 ACROSS = 4  # arms per row of the page
 CONDITIONS = 8  # of the list of choice, whose first conditions diversity.png shows
+
+
+def applies(results: Results) -> bool:
+    return bool(recorded_task.task_of(results)["kind"] != "none")
 
 
 def table(results: Results) -> pd.DataFrame:

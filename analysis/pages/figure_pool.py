@@ -25,13 +25,15 @@ Pool = ProcessPoolExecutor
 
 
 class Drawn(NamedTuple):
-    """A figure of the report: its name, title, caption in numbers, PNG (None: not drawn) and place on the page."""
+    """A figure of the report: its name, title, caption in numbers, PNG (None: not drawn), place on the page, and what
+    is drawn, for a reader who cannot see it."""
 
     name: str
     title: str
     caption: str
     png: Path | None
     place: str
+    description: str
 
 
 def draw(name: str, results: Results, folder: Path) -> Drawn:
@@ -44,19 +46,23 @@ def draw(name: str, results: Results, folder: Path) -> Drawn:
     png = style.save(figures.draw(figure, table, results), folder / name)
     portable = table.replace(f"^{re.escape(str(results.record))}/", "", regex=True)
     portable.to_csv(folder / f"{name}.csv", index=False)
-    return Drawn(name, figures.title(figure), figures.caption(figure, table, results), png, figures.place(figure))
+    return _drawn(name, results, figures.caption(figure, table, results), png)
 
 
 def draw_or_say_why(name: str, results: Results, folder: Path) -> Drawn:
     """As `draw`; a figure that fails says why in its caption."""
-    from analysis import figures
-
     try:
         return draw(name, results, folder)
     except Exception as error:  # whatever is wrong with one image or curve, the tables are still wanted
-        figure = figures.load(name)
-        reason = f"not drawn ({type(error).__name__}: {error})."
-        return Drawn(name, figures.title(figure), reason, None, figures.place(figure))
+        return _drawn(name, results, f"not drawn ({type(error).__name__}: {error}).", None)
+
+
+def _drawn(name: str, results: Results, caption: str, png: Path | None) -> Drawn:
+    from analysis import figures
+
+    figure = figures.load(name)
+    title, description = figures.title(figure, results), figures.description(figure, results)
+    return Drawn(name, title, caption, png, figures.place(figure), description)
 
 
 def applying(results: Results) -> list[str]:

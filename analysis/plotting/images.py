@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,10 @@ def sheet(
     table = table[table["arm"].isin(labels.spread_arms(results, list(table["arm"])))]
     across = min(across, len(table))
     rows, side_by_side = -(-len(table) // across), across * len(columns)
-    names = {arm: labels.wrapped(labels.arm_label(results, arm), round(118 / across)) for arm in table["arm"]}
+    names = {arm: labels.wrapped(labels.plain(arm), round(118 / across)) for arm in table["arm"]}
     title = 0.14 * max(1 + name.count("\n") for name in names.values()) + 0.04
     # A single tall image across the whole page would be a poster.
-    height = min(0.96 * style.DOUBLE / side_by_side * _aspect(table, columns), 4.5)
+    height = min(0.96 * style.DOUBLE / side_by_side * aspect(path for column in columns for path in table[column]), 4.5)
     figure = style.figure(style.DOUBLE, rows * (height + title + below) + 0.2)
     figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0)
     panels = figure.subplots(rows, side_by_side, squeeze=False).reshape(rows * across, len(columns))
@@ -150,13 +150,12 @@ def strip_height(paths: Sequence[str]) -> float:
     return 0.6
 
 
-def _aspect(table: pd.DataFrame, columns: Sequence[str]) -> float:
+def aspect(paths: Iterable[str]) -> float:
     """Height / width of the first image that exists; 1 without one."""
-    for column in columns:
-        for path in table[column]:
-            if path and Path(path).is_file():
-                height, width = imread(path).shape[:2]
-                return float(height / width)
+    for path in paths:
+        if path and Path(path).is_file():
+            height, width = imread(path).shape[:2]
+            return float(height / width)
     return 1.0
 
 

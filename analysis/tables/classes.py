@@ -1,4 +1,4 @@
-"""Scores by class: of the objects of each label that a list asks for, the share that the evaluator found.
+"""Scores by class: how often each label that a list asks for was found by the evaluator.
 
 A trial keeps classes.csv with the columns list, label, asked, hits and named_unasked (pictures in which the label was
 among the evaluator's top k although it was not asked for), summed over its sampling passes and evaluators.
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis import recorded_task
 from analysis.results import Results, once
 from analysis.stats import intervals
 from analysis.tables.format import decimal
@@ -20,10 +21,7 @@ from analysis.tables.format import decimal
 COLUMNS = ("list", "arm", "label", "n", "asked", "recall", "ci low", "ci high", "named unasked")
 COUNTS = ("asked", "hits", "named_unasked")
 MOST_ARMS = 8  # columns of a table that is read; the CSV has every arm
-NOTE = (
-    "Recall: of the objects of a label that were asked for, the share found, as a mean over n complete trainings; "
-    "asked: objects per training. There are few objects per label: nothing is tested, the CSV has the intervals."
-)
+MOST_LABELS, WORST, BEST = 100, 20, 5  # of more labels the table that is read has the worst and the best
 
 
 @once
@@ -68,11 +66,32 @@ def recorded(results: Results) -> pd.DataFrame:
 
 
 def readable(table: pd.DataFrame, results: Results) -> dict[str, pd.DataFrame]:
-    """List -> one row per label, one column per arm (of many the baseline and those after it) with its recall."""
+    """List -> one row per label, one column per arm (of many the baseline and those after it) with its recall.
+
+    Of more than MOST_LABELS labels those with the worst and the best recall over the arms, the worst first.
+    """
     present = set(table["arm"])
     arms = [arm for arm in results.arms if arm in present]
     shown = sorted(arms, key=lambda arm: arm != results.study.baseline_arm)[:MOST_ARMS]
-    return {str(name): _sheet(of_list, shown) for name, of_list in table.groupby("list", sort=False)}
+    head = {"label": recorded_task.label_word(recorded_task.task_of(results))}
+    sheets = {str(name): _sheet(_ends(of_list), shown) for name, of_list in table.groupby("list", sort=False)}
+    return {name: sheet.rename(columns=head) for name, sheet in sheets.items()}
+
+
+def _ends(of_list: pd.DataFrame) -> pd.DataFrame:
+    """The lines of the labels that are shown."""
+    recall = of_list.groupby("label", sort=False)["recall"].mean()
+    if len(recall) <= MOST_LABELS:
+        return of_list
+    kept = ends(recall, WORST, BEST)
+    rank = {label: index for index, label in enumerate(kept)}
+    return of_list[of_list["label"].isin(kept)].sort_values("label", key=lambda label: label.map(rank), kind="stable")
+
+
+def ends(recall: pd.Series, worst: int, best: int) -> list[str]:
+    """The labels with the worst and the best of these, the worst first; all labels where there are no more."""
+    order = [str(label) for label in recall.sort_values(kind="stable").index]
+    return order if len(order) <= worst + best else order[:worst] + order[-best:]
 
 
 def _sheet(of_list: pd.DataFrame, arms: list[str]) -> pd.DataFrame:
@@ -92,6 +111,25 @@ def head(arm: str, of_list: pd.DataFrame) -> str:
 
 def note(table: pd.DataFrame, results: Results) -> str:
     """What stands under the tables."""
-    arms = table["arm"].nunique()
+    task = recorded_task.task_of(results)
+    nouns, label = recorded_task.nouns(task), recorded_task.label_word(task)
+    found = "that the evaluator names so" if task["kind"] == "class" else "found"
+    arms, labels = table["arm"].nunique(), table.groupby("list")["label"].nunique().max()
     rest = f" Only {MOST_ARMS} of {arms} arms are shown." if arms > MOST_ARMS else ""
-    return NOTE + rest
+    if labels > MOST_LABELS:
+        rest += (
+            f" Of a list of more than {MOST_LABELS} {recorded_task.label_words(task)} only the {WORST} worst and the "
+            f"{BEST} best are shown."
+        )
+    if task["noun"] == label:
+        return (
+            f"Recall: of the times that a {label} was asked for, the share in which it was found, as a mean over n "
+            f"complete trainings; asked: how often, per training. That is not often for one {label}: nothing is "
+            "tested, "
+            f"the CSV has the intervals.{rest}"
+        )
+    return (
+        f"Recall: of the {nouns} of a {label} that were asked for, the share {found}, as a mean over n complete "
+        f"trainings; asked: {nouns} per training. There are few {nouns} per {label}: nothing is tested, the CSV has "
+        f"the intervals.{rest}"
+    )

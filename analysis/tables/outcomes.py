@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +17,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis import recorded_task
+from analysis.recorded_task import Task
 from analysis.results import Results
 from analysis.stats import proportions
 from runners.process.files import read_json
-from runners.tasks.iclevr.labels import COLOUR_L, LABELS, SAME_COLOUR_LL, SAME_SHAPE_LL, SHAPE_L, multi_hot
 
 P_OF_PICTURES = "p sign-flip over pictures"
 COLUMNS = ("objects low", "objects high", P_OF_PICTURES)
-PLACE = {label: position for position, label in enumerate(LABELS)}
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ def hits(folder: Path, name: str) -> Hits:
 
     Raises ValueError for outcomes that are missing, damaged, or do not belong to the conditions.
     """
-    conditions, seen_KNL = seen(folder, name)
+    labels, conditions, seen_KNL = _read(folder, name)
+    place = {label: position for position, label in enumerate(labels)}
     keys = tuple((position, label) for position, labels in enumerate(conditions) for label in labels)
-    return Hits(seen_KNL[:, [position for position, _ in keys], [PLACE[label] for _, label in keys]], keys)
+    return Hits(seen_KNL[:, [position for position, _ in keys], [place[label] for _, label in keys]], keys)
 
 
 def scored(folder: Path) -> list[str]:
@@ -70,53 +72,108 @@ def seen(folder: Path, name: str) -> tuple[list[list[str]], NDArray[np.bool_]]:
 
     Raises ValueError for outcomes that are missing, damaged, or do not belong to the conditions.
     """
+    _, conditions, seen_KNL = _read(folder, name)
+    return conditions, seen_KNL
+
+
+def _read(folder: Path, name: str) -> tuple[list[str], list[list[str]], NDArray[np.bool_]]:
+    """The labels of the task, and what `seen` returns."""
     folder = Path(folder)
     try:
-        conditions = read_json(folder / "conditions.json")[name]
+        labels: list[str] = recorded_task.of_folder(folder)["labels"]
+        conditions: list[list[str]] = read_json(folder / "conditions.json")[name]
         with np.load(folder / "outcomes.npz") as arrays:  # plain arrays only: numpy refuses pickles
             others = [array for array in arrays.files if re.fullmatch(rf"{re.escape(name)}_evaluator_\d+", array)]
             seen_KNL = np.concatenate([arrays[array] for array in (name, *others)])
-        unknown = {label for labels in conditions for label in labels} - set(PLACE)
+        unknown = {label for condition in conditions for label in condition} - set(labels)
         if unknown:
             raise ValueError(f"unknown labels {sorted(unknown)}")
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"The outcomes of {name!r} in {folder.name} cannot be read ({error}).") from error
-    if seen_KNL.dtype != bool or seen_KNL.ndim != 3 or seen_KNL.shape[1:] != (len(conditions), len(LABELS)):
+    if seen_KNL.dtype != bool or seen_KNL.ndim != 3 or seen_KNL.shape[1:] != (len(conditions), len(labels)):
         raise ValueError(
             f"The outcomes of {name!r} in {folder.name} are {seen_KNL.dtype} {seen_KNL.shape}: "
-            f"not bool (sampling seeds, {len(conditions)}, {len(LABELS)})."
+            f"not bool (sampling seeds, {len(conditions)}, {len(labels)})."
         )
-    return conditions, seen_KNL
+    return labels, conditions, seen_KNL
+
+
+# --- confusions --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to look at confusions. `word`: what rows and columns are; `names`: those of the R rows; `alike_LL`: for
+    which pairs of labels one is a namesake of the other; `member_RL`: which labels a row is of, None for one each."""
+
+    word: str
+    names: list[str]
+    alike_LL: NDArray[np.bool_]
+    member_RL: NDArray[np.float64] | None = None
+
+    def rows(self, counts_LM: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums over the labels of each row, along the first axis."""
+        return counts_LM if self.member_RL is None else self.member_RL @ counts_LM
+
+
+def kinds(task: Task) -> list[Kind]:
+    """Of labels with two facets: each facet, where labels that share the other one are namesakes. Else the labels
+    themselves, all of which are namesakes."""
+    labels, facets = task["labels"], task["facets"]
+    if recorded_task.two_facets(task) is None:
+        return [Kind(recorded_task.label_word(task), list(labels), ~np.eye(len(labels), dtype=bool))]
+    found = []
+    for facet, other in zip(facets, reversed(facets), strict=True):
+        own_L, other_L, names = np.array(facets[facet]), np.array(facets[other]), recorded_task.values(task, facet)
+        alike_LL = (other_L[:, None] == other_L) & (own_L[:, None] != own_L)
+        found.append(Kind(facet, names, alike_LL, (np.array(names)[:, None] == own_L).astype(np.float64)))
+    return found
 
 
 def confusion(folder: Path) -> dict[str, NDArray[np.float64]]:
-    """How often an object was named as another, over all lists and passes of a trial.
+    """How often a label was named as another, over all lists and passes of a trial: the word of each of `kinds` ->
+    counts (R, R + 1), row what was asked for, column what was named, in the order of the kind's names.
 
-    "colour", (C, C + 1): row the colour asked for, column the colour named, in the order of LABELS. On the diagonal:
-    the object was named exactly. Off it: it was missed, and an object of its shape in that other colour was named
-    although nobody asked for it; where there are several such colours, each gets an equal part. Last column: missed,
-    and no object of its shape was named unasked. "shape", (S, S + 1): the same for another shape of its colour.
+    On the diagonal: named exactly. Off it: missed, and a namesake was named although nobody asked for it; where there
+    are several, each gets an equal part. Last column: missed, and no namesake was named unasked.
 
-    Off-diagonal cells of "colour" sum to what the score sheet calls shape_only (times the objects asked), those of
-    "shape" to colour_only: an object with both kinds of namesake is in both. Raises ValueError as `hits` does.
+    With the facets colour and shape, off-diagonal cells of "colour" sum to what the score sheet calls shape_only (times
+    the objects asked), those of "shape" to colour_only: an object with both kinds of namesake is in both. Of one class
+    each, every picture is in the cell of its class and the class that was named. Raises ValueError as `hits` does.
     """
-    found = {}
-    lists = [seen(folder, name) for name in scored(folder)]
-    for kind, alike_LL, of_L in (("colour", SAME_SHAPE_LL, COLOUR_L), ("shape", SAME_COLOUR_LL, SHAPE_L)):
-        names = list(dict.fromkeys(of_L))
-        member = np.array([[label == value for label in of_L] for value in names], dtype=np.float64)
-        found[kind] = np.zeros((len(names), len(names) + 1))
-        for conditions, seen_KNL in lists:
-            asked_NL = multi_hot(conditions)
-            missed_KNL, wrong_KNL = asked_NL & ~seen_KNL, seen_KNL & ~asked_NL
-            hits_L = (asked_NL & seen_KNL).sum((0, 1)).astype(np.float64)
-            # Of every object missed: which unasked objects that were named are its namesakes, in equal parts.
-            alike_KNLL = missed_KNL[..., None] & wrong_KNL[..., None, :] & alike_LL
-            parts = np.maximum(alike_KNLL.sum(-1, keepdims=True), 1)
-            counts_LL = (alike_KNLL / parts).sum((0, 1)) + np.diag(hits_L)
-            alone_L = (missed_KNL & ~alike_KNLL.any(-1)).sum((0, 1))
-            found[kind] += np.column_stack([member @ counts_LL @ member.T, member @ alone_L])
+    found, lists = {}, [_read(folder, name) for name in scored(folder)]
+    for kind in kinds(recorded_task.of_folder(folder)):
+        found[kind.word] = np.zeros((len(kind.names), len(kind.names) + 1))
+        for labels, conditions, seen_KNL in lists:
+            counts_LL, alone_L = _named_instead(_hot(conditions, labels), seen_KNL, kind.alike_LL)
+            square_RR = kind.rows(kind.rows(counts_LL).T).T
+            found[kind.word] += np.column_stack([square_RR, kind.rows(alone_L)])
     return found
+
+
+def _named_instead(
+    asked_NL: NDArray[np.bool_], seen_KNL: NDArray[np.bool_], alike_LL: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of every label asked for, what was named: counts (L, L), and how often a miss had no namesake (L,)."""
+    counts_LL = np.diag((asked_NL & seen_KNL).sum((0, 1)).astype(np.float64))
+    # Of every miss: which unasked labels that were named are its namesakes, in equal parts.
+    passes_M, pictures_M, labels_M = np.nonzero(asked_NL & ~seen_KNL)
+    alike_ML = (seen_KNL & ~asked_NL)[passes_M, pictures_M] & alike_LL[labels_M]
+    namesakes_M = alike_ML.sum(1)
+    np.add.at(counts_LL, labels_M, alike_ML / np.maximum(namesakes_M, 1)[:, None])
+    return counts_LL, np.bincount(labels_M[namesakes_M == 0], minlength=len(counts_LL)).astype(np.float64)
+
+
+def _hot(conditions: Sequence[Sequence[str]], labels: Sequence[str]) -> NDArray[np.bool_]:
+    """Conditions as bool (N, L)."""
+    place = {label: position for position, label in enumerate(labels)}
+    hot_NL = np.zeros((len(conditions), len(labels)), dtype=bool)
+    for row, condition in enumerate(conditions):
+        hot_NL[row, [place[label] for label in condition]] = True
+    return hot_NL
+
+
+# --- arms --------------------------------------------------------------------------------------------
 
 
 def pair(results: Results, best: bool) -> list[str]:
@@ -160,10 +217,17 @@ def compared(results: Results, metric: str) -> pd.DataFrame:
     return table
 
 
-NOTE = (
-    "One training per arm: the table compares one training with another. The interval of a difference is a bootstrap "
-    f"of the same two trainings over other conditions (95 %, {proportions.RESAMPLES:,} draws). p sign-flip over "
-    "pictures: the exact test over all sign changes of the differences, one per condition (Fisher 1935). In both the "
-    "objects of a condition, all its pictures and all its passes stay together, because they fail together. Neither "
-    "covers what another training seed would give."
-)
+def note(results: Results) -> str:
+    """What the tables of a study of one training per arm rest on."""
+    task = recorded_task.task_of(results)
+    picture, nouns = recorded_task.picture(task), recorded_task.nouns(task)
+    parts = (
+        f"the {nouns} of a condition, all its {picture}s" if nouns != f"{picture}s" else f"all {nouns} of a condition"
+    )
+    return (
+        "One training per arm: the table compares one training with another. The interval of a difference is a "
+        f"bootstrap of the same two trainings over other conditions (95 %, {proportions.RESAMPLES:,} draws). "
+        f"p sign-flip over {picture}s: the exact test over all sign changes of the differences, one per condition "
+        f"(Fisher 1935). In both {parts} and all its passes stay together, because they fail together. Neither covers "
+        "what another training seed would give."
+    )

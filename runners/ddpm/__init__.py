@@ -5,23 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from runners import tasks
+from runners.config import Scalar
 from runners.ddpm.config import TrialConfig as Config
-from runners.experiment import Cost, Event, ExecutionContext
-from runners.tasks.iclevr.lists import LISTS, METRIC
+from runners.experiment import Cost, Event, ExecutionContext, Task
 
 __all__ = [
-    "LISTS",
-    "METRIC",
     "Config",
+    "at_scale",
     "check",
     "cost",
     "more_surrogates",
     "prepare",
     "run",
     "steps",
+    "task",
     "training_damage",
     "warnings",
 ]
+
+
+def task(config: Config) -> Task:
+    return config.task
+
+
+def at_scale(config: Config, scale: str) -> dict[str, Scalar]:
+    found = dict(getattr(tasks.module(config.data), "SCALES", {}).get(scale, {}))
+    if config.task.kind == "none":  # there is no condition to drop, nor to guide by
+        found |= {"drop_probability": 0.0, "guidance_scale": 1.0}
+    return found
 
 
 def check(config: Config) -> None:

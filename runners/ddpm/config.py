@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from runners import tasks
 from runners.config import StagedConfig, sample_field, train_field
+from runners.experiment import Task
 
 
 @dataclass(frozen=True)
 class TrialConfig(StagedConfig):
     """One trial: an arm at one training seed. Durations are in images, so they survive a change of batch size."""
 
-    data: str = train_field("rendered", "rendered(...) or folder(digest=...): the content, not the path")
+    data: str = train_field("rendered", "a task's images, such as rendered(...): the content, not the path")
     image_size: int = train_field(64, "pixels per side")
     model: str = train_field("unet", "architecture, a file of runners/models")
     timesteps: int = train_field(1000, "T, diffusion steps of the training")
@@ -39,8 +41,16 @@ class TrialConfig(StagedConfig):
     guidance_scale: float = sample_field(1.0, "s of eps_u + s (eps_c - eps_u); 1 is unguided")
     sampling_seeds: int = sample_field(1, "K, passes over each list with fresh noise")
     noise_seed: int = sample_field(0, "draw of the sampling noise: one per block of arms, that of the training seed")
+    quality_samples: int = sample_field(
+        0, "samples for KID and its kin, labelled as in training; 0: the lists' first pass"
+    )
     evaluator: str = sample_field("stand_in", "stand_in(...) or checkpoint(sha256=...)")
     evaluators: int = sample_field(1, "surrogate evaluators, of different seeds, over which scores are averaged")
+
+    @property
+    def task(self) -> Task:
+        """Whose images it is about. Raises ValueError for data that are unknown."""
+        return tasks.of(self.data)
 
     def at_seed(self, seed: int, block: int) -> TrialConfig:
         # Arms of a block share their noise, so that differences are paired; another block has another draw, so that
@@ -48,8 +58,12 @@ class TrialConfig(StagedConfig):
         return self.replace(seed=seed, noise_seed=block)
 
     def contained(self) -> Iterator[TrialConfig]:
-        # Pass k is the same whatever the number of passes: a trial with fewer of them has the first ones.
-        return (self.replace(sampling_seeds=passes) for passes in range(self.sampling_seeds - 1, 0, -1))
+        # Pass k is the same whatever the number of passes: a trial with fewer of them has the first ones. So has one
+        # that drew nothing beyond its lists, as all trials of earlier versions.
+        for passes in range(self.sampling_seeds, 0, -1):
+            for quality_samples in dict.fromkeys((self.quality_samples, 0)):
+                if (passes, quality_samples) != (self.sampling_seeds, self.quality_samples):
+                    yield self.replace(sampling_seeds=passes, quality_samples=quality_samples)
 
     @property
     def step_key(self) -> str:

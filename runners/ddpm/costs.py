@@ -7,22 +7,25 @@ from runners.ddpm.config import TrialConfig
 from runners.ddpm.manipulation_check import network_evaluations
 from runners.ddpm.train import TRAINING_FORWARDS
 from runners.experiment import Cost
-from runners.tasks.iclevr.labels import LABELS
 
-CONDITIONS = 264  # of the four lists: 64 validation, 32 test, 32 new_test, 136 unseen
 BYTES_A_WEIGHT = 4  # fp32
 
 
 def of(config: TrialConfig) -> Cost:
     """FLOP of the training and of the sampling, forward passes per image, size of a checkpoint."""
-    size = models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
+    size = models.measure(config.model, config.image_size, config.task.classes, config.timesteps)
     evaluations = network_evaluations(config)
     return Cost(
         train_flop=TRAINING_FORWARDS * size.forward_flop * config.total_images,
         step_flop=TRAINING_FORWARDS * size.forward_flop * config.batch_size,
-        sample_flop=size.forward_flop * evaluations * CONDITIONS * config.sampling_seeds,
+        sample_flop=size.forward_flop * evaluations * _samples(config),
         evaluations=evaluations,
         parameters=size.parameters,
         checkpoint_bytes=BYTES_A_WEIGHT * size.parameters,
         passes=config.sampling_seeds,
     )
+
+
+def _samples(config: TrialConfig) -> int:
+    """Images that a trial samples for its scores."""
+    return config.task.conditions * config.sampling_seeds + config.quality_samples

@@ -17,7 +17,7 @@ from runners.ddpm import diffusion, precision
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.noise import KeyedNoise
 from runners.ddpm.schedules import log_snr
-from runners.tasks.iclevr.images import Images
+from runners.images import Images
 
 Floats = NDArray[np.float64]
 SNR_EDGES = tuple(range(-8, 9, 2))  # log SNR, nats

@@ -4,7 +4,7 @@ A trial's folder has what the evaluators saw in the pictures of all its passes, 
 the other scorers use, as PNG files, which lose nothing. Which trial that may be, the config says (`contained`): its key
 is computed and looked for, so that the cost does not grow with the record.
 
-Shapes: E evaluators, K sampling seeds, N conditions, L = 24 labels.
+Shapes: E evaluators, K sampling seeds, N conditions, L labels.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from runners.contents import Pixels
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.noise import noise_digest
 from runners.evaluation import evaluator as evaluators
 from runners.evaluation import recognition
 from runners.evaluation.evaluator import Evaluator
+from runners.images import Images
 from runners.process import files, png
-from runners.tasks.iclevr.images import Images, Pixels
-from runners.tasks.iclevr.labels import LABELS
 
 Probabilities = NDArray[np.float32]
 # Between outputs of one evaluator for one picture on two devices; two evaluators differ by a hundred times that.
@@ -71,6 +71,8 @@ def find(
     `weights_sha256`: of the weights that this trial samples with; `scored_by`: its evaluators.
     """
     said: list[str] = []
+    if config.task.kind == "none":
+        return None, said  # what the evaluators saw is not kept
     for setting in config.contained():
         folder = record / "trials" / setting.trial_key
         if not (folder / "result.json").is_file():
@@ -119,7 +121,7 @@ def _read(
             if not conditions:
                 continue
             found_EKNL = np.stack([arrays[names(name, number)[1]] for number in range(len(scored_by))])
-            shape = (len(scored_by), setting.sampling_seeds, len(conditions), len(LABELS))
+            shape = (len(scored_by), setting.sampling_seeds, len(conditions), len(images.about.labels))
             if found_EKNL.dtype != np.float32 or found_EKNL.shape != shape:
                 raise Unusable(f"its outcomes of {name} are {found_EKNL.dtype} {found_EKNL.shape}")
             pictures[name] = _as_sampled(png.read_tree(folder / "images" / name, len(conditions)))

@@ -11,7 +11,6 @@ from typing import Any
 from runners import models
 from runners.ddpm import averaging, sample, schedules
 from runners.ddpm.config import TrialConfig
-from runners.tasks.iclevr.labels import LABELS
 
 LONG = 4  # half-lives of the weight average that a training should have: 2^-4 of the average is older than it
 DEVIATIONS = 5.0  # standard errors that the observed drop rate may lie off: one false alarm in two million
@@ -32,7 +31,7 @@ def verify(config: TrialConfig, treatment: Mapping[str, Any], evaluations: float
 
     Raises ManipulationError that names the factor.
     """
-    size = models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
+    size = models.measure(config.model, config.image_size, config.task.classes, config.timesteps)
     wanted = {
         "timesteps": config.timesteps,
         "beta_digest": schedules.digest(schedules.betas(config.schedule, config.timesteps)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -77,14 +77,18 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, "draw")
 
 
+Mix = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # of two noises (B, D) at u_F: (B, F, D)
+
+
 class InterpolatedNoise:
     """Between two noises of each condition in `frames` steps: only the start of the images of a row differs.
 
     The noise that a stochastic sampler adds on the way is one for all frames, else every frame would differ by chance.
     """
 
-    def __init__(self, first: Noise, last: Noise, frames: int) -> None:
-        self.first, self.last, self.frames = first, last, frames
+    def __init__(self, first: Noise, last: Noise, frames: int, mix: Mix | None = None) -> None:
+        """`mix`: `slerp` (the default) or `lerp`."""
+        self.first, self.last, self.frames, self.mix = first, last, frames, mix or slerp
         self.started = False
 
     def draw(self, shape: tuple[int, ...]) -> torch.Tensor:
@@ -93,7 +97,7 @@ class InterpolatedNoise:
         if self.started:
             return first.repeat_interleave(self.frames, 0)
         self.started = True
-        between = slerp(first.flatten(1), self.last.draw(shape).flatten(1), torch.linspace(0, 1, self.frames))
+        between = self.mix(first.flatten(1), self.last.draw(shape).flatten(1), torch.linspace(0, 1, self.frames))
         return between.view(-1, *shape)
 
 
@@ -145,6 +149,11 @@ def slerp(a_BD: torch.Tensor, b_BD: torch.Tensor, u_F: torch.Tensor) -> torch.Te
     of_a_BF, of_b_BF = (1 - u_F) * angle_B1, u_F * angle_B1
     mixed_BFD = of_a_BF.sin()[..., None] * a_BD[:, None] + of_b_BF.sin()[..., None] * b_BD[:, None]
     return mixed_BFD / angle_B1.sin()[..., None]
+
+
+def lerp(a_BD: torch.Tensor, b_BD: torch.Tensor, u_F: torch.Tensor) -> torch.Tensor:
+    """On the straight line from a to b: (B, F, D)."""
+    return torch.lerp(a_BD[:, None], b_BD[:, None], u_F[:, None])
 
 
 def noise_digest(

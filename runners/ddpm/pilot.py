@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from runners.ddpm import costs, graphs, precision, sample
+from runners.ddpm import graphs, precision, sample
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.manipulation_check import network_evaluations
 from runners.ddpm.noise import KeyedNoise
@@ -28,13 +28,9 @@ from runners.evaluation import recognition
 from runners.evaluation.evaluator import architecture
 from runners.process import memory
 from runners.process.benchmark import WARM_STEPS
-from runners.tasks.iclevr.images import rendered_arguments
-from runners.tasks.iclevr.labels import LABELS
-from runners.tasks.iclevr.split import FRAMES
 
 Data = tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.int64]]  # images_NHWC, labels_NK, rows to train on
 HELD_BATCHES = 4  # of noise where images are read batch by batch
-FOLDER = 18_009  # images of a folder that nobody has counted yet: i-CLEVR has so many
 ENDLESS = 10**12  # images
 
 
@@ -43,11 +39,14 @@ def noise(config: TrialConfig, device: torch.device) -> Data:
     rng, some = np.random.default_rng(0), HELD_BATCHES * config.batch_size
     images_NHWC = rng.integers(0, 256, (some, config.image_size, config.image_size, 3), dtype=np.uint8)
     if device.type != "cpu":
-        rendered = config.data.startswith("rendered")
-        count = FRAMES * rendered_arguments(config.data)["scenes"] if rendered else FOLDER
-        images_NHWC = np.resize(images_NHWC, (max(some, count), *images_NHWC.shape[1:]))
-    labels_NK = np.eye(len(LABELS), dtype=bool)[rng.integers(0, len(LABELS), len(images_NHWC))]
+        images_NHWC = np.resize(images_NHWC, (max(some, config.task.images), *images_NHWC.shape[1:]))
+    labels_NK = _one_label(rng.integers(0, max(1, config.task.classes), len(images_NHWC)), config.task.classes)
     return images_NHWC, labels_NK, np.arange(len(images_NHWC))
+
+
+def _one_label(label_N: NDArray[np.int64], classes: int) -> NDArray[np.bool_]:
+    """Conditions of one label each, bool (N, K); of none where there are none."""
+    return np.equal(label_N[:, None], np.arange(classes))
 
 
 def endless(config: TrialConfig, model: nn.Module, device: torch.device, execution: Execution) -> Training:
@@ -75,10 +74,10 @@ def trial_steps(config: TrialConfig, model: nn.Module, device: torch.device, exe
         pass
     del training
     network = precision.working(copy.deepcopy(model).to(device).eval(), config.precision)
-    wanted = costs.CONDITIONS * config.sampling_seeds
-    chunk = min(sample.chunk_of(device), wanted)
+    wanted = config.task.conditions * config.sampling_seeds
+    chunk = min(sample.chunk_of(device, config.image_size), wanted)
     _, chunk = memory.halving(lambda size: _rehearsed(config, network, size, device), chunk, device)
-    evaluator = architecture(config.evaluator, config.image_size)
+    evaluator = architecture(config.evaluator, config.image_size, config.task)
     images_NHWC = np.resize(data[0], (chunk, *data[0].shape[1:]))
     recognition.probabilities(evaluator, images_NHWC, device)
     return _together(config, endless(config, model, device, execution), data, network, chunk, evaluator)
@@ -90,7 +89,7 @@ def _together(
     """Steps of training; sampling takes one whenever that many images have gone through the network less often in it
     than in a trial that is as far in its training. The `evaluator` is there, too."""
     both = network_evaluations(config) // len(sample.steps_of(config).t)  # passes of one step: guided ones are two
-    passes = network_evaluations(config) * costs.CONDITIONS * config.sampling_seeds
+    passes = network_evaluations(config) * config.task.conditions * config.sampling_seeds
     sampling, owed = _sampling(config, network, chunk, training.device), 0.0
     for images in training_steps(training, data):
         owed += images * passes / config.total_images
@@ -109,7 +108,9 @@ def _rehearsed(config: TrialConfig, network: nn.Module, chunk: int, device: torc
 
 def _sampling(config: TrialConfig, network: nn.Module, chunk: int, device: torch.device) -> Generator[None, None, None]:
     """Steps of sampling `chunk` images, again and again."""
-    c_BK = torch.eye(len(LABELS), device=device)[torch.arange(chunk, device=device) % len(LABELS)]
+    classes = config.task.classes
+    one_BK = _one_label(np.arange(chunk) % max(1, classes), classes)
+    c_BK = torch.from_numpy(one_BK).to(device, torch.float32)
     conditions = [(position, ()) for position in range(chunk)]
     while True:
         for _ in sample.sample_as(config, network, c_BK, KeyedNoise("pilot", conditions, 0)):

@@ -22,7 +22,7 @@ from runners.config import Call, nearest
 from runners.ddpm import graphs
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.diffusion import guide, x0_and_eps
-from runners.ddpm.noise import InterpolatedNoise, KeyedNoise, Noise, ahead, joined
+from runners.ddpm.noise import InterpolatedNoise, KeyedNoise, Mix, Noise, ahead, joined, slerp
 from runners.ddpm.precision import forward
 from runners.ddpm.schedules import alpha_bars
 from runners.process import heartbeat, memory
@@ -63,14 +63,20 @@ def ddpm(alpha_bar_T: Floats, steps: int = 0) -> Steps:
     return Steps(t, x0, np.zeros_like(x0), xt, sigma)
 
 
-def ddim(alpha_bar_T: Floats, steps: int = 50, eta: float = 0.0) -> Steps:
-    """Song et al. 2021 (DDIM), eqs. 12 and 16; eta = 0 is deterministic, 1 has the ancestral variance."""
+def ddim(alpha_bar_T: Floats, steps: int = 50, eta: float = 0.0, clipped_eps: bool = False) -> Steps:
+    """Song et al. 2021 (DDIM), eqs. 12 and 16; eta = 0 is deterministic, 1 has the ancestral variance.
+
+    `clipped_eps`: eps is what x_t and the clipped x0 leave for it, as with `use_clipped_model_output` of diffusers and
+    in GLIDE (Nichol et al. 2021), and not the network's own, which carries what was clipped to the next step.
+    """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta={eta} leaves [0, 1]: write 0.0 (deterministic) to 1.0 (ancestral variance).")
     t = _trailing(len(alpha_bar_T), steps)
     ab, ab_next = _bars(alpha_bar_T, t)
     sigma = eta * np.sqrt((1 - ab_next) / (1 - ab)) * np.sqrt(1 - ab / ab_next)
     eps = np.sqrt(np.maximum(1 - ab_next - sigma**2, 0))
+    if clipped_eps:  # (x_t - sqrt(ab) x0) / sqrt(1 - ab) in its place
+        return Steps(t, np.sqrt(ab_next) - eps * np.sqrt(ab / (1 - ab)), 0 * eps, eps / np.sqrt(1 - ab), sigma)
     return Steps(t, np.sqrt(ab_next), eps, np.zeros_like(eps), sigma)
 
 
@@ -201,10 +207,10 @@ def to_uint8(x_BCHW: torch.Tensor) -> Pixels:
     return images
 
 
-def chunk_of(device: torch.device) -> int:
+def chunk_of(device: torch.device, image_size: int) -> int:
     """Conditions that go through the network together."""
     # On a GPU a step of 512 guided images fills the device; on a CPU larger batches only leave the caches.
-    return 512 if device.type == "cuda" else 64
+    return 512 if device.type == "cuda" else max(1, 64 * min(32, image_size) ** 2 // image_size**2)
 
 
 @dataclass(frozen=True)
@@ -236,13 +242,13 @@ def sample_parts(
     """One image a condition and sampling seed, `first` to `seeds` - 1, of every list, with the sampler and guidance of
     `config`: list after list, of each seed after seed.
 
-    `chunk` conditions go through the network together, of whatever list and seed (0: by device), and half as many from
-    each time on that memory runs out.
+    `chunk` conditions go through the network together, of whatever list and seed (0: by device and image size), and
+    half as many from each time on that memory runs out.
     """
     device = wanted[0].c_NK.device
     runs = [(each, seed) for each in wanted for seed in range(first, seeds)]
     places = [(run, position) for run, (each, _) in enumerate(runs) for position in range(len(each.conditions))]
-    done, size = 0, chunk or chunk_of(device)
+    done, size = 0, chunk or chunk_of(device, config.image_size)
     while done < len(places):
 
         def attempt(size: int, rest: list[tuple[int, int]] = places[done:]) -> tuple[Pixels, int]:
@@ -266,7 +272,7 @@ def warm_up(config: TrialConfig, network: nn.Module, wanted: Sequence[Wanted], s
     cuDNN has found its kernels. Returns the seconds that it took; no image depends on it."""
     device, c_NK = wanted[0].c_NK.device, torch.cat([each.c_NK for each in wanted])
     total = seeds * len(c_NK)
-    size = min(chunk or chunk_of(device), total)
+    size = min(chunk or chunk_of(device, config.image_size), total)
     start = time.perf_counter()
 
     def steps(count: int) -> None:
@@ -319,11 +325,16 @@ def sample_list(
 
 
 def interpolate(
-    config: TrialConfig, network: nn.Module, conditions: Sequence[Sequence[str]], c_NK: torch.Tensor, frames: int
+    config: TrialConfig,
+    network: nn.Module,
+    conditions: Sequence[Sequence[str]],
+    c_NK: torch.Tensor,
+    frames: int,
+    mix: Mix = slerp,
 ) -> Pixels:
     """Samples of each condition whose start moves from one noise to another: uint8 (N, frames, H, W, C)."""
     first, last = (KeyedNoise("interpolation", list(enumerate(conditions)), seed) for seed in (0, 1))
-    noise = InterpolatedNoise(first, last, frames)
+    noise = InterpolatedNoise(first, last, frames, mix)
     images = _last(sample_as(config, network, c_NK.repeat_interleave(frames, 0), noise))
     return images.reshape(len(conditions), frames, *images.shape[1:])
 

@@ -29,22 +29,20 @@ from runners.ddpm import checkpoints, execution, precision, sample
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.steps import TrainProgress
 from runners.ddpm.train import Training, train
+from runners.evaluation import one_pass
 from runners.evaluation.evaluator import Evaluator
-from runners.evaluation.recognition import accuracy, predict
 from runners.experiment import Curve, Note
+from runners.images import Images
 from runners.process import device as devices
 from runners.process import heartbeat
 from runners.process.files import append_lines, read_json, read_lines, sha256, write_aside, write_json, write_lines
 from runners.process.locks import Held, lock
-from runners.tasks.iclevr.images import Images
-from runners.tasks.iclevr.labels import multi_hot
 
 CURVE_STEPS = 10  # DDIM-10 ranks trainings like the full sampler at a hundredth of its cost
 CURVE_GUIDANCE = 2.0
 CHECKPOINT_SECONDS = 120.0  # between two checkpoints that take CHECKPOINT_COST or less to write, 2 % of the time;
 CHECKPOINT_COST = 2.4  # one that takes longer is written as much less often
 CURVE = "curve.jsonl"
-SCORE = "accuracy/validation"
 WAITING = "waiting-"  # waiting-<images>-<seconds>.npy: what older versions left of a curve point without a score
 STARTS = "starts.jsonl"
 WEIGHTS = ("ema", "raw")
@@ -144,7 +142,7 @@ class _Run:
     ) -> None:
         self.compile_seconds = compile_seconds
         self.config, self.folder, self.training = config, folder, training
-        self.images, self.evaluator = images, evaluator
+        self.images, self.evaluator, self.score = images, evaluator, config.task.choice
         self.marks = [config.total_images * (point + 1) // curve_points for point in range(curve_points)]
         self.report_images = max(config.batch_size, config.total_images // (20 * curve_points))
         self.drawn = 0  # images up to which the points of the learning curve are drawn
@@ -203,13 +201,13 @@ class _Run:
 
     def _scored_points(self) -> set[float]:
         """The images at which the learning curve has a score."""
-        return {line["images"] for line in read_lines(self.folder / CURVE) if SCORE in line}
+        return {line["images"] for line in read_lines(self.folder / CURVE) if self.score in line}
 
     def _scored(self, images_NHWC: NDArray[np.uint8], images: int, seconds: float) -> dict[str, float]:
-        """The line of a curve point whose pictures of the validation list are given."""
-        asked_NK = multi_hot(self.images.lists["validation"])
-        seen_NK = predict(self.evaluator.model, images_NHWC, asked_NK, self.training.device)
-        return {"images": images, "seconds": seconds, SCORE: accuracy(seen_NK, asked_NK)}
+        """The line of a curve point whose pictures of the list that choices are made on are given."""
+        task = self.config.task
+        found = one_pass.score(task, self.evaluator, self.images, task.choice_list, images_NHWC, self.training.device)
+        return {"images": images, "seconds": seconds, self.score: found}
 
     def _save(self) -> None:
         """The curve is a part of the checkpoint, so that both are of one moment."""
@@ -237,8 +235,9 @@ class _Run:
         images = self.training.images
         # What was reported after the checkpoint is trained, and reported, again; a point that was drawn before it may
         # have got its score after it.
-        known = {line["images"] for line in lines if SCORE in line}
-        scored = (line for line in read_lines(self.folder / CURVE) if SCORE in line and line["images"] <= images)
+        known = {line["images"] for line in lines if self.score in line}
+        kept = read_lines(self.folder / CURVE)
+        scored = (line for line in kept if self.score in line and line["images"] <= images)
         write_lines(self.folder / CURVE, [*lines, *(line for line in scored if line["images"] not in known)])
         self._score_waiting(images)
         goes_on = f"goes on from the one at {images:,} images" if state is not None else "begins again"
@@ -310,7 +309,7 @@ def _line(progress: TrainProgress) -> dict[str, float]:
 
 
 def _validation_images(training: Training, images: Images) -> NDArray[np.uint8]:
-    """The validation list, drawn by the averaged weights with a short DDIM: uint8 (N, H, W, 3).
+    """The list that choices are made on, drawn by the averaged weights with a short DDIM: uint8 (N, H, W, 3).
 
     The curve belongs to the training, which several trials may share: it has one protocol for all of them and
     knows nothing of a trial's own sampler and guidance.
@@ -319,14 +318,15 @@ def _validation_images(training: Training, images: Images) -> NDArray[np.uint8]:
         sampler=str(Call("ddim", (("steps", min(CURVE_STEPS, training.config.timesteps)),))),
         guidance_scale=CURVE_GUIDANCE if training.config.drop_probability > 0 else 1.0,
     )
-    conditions = images.lists["validation"]
-    c_NK = torch.from_numpy(multi_hot(conditions)).to(training.device, torch.float32)
+    name = training.config.task.choice_list
+    conditions = images.lists[name]
+    c_NK = torch.from_numpy(images.hot(conditions)).to(training.device, torch.float32)
     training.ema.store(training.model.parameters())
     training.ema.copy_to(training.model.parameters())
     training.model.eval()
     try:
         network = precision.working(training.model, short.precision)
-        images_KNHWC = sample.sample_list(short, network, "validation", conditions, c_NK, seeds=1)
+        images_KNHWC = sample.sample_list(short, network, name, conditions, c_NK, seeds=1)
     finally:  # stopped in between, the training is saved as it was
         training.model.train()
         training.ema.restore(training.model.parameters())

@@ -22,7 +22,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from runners import models
+from runners import given, models
+from runners import images as prepared
+from runners.contents import Pixels
 from runners.ddpm import (
     earlier_passes,
     execution,
@@ -43,13 +45,11 @@ from runners.ddpm.train import TRAINING_FORWARDS
 from runners.evaluation import evaluator as evaluators
 from runners.evaluation.evaluator import Evaluator
 from runners.experiment import Event, ExecutionContext, Note, Progress
+from runners.images import Images
+from runners.prepared import damage
 from runners.process import device as devices
 from runners.process import files, memory, png
 from runners.process.locks import lock
-from runners.tasks.iclevr import images as prepared
-from runners.tasks.iclevr.folder import read_folder
-from runners.tasks.iclevr.images import Images, Pixels
-from runners.tasks.iclevr.labels import LABELS, multi_hot
 
 CHECKPOINT_RULE = "weights of the last training step, no selection"
 
@@ -57,7 +57,7 @@ CHECKPOINT_RULE = "weights of the last training step, no selection"
 def build_model(config: TrialConfig) -> nn.Module:
     """The network with the initial weights of the training seed."""
     torch.manual_seed(step_seed("weights", config.seed))
-    return models.build(config.model, config.image_size, len(LABELS), config.timesteps)
+    return models.build(config.model, config.image_size, config.task.classes, config.timesteps)
 
 
 # --- what all trials of a record share -------------------------------------------------------------------
@@ -70,8 +70,10 @@ def prepare(config: TrialConfig, context: ExecutionContext) -> Iterator[Event]:
     """
     devices.use(torch.device(context.device))
     with lock(context.cache / "prepare.lock", wait=True):
-        folder = read_folder(Path(context.inputs["data"])) if "data" in context.inputs else None
-        yield from prepared.prepare(config.data, folder, config.image_size, context.cache)
+        place = data_place(config, context)
+        if not place.exists() or damage(place):
+            users = (yield from given.read(context.inputs, context.cache)) if "data" in context.inputs else None
+            yield from prepared.prepare(config.data, users, config.image_size, context.cache)
     if "evaluator" not in context.inputs:
         images = prepared.open_images(data_place(config, context))
         for number, path in enumerate(evaluator_places(config, context)):
@@ -151,7 +153,7 @@ def _begun(config: TrialConfig, context: ExecutionContext) -> _Trial:
     devices.use(device)
     memory.reset_peak(device)
     images_path, paths = data_place(config, context), evaluator_places(config, context)
-    opened = tuple(evaluators.load(str(path), config.evaluator) for path in paths)
+    opened = tuple(evaluators.load(str(path), config.evaluator, config.image_size, config.task) for path in paths)
     return _Trial(config, context, device, images_path, prepared.open_images(images_path), paths, opened)
 
 
@@ -220,7 +222,7 @@ def draw(trial: _Trial, training: Trained) -> Generator[Event, None, Sampled]:
         yield Note(f"{earlier.passes} of the {config.sampling_seeds} sampling passes are those of {earlier.trial_key}")
     first = earlier.passes if earlier else 0
     wanted = [
-        sample.Wanted(name, conditions, torch.from_numpy(multi_hot(conditions)).to(device, torch.float32))
+        sample.Wanted(name, conditions, torch.from_numpy(trial.images.hot(conditions)).to(device, torch.float32))
         for name, conditions in trial.images.lists.items()
         if conditions
     ]
@@ -228,7 +230,7 @@ def draw(trial: _Trial, training: Trained) -> Generator[Event, None, Sampled]:
     recorded = graphs.Replayed.seconds
     start, parts = time.perf_counter(), list[sample.Part]()
     for part in sample_passes.sample_passes(config, training.network, wanted, first, config.sampling_seeds):
-        whole = parts[-1].chunk if parts else sample.chunk_of(device)
+        whole = parts[-1].chunk if parts else sample.chunk_of(device, config.image_size)
         if part.chunk < whole:
             yield Note(f"out of memory: {part.chunk} images are sampled at once, not {whole}")
         parts.append(part)
@@ -253,18 +255,18 @@ def score(trial: _Trial, training: Trained, sampled: Sampled, folder: Path, late
         folder=folder,
         later=later,
     )
-    return scorers.score(subject, list(map(str, trial.evaluator_paths)), str(trial.images_path))
+    return scorers.score(subject, str(trial.images_path))
 
 
 def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, Any], folder: Path) -> None:
-    """config.json, environment.json, conditions.json, result.json, metrics.jsonl.
+    """config.json, environment.json, conditions.json, task.json, result.json, metrics.jsonl.
 
     Raises ManipulationError when what ran is not what the config says.
     """
     config, facts, earlier = trial.config, training.facts, sampled.earlier
     checked = facts["treatment"]
     manipulation_check.verify(config, checked, sampled.passes)
-    size = models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
+    size = models.measure(config.model, config.image_size, config.task.classes, config.timesteps)
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
     numbers = {name: value for name, value in scores.items() if not isinstance(value, str)}
     result: dict[str, Any] = {
@@ -301,6 +303,7 @@ def write(trial: _Trial, training: Trained, sampled: Sampled, scores: dict[str, 
         "config": config.to_dict(),
         "environment": environment(config, trial.context) | {"arithmetic/train": facts.get("arithmetic", "")},
         "conditions": trial.images.lists,
+        "task": trial.images.described(config.task),
         "result": result,
     }
     for file, value in texts.items():

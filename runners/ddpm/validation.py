@@ -7,8 +7,6 @@ from runners.ddpm import averaging, diffusion, sample, schedules
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.precision import PRECISIONS
 from runners.evaluation import evaluator
-from runners.tasks.iclevr.images import rendered_arguments
-from runners.tasks.iclevr.labels import LABELS
 
 CHOICES = {
     "lr_schedule": ("cosine", "constant"),
@@ -17,7 +15,7 @@ CHOICES = {
     "weight_decay_on": ("all", "matrices"),
 }
 POSITIVE = ("total_images", "batch_size", "lr", "clip_norm", "ema_halflife_images", "sampling_seeds", "evaluators")
-NOT_NEGATIVE = ("warmup_images", "weight_decay", "guidance_scale", "seed", "noise_seed")
+NOT_NEGATIVE = ("warmup_images", "weight_decay", "guidance_scale", "seed", "noise_seed", "quality_samples")
 PROBABILITIES = ("drop_probability", "adam_beta2")
 
 
@@ -39,19 +37,12 @@ def check(config: TrialConfig) -> None:
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
     diffusion.loss_weights(config.weighting, config.prediction, alpha_bar_T)
     sample.sampler_steps(config.sampler, alpha_bar_T)
-    models.measure(config.model, config.image_size, len(LABELS), config.timesteps)
-    if not config.data.startswith("folder("):
-        rendered_arguments(config.data)
+    models.measure(config.model, config.image_size, config.task.classes, config.timesteps)
     if config.evaluator.startswith("checkpoint("):
         if config.evaluators > 1:
             raise ValueError(
                 f"evaluators={config.evaluators} are surrogates, and --evaluator names the one that scores: leave "
                 "--evaluators or --evaluator out."
             )
-        if config.image_size != 64:
-            raise ValueError(
-                f"The evaluator's checkpoint reads 64x64 images, not {config.image_size}x{config.image_size}: "
-                "add --set image_size=64, or leave --evaluator out."
-            )
     else:
-        evaluator.recipe(config.evaluator, config.image_size)
+        evaluator.recipe(config.evaluator, config.image_size, config.task)

@@ -13,38 +13,42 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
+from runners import tasks
 from runners.config import Call
-from runners.evaluation import official, surrogate
-from runners.evaluation.networks import ResNet18
-from runners.experiment import ExecutionContext, Progress
+from runners.evaluation import official, own, surrogate
+from runners.evaluation.networks import Network, ResNet18
+from runners.evaluation.pretext import TURNS
+from runners.experiment import ExecutionContext, Kind, Progress, Task
+from runners.images import Images
 from runners.process import files, heartbeat
 from runners.process.locks import lock
-from runners.tasks.iclevr.images import Images
 
 KIND = "stand-in"  # what results say of a surrogate: a word of the record, older than the field's
+LOSSES: Mapping[Kind, surrogate.Loss] = {
+    "set": "sets",
+    "class": "classes",
+    "none": "rotations",
+}  # that a surrogate learns by
+ICLEVR = tasks.of("rendered")
 OPEN = 16  # evaluators that a process keeps: some MB each
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluator:
     """A model in eval mode, and the facts that stand under every score it gives. Equal to itself alone."""
 
-    model: ResNet18 = field(compare=False)
-    facts: Mapping[str, Any] = field(compare=False)
+    model: Network
+    facts: Mapping[str, Any]
 
 
-def recipe(evaluator: str, image_size: int, number: int = 0) -> surrogate.Recipe:
+def recipe(evaluator: str, image_size: int, task: Task, number: int = 0) -> surrogate.Recipe:
     """The recipe of "stand_in" for the image size, or of "stand_in(size='smoke')"; ValueError for anything else.
 
-    `number`: of the surrogate, which is its seed.
+    `number`: of the surrogate, which is its seed. What it learns and which distortions it is shown follow the task.
     """
 
     def stand_in(size: str = "full") -> surrogate.Recipe:
@@ -55,15 +59,17 @@ def recipe(evaluator: str, image_size: int, number: int = 0) -> surrogate.Recipe
     call = Call.parse(evaluator)
     if call.name != "stand_in":
         raise ValueError(f"evaluator={evaluator!r} is unknown: write 'stand_in' or give --evaluator FILE.")
-    return dataclasses.replace(stand_in(**call.bind(stand_in)), seed=number)
+    of_size = stand_in(**call.bind(stand_in))
+    return dataclasses.replace(of_size, seed=number, mirror=task.mirror, loss=LOSSES[task.kind])
 
 
-def architecture(evaluator: str, image_size: int) -> ResNet18:
+def architecture(evaluator: str, image_size: int, task: Task) -> ResNet18:
     """The network of the evaluator that a config names, untrained: the official one's for a checkpoint."""
     if evaluator.startswith("checkpoint("):
         return ResNet18()
-    made_by = recipe(evaluator, image_size)
-    return ResNet18(made_by.width, made_by.stem)
+    made_by = recipe(evaluator, image_size, task)
+    outputs = TURNS if made_by.loss == "rotations" else task.classes
+    return ResNet18(made_by.width, made_by.stem, outputs, surrogate.HEADS[made_by.loss])
 
 
 def place(data: str, image_size: int, evaluator: str, context: ExecutionContext, number: int = 0) -> Path:
@@ -78,22 +84,43 @@ def place(data: str, image_size: int, evaluator: str, context: ExecutionContext,
 
 
 @functools.lru_cache(OPEN)
-def load(path: str, wanted: str = "") -> Evaluator:
-    """The evaluator of a path, once per process.
+def load(path: str, wanted: str = "", image_size: int = 64, task: Task = ICLEVR) -> Evaluator:
+    """The evaluator of a path for images of a size and a task, once per process.
 
-    Raises ValueError when the file is damaged, or is not the `wanted` "checkpoint(sha256=...)" of a config.
+    Raises ValueError when the file is damaged, cannot score the task, or is not the `wanted` "checkpoint(sha256=...)"
+    of a config.
     """
-    if not path.endswith(".safetensors"):
-        model, sha256 = official.load_checkpoint(Path(path))
-        if wanted.startswith("checkpoint(") and dict(Call.parse(wanted).arguments).get("sha256") != sha256:
+    if wanted.startswith("checkpoint("):
+        found = users(path, image_size, task)
+        sha256 = found.facts["evaluator_sha256"]
+        if dict(Call.parse(wanted).arguments).get("sha256") != sha256:
             raise ValueError(f"{path} has changed since the study was started (now sha256 {sha256}): put it back.")
-        kind = "official" if official.is_official(sha256) else "other checkpoint"
-        return Evaluator(model, {"evaluator_kind": kind, "evaluator_sha256": sha256})
+        return found
     beside = digest_file(Path(path))
     if beside.exists() and beside.read_text() != json.dumps({"sha256": files.sha256(Path(path))}, indent=1):
         raise ValueError(f"{path} is damaged: delete it, and run the same command again to train it again.")
     model, _, held_out = surrogate.load(Path(path))
     return Evaluator(model, {"evaluator_kind": KIND, "evaluator_held_out_accuracy": held_out["accuracy"]})
+
+
+def users(path: str, image_size: int, task: Task) -> Evaluator:
+    """An evaluator that the user names. Raises ValueError for one that cannot score images of this size and task."""
+    if not path.endswith(official.SUFFIX):
+        return Evaluator(*own.load(path, image_size, task.kind, task.classes))
+    model, sha256 = official.load_checkpoint(Path(path))
+    if task.name != "iclevr":
+        raise ValueError(
+            f"{path} names i-CLEVR's 24 objects, which these images do not show: leave --evaluator out, or give one "
+            "that was trained on them."
+        )
+    if image_size != official.IMAGE_SIZE:
+        size = f"{image_size}x{image_size}"
+        raise ValueError(
+            f"The evaluator's checkpoint reads 64x64 images, not {size}: add --set image_size=64, or leave --evaluator "
+            "out."
+        )
+    kind = "official" if official.is_official(sha256) else "other checkpoint"
+    return Evaluator(model, {"evaluator_kind": kind, "evaluator_sha256": sha256})
 
 
 def facts(evaluators: Sequence[Evaluator]) -> dict[str, Any]:
@@ -125,7 +152,8 @@ def prepare(
     with lock(Path(f"{path}.lock"), wait=True):
         if path.is_file() or (not number and adopt(path, fields, context)):  # older versions had one
             return
-        wanted = recipe(str(fields["evaluator"]), int(fields["image_size"]), number)
+        task = tasks.of(str(fields["data"]))
+        wanted = recipe(str(fields["evaluator"]), int(fields["image_size"]), task, number)
         count = int(fields.get("evaluators", 1))
         what = f"surrogate evaluator {number + 1} of {count}" if count > 1 else "the surrogate evaluator"
         reports = surrogate.train(
@@ -174,23 +202,3 @@ def adopt(path: Path, fields: Mapping[str, Any], context: ExecutionContext) -> b
             files.write_aside(path, functools.partial(shutil.copy, file))
             return True
     return False
-
-
-# --- what it sees in real images -------------------------------------------------------------------------
-
-
-def features(model: ResNet18, images_NHWC: NDArray[np.uint8], device: torch.device) -> NDArray[np.float16]:
-    """What the evaluator's head is given, after its last block: float16 (N, 8 x width), N > 0."""
-    from runners.evaluation.recognition import probabilities
-
-    given: list[NDArray[np.float16]] = []
-
-    def keep(head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        given.append(inputs[0].half().cpu().numpy())
-
-    hook = model.fc[0].register_forward_pre_hook(keep)
-    try:
-        probabilities(model, images_NHWC, device)
-    finally:
-        hook.remove()
-    return np.concatenate(given)

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from runners.evaluation.networks import ResNet18
 
+SUFFIX = ".pth"  # of the course's file
+IMAGE_SIZE = 64  # pixels that it reads
 OFFICIAL_SHA256 = "38a27369dac0ad64302bec2ee8d98bd6f27de17f4bde60ebcd2e3ff7981e9d63"  # checkpoint.pth, 44,815,714 bytes
 
 
@@ -27,7 +29,10 @@ def load_checkpoint(path: Path) -> tuple[ResNet18, str]:
     ValueError, one sentence: not a file, not tensors only, no key "model", not a ResNet-18 of 24 outputs.
     """
     path = Path(path)
-    wanted = 'give the evaluator\'s checkpoint.pth, {"model": state dict of a ResNet-18 with 24 outputs}'
+    wanted = (
+        'give i-CLEVR\'s checkpoint.pth, {"model": state dict of a ResNet-18 with 24 outputs}, or an evaluator of your '
+        "own as .safetensors, .pt2 or .pt"
+    )
     if not path.is_file():
         raise ValueError(f"There is no file {path}: {wanted}.")
     with path.open("rb") as file:

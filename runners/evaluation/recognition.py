@@ -1,23 +1,25 @@
 """What an evaluator sees in images: its outputs, the labels it names, and how many of those asked for are among them.
 
-Shapes in names: N images, H height, W width, C channels (RGB), K = 24 labels (8 colours x 3 shapes).
+Shapes in names: N images, H height, W width, C channels (RGB), D features, K labels or classes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from runners.evaluation.networks import ResNet18
+from runners.evaluation.networks import Network
 from runners.process import heartbeat
 from runners.process.device import tf32
-from runners.tasks.iclevr.labels import LABELS
 
 Images = npt.NDArray[np.uint8]  # (N, H, W, 3)
-Labels = npt.NDArray[np.bool_]  # (N, 24)
+Labels = npt.NDArray[np.bool_]  # (N, K)
 Counts = npt.NDArray[np.int64]  # (N,)
+Features = npt.NDArray[np.float32]  # (N, D)
 
 
 def as_inputs(images_NHWC: Images, device: str | torch.device = "cpu") -> Tensor:
@@ -29,22 +31,40 @@ def scaled(images_BHWC: Tensor) -> Tensor:
     return images_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-@torch.no_grad()
 def probabilities(
-    model: ResNet18, images_NHWC: Images, device: str | torch.device = "cpu", batch_size: int = 256
+    model: Network, images_NHWC: Images, device: str | torch.device = "cpu", batch_size: int = 256
 ) -> npt.NDArray[np.float32]:
-    """(N, 24): the evaluator's outputs, in IEEE fp32. Moves `model` to `device` and into eval mode and leaves it so."""
+    """(N, K): the evaluator's outputs, in IEEE fp32. Moves `model` to `device` and into eval mode and leaves it so."""
+    parts = _outputs(model, model, images_NHWC, device, batch_size)
+    return np.concatenate(parts) if parts else np.empty((0, model.classes), np.float32)
+
+
+def features(
+    model: Network, images_NHWC: Images, device: str | torch.device = "cpu", batch_size: int = 256
+) -> npt.NDArray[np.float32]:
+    """(N, D) for N > 0: what distances between images are taken in; otherwise as `probabilities`."""
+    return np.concatenate(_outputs(model, model.features, images_NHWC, device, batch_size))
+
+
+@torch.no_grad()
+def _outputs(
+    model: Network,
+    function: Callable[[Tensor], Tensor],
+    images_NHWC: Images,
+    device: str | torch.device,
+    batch_size: int,
+) -> list[npt.NDArray[np.float32]]:
     model.to(device).eval()
     parts = []
     with tf32(False):
         for start in range(0, len(images_NHWC), batch_size):
-            parts.append(model(as_inputs(images_NHWC[start : start + batch_size], device)).float().cpu().numpy())
+            parts.append(function(as_inputs(images_NHWC[start : start + batch_size], device)).float().cpu().numpy())
             heartbeat.tick()
-    return np.concatenate(parts) if parts else np.empty((0, len(LABELS)), np.float32)
+    return parts
 
 
 def top(probability_NK: npt.NDArray[np.float32], labels: Labels) -> Labels:
-    """(N, 24): per image the k largest outputs, where k is the number of labels asked (ties: the lower index)."""
+    """(N, K): per image the k largest outputs, where k is the number of labels asked (ties: the lower index)."""
     if len(probability_NK) != len(labels):
         raise ValueError(f"{len(probability_NK)} images but {len(labels)} rows of labels: give one row per image.")
     rank_NK = np.argsort(np.argsort(-probability_NK, axis=1, kind="stable"), axis=1)
@@ -53,9 +73,9 @@ def top(probability_NK: npt.NDArray[np.float32], labels: Labels) -> Labels:
 
 
 def predict(
-    model: ResNet18, images_NHWC: Images, labels: Labels, device: str | torch.device = "cpu", batch_size: int = 256
+    model: Network, images_NHWC: Images, labels: Labels, device: str | torch.device = "cpu", batch_size: int = 256
 ) -> Labels:
-    """(N, 24): the labels that the evaluator names in each image, as many as were asked (the official rule)."""
+    """(N, K): the labels that the evaluator names in each image, as many as were asked (the official rule)."""
     return top(probabilities(model, images_NHWC, device, batch_size), labels)
 
 

@@ -57,7 +57,7 @@ class ContextUNet(nn.Module):
         )
         # From the deepest level to the first, as the forward pass meets them.
         widths.reverse()
-        self.labels = nn.ModuleList(embed(labels, width) for width in widths)
+        self.labels = nn.ModuleList(embed(labels, width) if labels else Unlabelled() for width in widths)
         if encoder == "embedding":
             for name, layer in self.labels.named_modules():
                 if name.endswith(".0") and isinstance(layer, nn.Linear):  # the first layer of each
@@ -92,6 +92,13 @@ class ContextUNet(nn.Module):
             h_BCHW = up(torch.cat([h_BCHW, skip_BCHW], dim=1))
         out_BCHW: torch.Tensor = self.head(torch.cat([h_BCHW, start_BCHW], dim=1))
         return out_BCHW
+
+
+class Unlabelled(nn.Module):
+    """The factor of no labels: (B, 0) -> (B, 1) of ones."""
+
+    def forward(self, c_BK: torch.Tensor) -> torch.Tensor:
+        return c_BK.new_ones(len(c_BK), 1)
 
 
 class TimeEmbedding(nn.Module):

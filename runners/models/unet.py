@@ -19,9 +19,10 @@ CHANNELS = (128, 128, 256, 256, 512, 512)  # the reports' network
 
 
 class LabelUNet(nn.Module):
-    """eps, v or x0 of (x_BCHW, t_B, c_BK). A condition of zeros means "unconditional"."""
+    """eps, v or x0 of (x_BCHW, t_B, c_BK). A condition of zeros means "unconditional"; without labels there is no
+    `encoder`."""
 
-    def __init__(self, unet: nn.Module, encoder: nn.Module, patch: int) -> None:
+    def __init__(self, unet: nn.Module, encoder: nn.Module | None, patch: int) -> None:
         super().__init__()
         self.unet = unet
         self.encoder = encoder
@@ -30,7 +31,8 @@ class LabelUNet(nn.Module):
     def forward(self, x_BCHW: torch.Tensor, t_B: torch.Tensor, c_BK: torch.Tensor) -> torch.Tensor:
         h_BCHW = F.pixel_unshuffle(x_BCHW, self.patch)
         # class_embed_type="identity" adds the encoded labels to the time embedding (Dhariwal & Nichol 2021).
-        h_BCHW = self.unet(h_BCHW, t_B, class_labels=self.encoder(c_BK), return_dict=False)[0]
+        vector_BC = None if self.encoder is None else self.encoder(c_BK)
+        h_BCHW = self.unet(h_BCHW, t_B, class_labels=vector_BC, return_dict=False)[0]
         return F.pixel_shuffle(h_BCHW, self.patch)
 
 
@@ -73,8 +75,10 @@ def labelled(
         raise ValueError(f"encoder={encoder!r} is unknown: write one of {', '.join(ENCODERS)}.")
     unet = unet2d(
         image_size, channels, layers, attention, groups, patch,
-        class_embed_type="identity", resnet_time_scale_shift=time,
+        class_embed_type="identity" if labels else None, resnet_time_scale_shift=time,
     )  # fmt: skip
+    if not labels:
+        return LabelUNet(unet, None, patch)
     width = 4 * channels[0]  # width of UNet2DModel's time embedding
     if encoder == "mlp":
         return LabelUNet(unet, nn.Sequential(nn.Linear(labels, 64), nn.SiLU(), nn.Linear(64, width)), patch)

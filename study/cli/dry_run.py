@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runners.experiment import metric_name
+
 if TYPE_CHECKING:
     from runners.experiment import Cost
     from study.cli.request import Job, Request
@@ -47,7 +49,7 @@ def _preview(request: Request, arguments: argparse.Namespace, index: int) -> Pre
     job = requests.job_of(plan, request, request.slots)
     larger = requests.job_of(plan.with_another_seed(), request, request.slots)
     more = larger.estimate.seconds - job.estimate.seconds
-    spread = power.spread(plan.study_id, plan.scale, plan.spec.answered_in, request.record)
+    spread = power.spread(plan.study_id, plan.scale, plan.answered_in, request.record)
     price = requests.price_of(plan, request)
     budget = 3600 * arguments.budget if arguments.budget else price.of(len(plan.seeds), price.passes)
     # A search is no study of arms and seeds: its fresh seeds are, and cost little.
@@ -68,17 +70,27 @@ def _text(preview: Preview) -> str:
     )
     lines.append(f"disk: up to {estimate.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
     more = minutes(preview.seed_seconds)
-    lines.append(power.sentence(preview.spread, plan.spec.answered_in, len(plan.seeds), plan.comparisons, more))
+    lines.append(power.sentence(preview.spread, plan.answered_in, len(plan.seeds), plan.comparisons, more))
     budget = minutes(preview.budget)
-    lines += power.budget_lines(preview.spread, preview.options, plan.spec.answered_in, budget, preview.passes)
+    lines += power.budget_lines(preview.spread, preview.options, plan.answered_in, budget, preview.passes)
     if preview.asked and not preview.options and not plan.space:
         lines.append(power.no_budget_line(preview.spread, budget))
     lines += [f"note: {note}" for note in plan.notes]
+    lines += [no_margin_line(plan)] if not plan.task.metric.is_share else []
     lines += [f"search: {name}, {dimension.words}" for name, dimension in plan.space.items()]
     lines.append("\neverything else, in every arm:")
     varied = {name for arm in plan.design.arms.values() for name in arm} | plan.space.keys() | {"seed"}
     lines += [f"  {name} = {value}" for name, value in plan.baseline.to_dict().items() if name not in varied]
     return "\n".join(lines)
+
+
+def no_margin_line(plan: Plan) -> str:
+    """That a study's margin does not count for a score that is no share."""
+    name = metric_name(plan.task.metric.name)
+    return (
+        f"note: margin={plan.spec.margin:g} of the study is a difference of shares, and {name} is none: it does not "
+        "count, and no arm will be called equivalent"
+    )
 
 
 def size_of(plan: Plan) -> str:
@@ -156,7 +168,7 @@ def _json(preview: Preview, request: Request) -> Mapping[str, Any]:
         "search_trials": plan.searched,
         "finalists": min(plan.most_finalists, plan.searched),
         "selection_seeds": list(plan.selection_seeds),
-        "answer_metric": plan.spec.answered_in,
+        "answer_metric": plan.answered_in,
         "missing_trials": estimate.missing_trials,
         "missing_trainings": estimate.missing_trainings,
         "train_flop": estimate.train_flop,

@@ -28,8 +28,7 @@ def plan_of(one: Named, scale_name: str, scale: Scale, asked: Asked, record: Pat
     from study.design import plan
 
     today = plan.make(one.name, one.spec, scale_name, scale, asked)
-    begun = dataclasses.replace(scale, config=scale.config.replace(**_kept(today, record)))
-    grown = plan.make(one.name, one.spec, scale_name, begun, asked)
+    grown = plan.make(one.name, one.spec, scale_name, scale, asked, _kept(today, record))
     differing = [
         f"{name}={value}" for name, value in grown.baseline.to_dict().items() if value != getattr(today.baseline, name)
     ]

@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.dry_run or arguments.json:
             from study.cli.dry_run import dry_run
 
+            requests.print_found(request)
             return dry_run(request, arguments)
         if arguments.explain is not None:
             from study.cli.summary import explain
@@ -72,8 +73,9 @@ def run(request: Request, command: str) -> int:
 
     record, slots = request.record, request.slots
     jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
-    images = Images(request.folder, request.plans[0], record)
+    images = Images(request.images, request.plans[0], record)
     images.decode()
+    requests.print_found(request)
     if request.auto and any(job.estimate.missing_trials for job in jobs):
         slots = devices.benchmarked(request.plans, slots)
         jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
@@ -177,7 +179,7 @@ def carry_out(job: Job, request: Request, executor: LocalExecutor, command: str)
         total, already = len(plan.due), len(done)
         if plan.stage == "search":
             total, already = plan.searched, standing.searched(plan, record)
-        display.begin(total, already, len(executor.slots), plan.spec.metric)
+        display.begin(total, already, len(executor.slots), plan.metric)
         for event in launch.run():
             display.show(event)
         return launch

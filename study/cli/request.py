@@ -15,7 +15,7 @@ from study.record.layout import DEFAULT_RECORD
 
 if TYPE_CHECKING:
     from runners.config import Scalar
-    from runners.tasks.iclevr.folder import Folder
+    from runners.contents import Given
     from study.design.cost import Estimate, Price
     from study.design.plan import Plan
     from study.design.plan import Request as Asked
@@ -30,6 +30,7 @@ DOC = """Run a study: train and score every arm, record it, and answer its quest
 
 The same command again runs only what is missing.
 """
+ALL = "all"  # of --study
 SHOWN_ARMS = 3  # that a warning names
 
 
@@ -40,7 +41,11 @@ def parser() -> argparse.ArgumentParser:
     what("--list", action="store_true", help="list the studies, one line each with its question")
     what("--study", metavar="NAME", nargs="+", help="studies to run, one after another: names, paths of files, or all")
     what("--scale", metavar="SCALE", help="smoke, laptop, gpu or paper [default: gpu where CUDA is, else laptop]")
-    what("--data", metavar="DIR", type=Path, help="an i-CLEVR folder [default: scenes are rendered]")
+    what("--data", metavar="PATH", type=Path, help="your images: a folder of class folders, one with a table, or arrays [default: the scale's]")  # fmt: skip  # noqa: E501
+    what(
+        "--task", metavar="NAME", default="", help="what they are: classes, sets, images or iclevr [default: as found]"
+    )
+    what("--allow-unlabelled", action="store_true", help="go on without images that have no label")
     what("--evaluator", metavar="FILE", type=Path, help="the official checkpoint.pth [default: a surrogate is trained]")
     what("--evaluators", metavar="N", type=int, help="surrogate evaluators whose share the intervals then hold [default: 1]")  # fmt: skip  # noqa: E501
     what("--seeds", metavar="N", type=int, help="training seeds per arm, 0 to N-1 [default: the study's]")
@@ -78,8 +83,8 @@ def parser() -> argparse.ArgumentParser:
 class Request:
     """A command that can be carried out.
 
-    `changes` are those of the user to every baseline; `folder` is the checked `--data`, `evaluator` the checked
-    `--evaluator`.
+    `changes` are those of the user to every baseline; `images` are the checked ones of `--data`, `evaluator` the
+    checked `--evaluator`.
     """
 
     plans: Sequence[Plan]
@@ -88,7 +93,8 @@ class Request:
     scale_was_chosen: bool  # because no --scale was given
     slots: Sequence[Slot]
     record: Path
-    folder: Folder | None
+    images: Given | None
+    read_as: Mapping[str, str]  # what `runners.given.read` was given for them
     evaluator: Path | None
     worker_timeout: float  # seconds
     retries: int
@@ -98,8 +104,7 @@ class Request:
     @property
     def inputs(self) -> dict[str, str]:
         """Files that the user named, for the experiment."""
-        found = {"data": self.folder.root.resolve() if self.folder else None, "evaluator": self.evaluator}
-        return {name: str(path) for name, path in found.items() if path is not None}
+        return {**self.read_as, **({"evaluator": str(self.evaluator)} if self.evaluator else {})}
 
 
 @dataclass(frozen=True)
@@ -134,21 +139,19 @@ def read(arguments: argparse.Namespace) -> Request:
         raise ValueError("--evaluators and --set evaluators=... name two numbers: leave one of them out.")
     asked = arguments.devices, arguments.per_device
     slots = devices.named(*asked, has_cuda, arguments.deterministic, arguments.compile)
-    folder = _read_data(arguments.data, changes)
+    read_as = _read_as(arguments, changes)
+    images = _read_data(read_as, arguments.record.resolve(), changes) if read_as else None
     evaluator = _read_evaluator(arguments.evaluator, changes)
     from study.design import scales
 
     name = arguments.scale or ("gpu" if has_cuda else "laptop")
     scale = scales.find(name)
     named = _studies(arguments)
-    record, plans = arguments.record.resolve(), []
-    for one in named:
-        plan, kept = growing.plan_of(one, name, scale, asked_of(arguments, one, changes), record)
-        plan = growing.looked_at(plan, record)
-        if kept:
-            print(kept, file=sys.stderr)
-        check(plan)
-        plans.append(plan)
+    record = arguments.record.resolve()
+    planned = [(one, _plan(one, name, scale, arguments, changes)) for one in named]
+    named, plans = [one for one, plan in planned if plan], [plan for _, plan in planned if plan]
+    for plan in plans:
+        _check_evaluator(evaluator, plan)
     return Request(
         plans=plans,
         named=named,
@@ -156,7 +159,8 @@ def read(arguments: argparse.Namespace) -> Request:
         scale_was_chosen=arguments.scale is None,
         slots=slots,
         record=record,
-        folder=folder,
+        images=images,
+        read_as=read_as,
         evaluator=evaluator,
         worker_timeout=60 * arguments.worker_timeout,
         retries=arguments.retries,
@@ -165,13 +169,36 @@ def read(arguments: argparse.Namespace) -> Request:
     )
 
 
+def _plan(
+    one: Named, scale_name: str, scale: Scale, arguments: argparse.Namespace, changes: Mapping[str, Scalar]
+) -> Plan | None:
+    """The plan of a study; of all studies None for one that makes no sense for these images, which is said."""
+    from study.design import registry
+    from study.design.spec import WrongKind
+
+    record = arguments.record.resolve()
+    try:
+        plan, kept = growing.plan_of(one, scale_name, scale, asked_of(arguments, one, changes), record)
+    except WrongKind as error:
+        if arguments.study == [ALL]:
+            print(f"{one.name} is left out: {error}.", file=sys.stderr)
+            return None
+        fitting = ", ".join(registry.fitting(error.kind))
+        raise ValueError(f"The study {one.name} cannot run: {error}. Write --study with one of {fitting}.") from None
+    plan = growing.looked_at(plan, record)
+    if kept:
+        print(kept, file=sys.stderr)
+    check(plan)
+    return plan
+
+
 def _studies(arguments: argparse.Namespace) -> list[Named]:
     from study.design import registry
 
     words = list(dict.fromkeys(arguments.study))
-    if "all" in words and len(words) > 1:
+    if ALL in words and len(words) > 1:
         raise ValueError("all stands for every study, and alone: write --study all, or the names that you want.")
-    words = registry.names() if words == ["all"] else words
+    words = registry.names() if words == [ALL] else words
     named = [registry.asked(word) for word in words]
     if arguments.trials is not None and not any(one.spec.space for one in named):
         raise ValueError(f"--trials {arguments.trials} is for a search (--study search); for a grid, write --seeds N.")
@@ -229,34 +256,72 @@ def parse_changes(settings: Sequence[str]) -> dict[str, Scalar]:
             raise ValueError(f"--set {name}=... is given twice: leave one of them out.")
         changes[name] = value
     for name, option in (("data", "--data DIR"), ("evaluator", "--evaluator FILE")):
-        if str(changes.get(name, "")).startswith(("folder(", "checkpoint(")):
+        if any(f"{digest}=" in str(changes.get(name, "")) for digest in ("digest", "sha256")):
             raise ValueError(f"{name}={changes[name]!r} is a digest of a file: give the file with {option}.")
     return changes
 
 
-def _read_data(path: Path | None, changes: dict[str, Scalar]) -> Folder | None:
-    """Check `--data`; the config gets the digest of what is in it."""
-    if path is None:
-        return None
-    from runners.tasks.iclevr.folder import read_folder
+def _read_as(arguments: argparse.Namespace, changes: Mapping[str, Scalar]) -> dict[str, str]:
+    """What the user says of `--data`, for `runners.given.read`; nothing without it."""
+    if arguments.data is None:
+        for option, given in (("--task", arguments.task), ("--allow-unlabelled", arguments.allow_unlabelled)):
+            if given:
+                raise ValueError(f"{option} is about images of your own: add --data PATH.")
+        return {}
+    if "data" in changes:
+        raise ValueError("--data and --set data=... name two sets of images: leave one of them out.")
+    found = {"data": str(arguments.data.resolve()), "task": arguments.task}
+    return found | ({"allow_unlabelled": "yes"} if arguments.allow_unlabelled else {})
 
-    folder = read_folder(path)
-    changes["data"] = folder.config
-    return folder
+
+def _read_data(read_as: Mapping[str, str], record: Path, changes: dict[str, Scalar]) -> Given:
+    """Check `--data`, and say what was found; the config gets the digest of what is in it."""
+    from runners import given
+    from study.cli.progress import watched
+    from study.record.layout import cache_folder
+
+    known = cache_folder(record)
+    found = watched(given.read(read_as, known if known.is_dir() else None))
+    changes["data"] = found.data
+    return found
+
+
+def print_found(request: Request) -> None:
+    """What `--data` is, and what was done with it, on standard error."""
+    from runners import given
+
+    size = int(request.plans[0].baseline.to_dict()["image_size"])
+    for sentence in given.sentences(request.images, size) if request.images else ():
+        print(sentence, file=sys.stderr)
 
 
 def _read_evaluator(path: Path | None, changes: dict[str, Scalar]) -> Path | None:
-    """Check `--evaluator`, and say whether it is the official one."""
+    """The file of `--evaluator`, whose digest the config gets."""
     if path is None:
         return None
     from runners.config import Call
-    from runners.evaluation.official import is_official, load_checkpoint
+    from runners.evaluation import official, own
+    from runners.process.files import sha256
 
-    _, sha256 = load_checkpoint(path)
-    verdict = "is the official evaluator" if is_official(sha256) else "is NOT the official evaluator"
-    print(f"{path} {verdict} (sha256 {sha256[:12]}...)", file=sys.stderr)
-    changes["evaluator"] = str(Call("checkpoint", (("sha256", sha256),)))
+    if path.suffix == official.SUFFIX:
+        _, digest = official.load_checkpoint(path)
+        verdict = "is the official evaluator" if official.is_official(digest) else "is NOT the official evaluator"
+        print(f"{path} {verdict} (sha256 {digest[:12]}...)", file=sys.stderr)
+    else:
+        own.require_file(str(path))
+        digest = sha256(path)
+    changes["evaluator"] = str(Call("checkpoint", (("sha256", digest),)))
     return path.resolve()
+
+
+def _check_evaluator(path: Path | None, plan: Plan) -> None:
+    """Raises ValueError for an evaluator of the user's that cannot score the images of every arm."""
+    if path is None:
+        return
+    from runners.evaluation import evaluator
+
+    for size in {int(trial.config.to_dict()["image_size"]) for trial in plan.trials}:
+        evaluator.users(str(path), size, plan.task)
 
 
 def check(plan: Plan) -> None:

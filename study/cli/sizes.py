@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from runners import models
 from runners.ddpm.config import TrialConfig
 from runners.process.files import write_json
-from runners.tasks.iclevr.labels import LABELS
 from study.design import plan, registry
 from study.design.scales import SCALES
 
@@ -30,7 +29,7 @@ def networks() -> Iterator[Network]:
                 continue
             for config in [made.baseline, *(trial.config for trial in made.trials)]:
                 if isinstance(config, TrialConfig):
-                    yield config.model, config.image_size, len(LABELS), config.timesteps
+                    yield config.model, config.image_size, config.task.classes, config.timesteps
 
 
 def main() -> int:

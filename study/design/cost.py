@@ -72,7 +72,7 @@ def missing(plan: Plan, record: Path) -> Missing:
     to_search = max(0, plan.searched - search.finished)  # those that were interrupted included
     # Each suggestion that is still to be scored may take a finalist's place; the best ones of today keep the others.
     replaced = min(plan.most_finalists, to_search)
-    leading = search.leading(plan.most_finalists - replaced, plan.experiment.METRIC.higher_is_better)
+    leading = search.leading(plan.most_finalists - replaced, plan.task.metric.higher_is_better)
     finalists = plan.with_finalists({trial.number: trial.params for trial in leading}).due
     unknown = to_search + replaced * len(plan.selection_seeds)
     open_finalists = bool(unknown or _lacking(finalists, record).trials)

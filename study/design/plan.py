@@ -8,19 +8,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Literal
 
 from runners.config import Scalar, StagedConfig
-from runners.experiment import Experiment
+from runners.experiment import Experiment, Task
 from runners.experiment import find as find_experiment
+from study.design import training_seeds
 from study.design.scales import Scale
 from study.design.space import Dimension
 from study.design.spec import Arm, Design, StudySpec
 from study.record.schema import Keep, Search, Study, StudyTrial
 
-CONFIRMATORY_SEEDS = 5  # at .05 and 80 % power they see 1.68 sd of the paired differences; 3 seeds see 3.3
-MOST_SEEDS = 1000  # per arm: more are a slip of the keyboard
-SEARCH_SEED = 0  # the training seed of a search's trials; its winner is chosen, and then scored, on others
 BASELINE, WINNER = "baseline", "winner"  # the arms of a search
 FINALIST = "finalist "  # and the number of the suggestion: its arm where it is trained again
 Stage = Literal["grid", "search", "finalists", "answer"]  # of a search its three, in this order
@@ -112,6 +111,21 @@ class Plan:
     def experiment(self) -> Experiment:
         return find_experiment(self.spec.experiment)
 
+    @cached_property
+    def task(self) -> Task:
+        """Whose images the study is about."""
+        return self.experiment.task(self.baseline)
+
+    @property
+    def metric(self) -> str:
+        """The score that arms are compared by, and every choice is made by."""
+        return self.spec.metric_on(self.task)
+
+    @property
+    def answered_in(self) -> str:
+        """The score that the question is answered in."""
+        return self.spec.answered_in(self.task)
+
     @property
     def due(self) -> tuple[Trial, ...]:
         """The trials that a launch of this stage is to have when it ends; a search's suggestions are not known yet."""
@@ -130,6 +144,11 @@ class Plan:
         """The spec's notes, and what the number of seeds is good for."""
         kind = "Confirmatory" if self.confirmatory else "Exploratory"
         return [*self.spec.notes, f"{kind}: {len(self.seeds)} training seed{'s' * (len(self.seeds) != 1)} per arm."]
+
+    @property
+    def published(self) -> Mapping[str, Mapping[str, float]]:
+        """The spec's published numbers, where they are of this task."""
+        return self.spec.published if self.spec.published_on == self.task.name else {}
 
     @property
     def train_keys(self) -> list[str]:
@@ -182,7 +201,8 @@ class Plan:
             launched=launched,
             command=command,
             experiment=self.spec.experiment,
-            metric=self.spec.metric,
+            metric=self.metric,
+            task=self.task,
             factors={name: tuple(values) for name, values in self.design.factors.items()},
             nuisance=tuple(self.spec.nuisance),
             arms=tuple(self.design.arms),
@@ -191,10 +211,10 @@ class Plan:
             contrasts={name: dict(weights) for name, weights in self.design.contrasts.items()},
             baseline=self.baseline.to_dict(),
             seeds=self.seeds,
-            published={arm: dict(values) for arm, values in self.spec.published.items()},
+            published={arm: dict(values) for arm, values in self.published.items()},
             notes=tuple(self.spec.notes),
-            margin=self.spec.margin,
-            margin_reason=self.spec.margin_reason,
+            margin=self.spec.margin if self.task.metric.is_share else None,  # of another score it would mean nothing
+            margin_reason=self.spec.margin_reason if self.task.metric.is_share else "",
             claim=self.confirmatory,
             planned_looks=self.planned_looks,
             looks=self.looks,
@@ -212,25 +232,41 @@ def _indexed(search: Search, run_ids: Mapping[str, str]) -> Search:
     return search.model_copy(update={"finalists": tuple(finalists)})
 
 
-def make(study: str, spec: StudySpec, scale_name: str, scale: Scale, asked: Request) -> Plan:
+def make(
+    study: str,
+    spec: StudySpec,
+    scale_name: str,
+    scale: Scale,
+    asked: Request,
+    kept: Mapping[str, Scalar] = MappingProxyType({}),
+) -> Plan:
     """Arms x seeds. Seeds come outermost: an interrupted study has every arm at the first seeds, not some arms at all.
 
-    Raises ValueError when a change names a factor of the study, or a number of seeds or trials runs nothing.
+    `kept`: fields of the scale's setting as the study was begun with.
+    Raises ValueError for a task that the study is not for, when a change names a factor of the study, or a number of
+    seeds or trials runs nothing.
     """
     for name in asked.changes:
         if name in scale.config.replicated():
             raise ValueError(f"The {name} is a replication, not a setting: write --seeds N for seeds 0 to N-1.")
     if asked.searched is not None and asked.searched < 1:
         raise ValueError(f"--trials {asked.searched} suggests nothing: write --trials 1 or more.")
-    _check_looks(asked)
-    count = _seeds(asked, scale.seeds or spec.seeds)
-    baseline = scale.config.replace(**{**spec.fixed, **spec.baseline, **asked.changes})
+    training_seeds.check_looks(asked.looks, asked.confirmatory)
+    count = training_seeds.count(asked.seeds, asked.looks, asked.confirmatory, scale.seeds or spec.seeds)
+    experiment = find_experiment(spec.experiment)
+    baseline = _baseline(spec, scale_name, scale, asked.changes, kept)
+    task = experiment.task(baseline)
+    spec.check_task(task)
     design = spec.design(scale_name, baseline)
     space = spec.space(scale_name, baseline) if callable(spec.space) else spec.space or {}
     for name in asked.changes:
         if any(name in arm for arm in design.arms.values()) or name in space:
             raise ValueError(f"{name!r} is a factor of the study {study}: it cannot be --set; change another field.")
-    choosing = _selection_seeds(spec, scale) if space else ()
+    trials = _trials(design.arms, baseline, (0,))
+    for other in map(experiment.task, {trial.config for trial in trials}):
+        if (other.kind, other.metric, other.lists) != (task.kind, task.metric, task.lists):
+            raise ValueError(f"The arms of {study} are about tasks with other scores, {task.name} and {other.name}.")
+    choosing = training_seeds.choosing(min(spec.selection_seeds, scale.seeds or spec.selection_seeds)) if space else ()
     first = choosing[-1] + 1 if choosing else 0
     numbers = tuple(range(first, first + count))
     return Plan(
@@ -253,48 +289,14 @@ def make(study: str, spec: StudySpec, scale_name: str, scale: Scale, asked: Requ
     )
 
 
-def _selection_seeds(spec: StudySpec, scale: Scale) -> tuple[int, ...]:
-    """The training seeds that choose a search's winner, as many as a scale of fewer seeds allows."""
-    count = min(spec.selection_seeds, scale.seeds or spec.selection_seeds)
-    return tuple(range(SEARCH_SEED + 1, SEARCH_SEED + 1 + count))
-
-
-def _check_looks(asked: Request) -> None:
-    """Raises ValueError for looks that are no plan."""
-    looks = asked.looks
-    if not looks:
-        return
-    written = " ".join(map(str, looks))
-    if not asked.confirmatory:
-        raise ValueError(f"--looks {written} are those of a claim: add --confirmatory, or leave them out.")
-    if list(looks) != sorted(set(looks)) or looks[0] < 2 or looks[-1] < CONFIRMATORY_SEEDS:
-        raise ValueError(
-            f"--looks {written} is no plan: write rising numbers of seeds from 2 on, the last one "
-            f"{CONFIRMATORY_SEEDS} or more, such as --looks 5 10."
-        )
-
-
-def _seeds(asked: Request, exploratory: int) -> int:
-    """Training seeds per arm; ValueError where they run, or confirm, nothing, or are too many."""
-    most = max(asked.seeds if asked.seeds is not None else exploratory, *asked.looks, 0)
-    if most > MOST_SEEDS:
-        raise ValueError(f"{most} training seeds per arm are too many: write {MOST_SEEDS} or fewer.")
-    if asked.looks:
-        count = asked.seeds if asked.seeds is not None else asked.looks[0]
-        if count not in asked.looks:
-            words = " or ".join(f"--seeds {look}" for look in asked.looks)
-            raise ValueError(f"--seeds {count} is none of the planned looks: write {words}.")
-        return count
-    usual = max(exploratory, CONFIRMATORY_SEEDS) if asked.confirmatory else exploratory
-    count = asked.seeds if asked.seeds is not None else usual
-    if asked.confirmatory and 1 <= count < CONFIRMATORY_SEEDS:
-        raise ValueError(
-            f"--confirmatory with {count} seed{'s' * (count != 1)} confirms nothing: write --seeds {CONFIRMATORY_SEEDS}"
-            " or more, or leave --confirmatory out."
-        )
-    if count < 1:
-        raise ValueError(f"--seeds {count} runs nothing: write --seeds 1 or more.")
-    return count
+def _baseline(
+    spec: StudySpec, scale_name: str, scale: Scale, changes: Mapping[str, Scalar], kept: Mapping[str, Scalar]
+) -> StagedConfig:
+    """The scale's setting, changed by its task, by what the study was begun with, by the study, and by the user."""
+    changed = {**kept, **spec.fixed, **spec.baseline, **changes}
+    data = {name: value for name, value in changed.items() if name == "data"}
+    of_task = find_experiment(spec.experiment).at_scale(scale.config.replace(**data), scale_name)
+    return scale.config.replace(**{**of_task, **changed})
 
 
 def _trials(arms: Mapping[str, Arm], baseline: StagedConfig, seeds: Sequence[int]) -> tuple[Trial, ...]:
@@ -343,5 +345,6 @@ def _study_id(study: str, scale: str, changes: Mapping[str, Scalar], file_digest
         return f"{study}-{scale}"
     hashed = json.dumps(dict(changes), sort_keys=True) if changes else ""
     digest = hashlib.sha256((hashed + file_digest).encode()).hexdigest()[:6]
-    source = "-folder" if str(changes.get("data", "")).startswith("folder(") else ""
+    data = str(changes.get("data", ""))
+    source = f"-{data.partition('(')[0]}" if "digest=" in data else ""
     return f"{study}-{scale}{source}-{digest}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runners.config import nearest
+from runners.experiment import Kind
 from study.design.spec import StudySpec
 
 STUDIES = Path(__file__).resolve().parent.parent / "studies"
@@ -26,6 +27,11 @@ def find(name: str) -> StudySpec:
     if name not in names():
         raise ValueError(f"Unknown study {name!r}{nearest(name, names())}")
     return _study_of(importlib.import_module(f"study.studies.{name}"), f"study/studies/{name}.py")
+
+
+def fitting(kind: Kind) -> list[str]:
+    """The studies whose question makes sense for images of a kind."""
+    return [name for name in names() if kind in find(name).kinds]
 
 
 @dataclass(frozen=True)

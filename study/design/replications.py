@@ -1,4 +1,4 @@
-"""The published settings of five student reports on this task, brought to a scale.
+"""The published settings of five student reports, brought to a scale: four on i-CLEVR, one on digits.
 
 At `paper` scale an arm is the report's setting to the letter. At the others all reports shrink by the same factors:
 images by that of the longest training (R4's 200 epochs become the scale's training), learning rates by that of R1's
@@ -31,7 +31,9 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Setting:
-    """A report's training at full size. `model` is the kind of its network, `encoder` that of its labels."""
+    """A report's training at full size. `model` is the kind of its network, `encoder` that of its labels; `epoch` has
+    so many training images, and `longest` is the training, in epochs, that becomes the scale's. `shrinks`: whether the
+    batch becomes the scale's too: a large one leaves a short training few steps."""
 
     model: str
     epochs: int
@@ -45,11 +47,14 @@ class Setting:
     weight_decay: float = 0.0
     precision: str = "fp32"
     guidance_scale: float = 1.0
+    epoch: int = EPOCH
+    longest: int = LONGEST
+    shrinks: bool = False
 
     def changes(self, scale: str, baseline: TrialConfig) -> dict[str, Scalar]:
         """The config fields that differ from a scale's baseline."""
         paper = scale == "paper"
-        images = self.epochs * EPOCH
+        images = self.epochs * self.epoch
         return {
             "model": _network(self.model, self.encoder, scale),
             "timesteps": self.timesteps,
@@ -57,8 +62,8 @@ class Setting:
             "prediction": "eps",
             "weighting": "uniform",
             "drop_probability": self.drop_probability,
-            "total_images": images if paper else round(baseline.total_images * self.epochs / LONGEST),
-            "batch_size": self.batch_size,
+            "total_images": images if paper else round(baseline.total_images * self.epochs / self.longest),
+            "batch_size": self.batch_size if paper or not self.shrinks else baseline.batch_size,
             "lr": self.lr if paper else float(f"{self.lr * baseline.lr / REFERENCE_LR:.6g}"),
             "lr_schedule": self.lr_schedule,
             "warmup_images": 0,

@@ -53,6 +53,7 @@ ROWS: dict[str, dict[str, Scalar]] = {
     "sampler":             {"smoke": "ddim(steps=2)",                 "laptop": "ddim(steps=20)", "gpu": "ddim",             "paper": "ddpm"},
     "guidance_scale":      {"smoke": 3.0,                             "laptop": 3.0,              "gpu": 2.0,                "paper": 1.0},
     "sampling_seeds":      {"smoke": 1,                               "laptop": 4,                "gpu": 4,                  "paper": 1},
+    "quality_samples":     {"smoke": 0,                               "laptop": 0,                "gpu": 2_048,              "paper": 0},
     "evaluator":           {"smoke": "stand_in(size='smoke')",        "laptop": "stand_in",       "gpu": "stand_in",         "paper": "stand_in"},
 }
 # fmt: on

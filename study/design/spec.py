@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from runners.config import Scalar, StagedConfig, nearest
+from runners.experiment import Kind, Task
 from runners.experiment import find as find_experiment
 from study.design.space import Dimension
 
@@ -16,6 +17,21 @@ Weights = Mapping[str, float]  # arm -> its weight in a contrast
 T = TypeVar("T")
 # What depends on the scale (networks differ with the picture's size) is a function of its name and its baseline.
 AtScale = Callable[[str, Any], T]
+KINDS: tuple[Kind, ...] = ("set", "class", "none")
+LABELLED: tuple[Kind, ...] = ("set", "class")
+IMAGES_WITH = {
+    "set": "images with sets of labels",
+    "class": "images of one class each",
+    "none": "images without labels",
+}
+
+
+class WrongKind(ValueError):
+    """The question makes no sense for images of this `kind`; the message says why, after the name of the study."""
+
+    def __init__(self, why: str, kind: Kind) -> None:
+        super().__init__(why)
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -44,14 +60,15 @@ class StudySpec:
     compared with ("" for none). `contrasts`: other comparisons that the question is about, name -> arm -> weight, whose
     weights sum to 0: {"a": 1, "b": -1} is a pair, {"a": 1, "b": -1, "c": -1, "d": 1} a difference of differences;
     without one, "better" here and "inconclusive" there says nothing about here against there. `fixed`: fields that the
-    question sets for every arm. `published`: arm -> metric -> the number of a report. `seeds`: training seeds.
-    `notes`: sentences that stand under every table. `margin`: a difference in the metric that would not matter, for
-    the reason in `margin_reason`; one that is shown to be smaller has the verdict "equivalent". `experiment`: the
-    package of `runners` that does the trials.
+    question sets for every arm. `published`: arm -> metric -> the number of a report, on the task `published_on`.
+    `seeds`: training seeds. `notes`: sentences that stand under every table. `metric`: what arms are compared by; by
+    default the task's own on the list that choices are made on. `kinds`: of tasks that the question makes sense for.
+    `margin`: a difference in the metric that would not matter, for the reason in `margin_reason`; one that is shown to
+    be smaller has the verdict "equivalent". `experiment`: the package of `runners` that does the trials.
     A search has a `space` (field -> range) and a number of `trials`; its arms are the baseline and the winner. The
     winner is chosen in `metric` among the `finalists` best trials, trained again on `selection_seeds` training seeds;
-    it is compared with the baseline on `seeds` further ones, in `answer_metric`, of a list that is only reported
-    (default: the first such list).
+    it is compared with the baseline on `seeds` further ones, in `answer_metric`, of a list that is only reported; of
+    several names it is the first that the task has (default: its first such list).
     """
 
     question: str
@@ -62,9 +79,11 @@ class StudySpec:
     against: Literal["baseline", "previous"] | Mapping[str, str] = "baseline"
     nuisance: Mapping[str, Sequence[Scalar]] = field(default_factory=dict)
     fixed: Arm = field(default_factory=dict)
-    metric: str = "accuracy/validation"
+    metric: str = ""
     seeds: int = 3
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    published_on: str = "iclevr"
+    kinds: Sequence[Kind] = KINDS
     notes: Sequence[str] = ()
     margin: float = 0.05
     margin_reason: str = ""
@@ -74,7 +93,7 @@ class StudySpec:
     trials: int = 0
     finalists: int = 5
     selection_seeds: int = 3
-    answer_metric: str = ""
+    answer_metric: str | Sequence[str] = ""
 
     def __post_init__(self) -> None:
         for name in [*self.factors, *self.nuisance, *self.baseline, *self.fixed]:
@@ -83,9 +102,6 @@ class StudySpec:
             raise ValueError(f"notes={self.notes!r} must be a list of sentences: write notes=[...].")
         if self.seeds < 1:
             raise ValueError(f"seeds={self.seeds} runs nothing: write seeds=1 or more.")
-        scored = _metrics(self.experiment)
-        if self.metric not in scored:
-            raise ValueError(f"Unknown metric {self.metric!r}{nearest(self.metric, scored)}")
         for name, values in {**self.factors, **self.nuisance}.items():
             if isinstance(values, str):
                 raise ValueError(f"The factor {name!r} has the text {values!r} for its values: write ({values!r},).")
@@ -106,8 +122,7 @@ class StudySpec:
         self._check_search()
 
     def _check_search(self) -> None:
-        """Raises ValueError for a search that finds or answers nothing, and for the answer's metric of a grid."""
-        reported = _metrics(self.experiment, "report")
+        """Raises ValueError for a search that finds nothing, and for the answer's metric of a grid."""
         if self.space is None:
             if self.answer_metric:
                 raise ValueError(f"answer_metric={self.answer_metric!r} is for a search: write metric= instead.")
@@ -117,24 +132,41 @@ class StudySpec:
                 raise ValueError(f"A search with {name}={value} finds nothing: write {name}=1 or more.")
         if self.finalists < 1:
             raise ValueError(f"finalists={self.finalists} leaves no winner: write finalists=1 or more.")
-        if self.answer_metric and self.answer_metric not in reported:
+
+    # --- on a task ---------------------------------------------------------------------------------------
+
+    def check_task(self, task: Task) -> None:
+        """Raises WrongKind for a task that the question makes no sense for, ValueError without its metric."""
+        if task.kind not in self.kinds:
+            wanted = " or ".join(IMAGES_WITH[kind] for kind in self.kinds)
+            raise WrongKind(f"it is about {wanted}, and these are {IMAGES_WITH[task.kind]}", task.kind)
+        if self.metric and self.metric not in task.scores():
+            raise ValueError(f"Unknown metric {self.metric!r}{nearest(self.metric, task.scores())}")
+        if self.space is None:
+            return
+        if isinstance(self.answer_metric, str) and self.answer_metric not in ("", *task.scores("report")):
             raise ValueError(
                 f"answer_metric={self.answer_metric!r} is of no list that is only reported"
-                f"{nearest(self.answer_metric, reported)}"
+                f"{nearest(self.answer_metric, task.scores('report'))}"
             )
-        if self.metric not in (choosing := _metrics(self.experiment, "choose")):
+        if self.metric and self.metric not in task.scores("choose"):
             raise ValueError(
                 f"metric={self.metric!r} is what a search chooses by, on a list that is only reported: write "
-                f"metric={choosing[0]!r}, and answer_metric= for what it is answered in."
+                f"metric={task.choice!r}, and answer_metric= for what it is answered in."
             )
 
-    @property
-    def answered_in(self) -> str:
+    def metric_on(self, task: Task) -> str:
+        """The score that arms are compared by."""
+        return self.metric or task.choice
+
+    def answered_in(self, task: Task) -> str:
         """The score that the question is answered in: of a search, and of settings at their best nuisance value, on a
         list that nothing was chosen on."""
-        chooses = self.space is not None or (self.nuisance and self.metric in _metrics(self.experiment, "choose"))
-        reported = _metrics(self.experiment, "report") if chooses else []
-        return self.answer_metric or (reported or [self.metric])[0]
+        metric, reported = self.metric_on(task), task.scores("report")
+        if self.space is None and not (self.nuisance and metric in task.scores("choose")):
+            return metric
+        wanted = [self.answer_metric] if isinstance(self.answer_metric, str) else self.answer_metric
+        return next((name for name in wanted if name in reported), (reported or [metric])[0])
 
     def design(self, scale: str, baseline: StagedConfig) -> Design:
         """The arms at a scale, whose baseline config is given.
@@ -213,12 +245,6 @@ def _factors(configs: list[StagedConfig], arms: Mapping[str, Arm]) -> dict[str, 
     changed = dict.fromkeys(name for arm in arms.values() for name in arm if name != "seed")  # a shift is no setting
     values = {name: tuple(dict.fromkeys(getattr(config, name) for config in configs)) for name in changed}
     return {name: found for name, found in values.items() if len(found) > 1}
-
-
-def _metrics(experiment: str, role: str = "") -> list[str]:
-    """The scores that a study can be about: the experiment's metric on each of its lists, or those of a role."""
-    found = find_experiment(experiment)
-    return [found.METRIC.on(one.name) for one in found.LISTS if role in ("", one.role)]
 
 
 def arm_name(arm: Arm) -> str:

@@ -254,14 +254,14 @@ class MlflowIndex:
         `trials`: every trial, best first, with what differs and its scores; charts of the scores, then the learning
         curves, then the rest. `arms`: the same with the means of each arm's seeds. The words are those of MLflow 3.
         """
-        experiment, searched = study.of_experiment(), study.search.trials if study.search else ()
+        task, searched = study.of_task(), study.search.trials if study.search else ()
         factors = dict.fromkeys([*study.factors, *(name for trial in searched for name in trial.params)])
-        scores = dict.fromkeys([study.metric, *(experiment.METRIC.on(one.name) for one in experiment.LISTS)])
+        scores = dict.fromkeys([study.metric, *task.scores()])
         shown = [f"params.`{name}`" for name in [*factors, "seed"]] + [f"metrics.`{name}`" for name in scores]
         trials = {
             "searchFilter": "tags.kind = 'trial'",
             "orderByKey": f"metrics.`{study.metric}`",
-            "orderByAsc": not experiment.METRIC.higher_is_better,
+            "orderByAsc": not task.metric.higher_is_better,
             "selectedColumns": shown,
             "columnOrder": [RUN_NAME, *shown],
             "columnWidths": {RUN_NAME: 260} | dict.fromkeys(shown, 140),

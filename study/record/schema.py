@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runners.config import Scalar, StagedConfig
-from runners.experiment import Experiment, find
+from runners.experiment import Experiment, Task, find
 
 TrialState = Literal["complete", "pruned", "failed", "missing"]
 SearchState = Literal["running", "complete", "pruned", "failed"]
@@ -125,6 +125,7 @@ class Study(_Frozen):
     command: str = ""
     experiment: str = DEFAULT_EXPERIMENT
     metric: str
+    task: Task | None = None
     factors: dict[str, tuple[Scalar, ...]] = {}
     nuisance: tuple[str, ...] = ()
     arms: tuple[str, ...]
@@ -191,6 +192,11 @@ class Study(_Frozen):
 
     def of_experiment(self) -> Experiment:
         return find(self.experiment)
+
+    def of_task(self) -> Task:
+        """Whose images it is about; records of versions that knew one task say it in their baseline alone."""
+        experiment = self.of_experiment()
+        return self.task or experiment.task(experiment.Config.from_dict(self.baseline))
 
     def config(self, trial: StudyTrial | SearchTrial) -> StagedConfig:
         """The trial's setting, typed. Raises ValueError where the record names fields that the experiment lacks."""

@@ -25,7 +25,7 @@ class FinalistCells(GridCells):
         """`complete`: trial_key -> score of the trials whose folders are there; `recorded`: the finished search."""
         super().__init__(record, plan, complete)
         self.plan, self.recorded = plan, recorded
-        self.higher = plan.experiment.METRIC.higher_is_better
+        self.higher = plan.task.metric.higher_is_better
         self.scores = {trial.key: complete[trial.key] for trial in plan.finalists if trial.key in complete}
         self.open = {trial.key for trial in plan.finalists} - self.scores.keys()  # neither complete nor failed yet
 

@@ -81,9 +81,9 @@ class GridIndex:
         name = {"finalists": f"{plan.study_id}-finalists", "answer": f"{plan.study_id}-fresh"}.get(
             plan.stage, plan.study_id
         )
-        higher = plan.experiment.METRIC.higher_is_better
+        higher = plan.task.metric.higher_is_better
         self.plan = plan
-        self.study = OptunaStudy(record, name, plan.spec.question, plan.spec.metric, higher)
+        self.study = OptunaStudy(record, name, plan.spec.question, plan.metric, higher)
         self.distributions: Distributions = {}
 
     def agree(self, complete: Mapping[str, float]) -> None:

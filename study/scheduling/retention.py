@@ -40,7 +40,7 @@ def kept(study: Study, record: Path) -> set[str]:
         return {trial.train_key for trial in study.all_trials.values()}
     wanted = unfinished(study, record)
     if study.keep_checkpoints == "best":
-        best = Best(study.of_experiment().METRIC.higher_is_better)
+        best = Best(study.of_task().metric.higher_is_better)
         for key, trial in study.all_trials.items():
             folder = layout.trial_folder(record, key)
             if layout.state(folder) == "complete":
@@ -100,7 +100,7 @@ class Retention:
             return
         self.seen: dict[Path, int] = {}  # study.json of another study -> when it was written
         self.others: set[str] = set()  # trainings whose weights other studies keep
-        self.best = Best(plan.experiment.METRIC.higher_is_better)
+        self.best = Best(plan.task.metric.higher_is_better)
         self.open: Counter[str] = Counter()  # training -> trials of this study that still want it
         study = reader.find_study(plan.study_id, record)
         wanting = {key: trial.train_key for key, trial in study.all_trials.items()} if study else {}
@@ -108,7 +108,7 @@ class Retention:
         for key, train_key in wanting.items():
             folder = layout.trial_folder(record, key)
             if layout.state(folder) == "complete":
-                self._see(float(read_json(folder / "result.json")[plan.spec.metric]), train_key)
+                self._see(float(read_json(folder / "result.json")[plan.metric]), train_key)
             elif layout.state(folder) in ("missing", "failed"):
                 self.open[train_key] += 1
         for train_key in set(wanting.values()):

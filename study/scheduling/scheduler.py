@@ -193,7 +193,7 @@ class Launch:
         shutil.rmtree(layout.failed_folder(folder), ignore_errors=True)
         if self.settings.on_trial_complete is not None:
             self.settings.on_trial_complete(folder)
-        value = float(read_json(folder / "result.json")[self.plan.spec.metric])
+        value = float(read_json(folder / "result.json")[self.plan.metric])
         self.done[trial.key] = value
         self.index.finish(current.run, trial, folder, current.unwritten)
         self.cells.complete(current.cell, value)
@@ -245,8 +245,7 @@ class Launch:
     @property
     def _curve_metric(self) -> str:
         """The score that learning curves have: of the list that choices are made on."""
-        experiment = self.plan.experiment
-        return next(experiment.METRIC.on(one.name) for one in experiment.LISTS if one.role == "choose")
+        return self.plan.task.choice
 
     # --- the record ------------------------------------------------------------------------------------
 

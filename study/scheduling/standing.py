@@ -16,7 +16,7 @@ def complete(plan: Plan, record: Path) -> dict[str, float]:
     for trial in plan.due:
         folder = layout.trial_folder(record, trial.key)
         if layout.state(folder) == "complete":
-            found[trial.key] = float(read_json(folder / "result.json")[plan.spec.metric])
+            found[trial.key] = float(read_json(folder / "result.json")[plan.metric])
     return found
 
 
@@ -30,7 +30,7 @@ def with_finalists(plan: Plan, record: Path) -> Plan:
 
     Raises RuntimeError when no trial of the search was complete.
     """
-    found = _search(plan, record).leading(plan.most_finalists, plan.experiment.METRIC.higher_is_better)
+    found = _search(plan, record).leading(plan.most_finalists, plan.task.metric.higher_is_better)
     if not found:
         raise RuntimeError(f"No trial of the search {plan.study_id} is complete, so it has none to train again.")
     return plan.with_finalists({trial.number: trial.params for trial in found})

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from runners.config import Scalar, StagedConfig
-from study.design.plan import SEARCH_SEED, Plan, Trial
+from study.design.plan import Plan, Trial
 from study.design.space import Choice, Dimension
+from study.design.training_seeds import OF_SEARCH
 from study.record import optuna_store
 from study.record.optuna_store import Distributions, OptunaStudy, Stored
 from study.record.schema import Search, SearchState, SearchTrial
@@ -26,8 +27,8 @@ PRUNE_AFTER = 5  # finished trials before any is pruned
 RUNG = 0.3  # share of the training before which nothing is pruned: ranks at 30 % agree with the last at about .86
 PRUNING = (
     f"A trial is stopped at a point of its learning curve, from {RUNG:.0%} of its images on, when its best validation "
-    f"accuracy so far is below the median of the complete trials at the same number of images (at least {PRUNE_AFTER} "
-    "of them); never because of a loss."
+    "score so far is worse than the median of the complete trials at the same number of images (at least "
+    f"{PRUNE_AFTER} of them); never because of a loss."
 )
 
 
@@ -39,7 +40,7 @@ class SearchCells:
 
         Raises ValueError when the space is not the one that the record was searched with.
         """
-        metric, higher = plan.spec.metric, plan.experiment.METRIC.higher_is_better
+        metric, higher = plan.metric, plan.task.metric.higher_is_better
         self.plan = plan
         self.study = OptunaStudy(record, plan.study_id, plan.spec.question, metric, higher)
         self.distributions: Distributions = {name: _distribution(space) for name, space in plan.space.items()}
@@ -100,7 +101,7 @@ class SearchCells:
         return max(trial.reports, default=known.get(trial.number))
 
     def _config(self, params: Mapping[str, Scalar]) -> StagedConfig:
-        return self.plan.baseline.replace(**params).at_seed(SEARCH_SEED, SEARCH_SEED)
+        return self.plan.baseline.replace(**params).at_seed(OF_SEARCH, OF_SEARCH)
 
     def _note(self, trial: Stored, state: SearchState, value: float | None, pruned_at: int | None = None) -> None:
         config = self._config(trial.params)
@@ -160,7 +161,7 @@ class SearchCells:
         return Cell(self._trial(trial.number, trial.params), trial.id)
 
     def _trial(self, number: int, params: Mapping[str, Scalar]) -> Trial:
-        return Trial(f"trial {number}", self._config(params), SEARCH_SEED)
+        return Trial(f"trial {number}", self._config(params), OF_SEARCH)
 
     def scored(self) -> list[Trial]:
         """The suggestions that are complete, each setting once: those that MLflow lacks are to be indexed."""
@@ -207,8 +208,8 @@ class SearchCells:
     def search(self) -> Search:
         """All suggestions; once they are finished, also the importance of the parameters."""
         seeds = self.plan.selection_seeds
-        terms: dict[str, Any] = {"planned": self.plan.searched, "search_seed": SEARCH_SEED, "selection_seeds": seeds}
-        terms |= {"answer_metric": self.plan.spec.answered_in, "pruning": PRUNING}
+        terms: dict[str, Any] = {"planned": self.plan.searched, "search_seed": OF_SEARCH, "selection_seeds": seeds}
+        terms |= {"answer_metric": self.plan.answered_in, "pruning": PRUNING}
         if self._is_recorded():
             return self.recorded.model_copy(update=terms)  # with the finalists and the winner
         found = Search(trials=self._in_order(), **terms)

@@ -19,5 +19,5 @@ STUDY = StudySpec(
         for target in ("v", "x0")
     },
     margin=0.05,
-    margin_reason="seven of the 144 objects of validation: less would not decide for a target",
+    margin_reason="one in twenty of what is asked for: less would not decide for a target",
 )

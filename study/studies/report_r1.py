@@ -7,7 +7,7 @@ report asks whether T = 2000 is worse because each t is trained less.
 """
 
 from study.design import replications as reports
-from study.design.spec import StudySpec
+from study.design.spec import LABELLED, StudySpec
 
 SETTINGS = {
     f"R1 T={T}": reports.Setting("unet", 50, 32, 1e-4, T, "squaredcos_cap_v2", encoder="mlp") for T in (500, 1000, 2000)
@@ -15,6 +15,7 @@ SETTINGS = {
 
 STUDY = StudySpec(
     question="Does T = 500, 1000 or 2000 matter in the second report's setting?",
+    kinds=LABELLED,
     arms=reports.arms(SETTINGS),
     baseline_arm="R1 T=1000",
     published={

@@ -7,7 +7,7 @@ The report finds no significant difference between s = 1, 1.5 and 2. Three train
 """
 
 from study.design import replications as reports
-from study.design.spec import StudySpec
+from study.design.spec import LABELLED, StudySpec
 
 SCHEDULES = ("linear", "cosine", "squaredcos_cap_v2")
 SETTINGS = {
@@ -24,6 +24,7 @@ AGAINST = {f"R4 {schedule} s={s}": f"R4 {schedule} s=1.0" for schedule in SCHEDU
 
 STUDY = StudySpec(
     question="Do schedule and guidance matter in the fifth report's setting?",
+    kinds=LABELLED,
     arms=reports.arms(SETTINGS),
     baseline_arm=BASELINE,
     against=AGAINST,

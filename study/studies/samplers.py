@@ -1,4 +1,4 @@
-"""Which sampler, with how many steps and how much noise, gives the best accuracy for its cost?
+"""Which sampler, with how many steps and how much noise, gives the best samples for its cost?
 
     python study/run.py --study samplers
 
@@ -20,9 +20,10 @@ STEPS = {
 ETAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def ddim(steps: int, eta: float) -> str:
-    """The one permitted spelling: defaults (eta=0.0, steps=50) are not written."""
-    written = [f"eta={eta}"] * (eta != 0) + [f"steps={steps}"] * (steps != 50)
+def ddim(steps: int, eta: float, baseline: TrialConfig) -> str:
+    """The one permitted spelling, in which defaults (eta=0.0, steps=50) are not written; its eps is the baseline's."""
+    clipped = ["clipped_eps=True"] * ("clipped_eps=True" in baseline.sampler)
+    written = clipped + [f"eta={eta}"] * (eta != 0) + [f"steps={steps}"] * (steps != 50)
     return f"ddim({', '.join(written)})" if written else "ddim"
 
 
@@ -36,7 +37,7 @@ def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
         # All T steps are spelt "ddpm".
         ancestral = "ddpm" if count == baseline.timesteps else f"ddpm(steps={count})"
         found[f"ddpm {count}"] = {"sampler": ancestral}
-        found |= {f"ddim {count} eta={eta}": {"sampler": ddim(count, eta)} for eta in ETAS}
+        found |= {f"ddim {count} eta={eta}": {"sampler": ddim(count, eta, baseline)} for eta in ETAS}
     return found
 
 
@@ -46,9 +47,9 @@ def contrasts(scale: str, baseline: TrialConfig) -> dict[str, dict[str, float]]:
 
 
 STUDY = StudySpec(
-    question="Which sampler, with how many steps and how much noise, gives the best accuracy for its cost?",
+    question="Which sampler, with how many steps and how much noise, gives the best samples for its cost?",
     arms=arms,
     contrasts=contrasts,
     margin=0.05,
-    margin_reason="seven of the 144 objects of validation: less is worth giving for half of the steps",
+    margin_reason="one in twenty of what is asked for: less is worth giving for half of the steps",
 )

@@ -19,10 +19,10 @@ from tiny_trainings import (
     turn,
 )
 
+from runners import images as scene_images
 from runners.ddpm import trial
 from runners.evaluation import evaluator
 from runners.process import heartbeat
-from runners.tasks.iclevr import images as scene_images
 
 
 @pytest.fixture(autouse=True)

@@ -25,12 +25,12 @@ from tiny_trainings import (
 )
 from torch import nn
 
+from runners import images as scene_images
 from runners.ddpm import trial, twins
 from runners.evaluation import evaluator
 from runners.evaluation.networks import ResNet18
 from runners.experiment import Note
 from runners.process import files, heartbeat
-from runners.tasks.iclevr import images as scene_images
 
 LINES = [{"images": 1}, {"images": 2}]
 TORN = {

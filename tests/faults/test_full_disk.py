@@ -24,10 +24,10 @@ from tiny_trainings import (
     turn,
 )
 
+from runners import images as scene_images
 from runners.ddpm import checkpoints, trainings, trial
 from runners.evaluation import evaluator
 from runners.process import files, worker
-from runners.tasks.iclevr import images as scene_images
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runners.tasks.iclevr import folder as folders
-from runners.tasks.iclevr import images as scene_images
+from runners.tasks.iclevr import source
 from runners.tasks.iclevr.labels import LABELS
 
 
@@ -42,7 +42,7 @@ def one_folder(root: Path, content: bytes) -> folders.Folder:
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_an_image_bomb_is_refused_in_one_sentence(tmp_path, bomb, recwarn):
     with pytest.raises(ValueError, match=r"^The image a\.png in .* is corrupt \(.*\): restore it\.$"):
-        list(scene_images.decode(one_folder(tmp_path, BOMBS[bomb]), 16))
+        list(source.decoded(one_folder(tmp_path, BOMBS[bomb]), 16))
     assert not [warning for warning in recwarn if "DecompressionBomb" in str(warning.category)]
 
 

@@ -101,9 +101,9 @@ def test_a_score_is_not_written_twice(undisturbed, tmp_path, monkeypatch):
         raise_after(patch, 11, Crash)  # in the step after the sampling and its score
         with pytest.raises(Crash):
             list(turn(folder))
-    assert trainings.SCORE in files.read_lines(folder / trainings.CURVE)[-1]
+    assert "accuracy/validation" in files.read_lines(folder / trainings.CURVE)[-1]
     list(turn(folder))
-    scores = [line["images"] for line in files.read_lines(folder / trainings.CURVE) if trainings.SCORE in line]
+    scores = [line["images"] for line in files.read_lines(folder / trainings.CURVE) if "accuracy/validation" in line]
     assert scores == [40, 80]
     assert outcome(folder) == undisturbed
 
@@ -119,7 +119,7 @@ def test_pictures_that_an_older_version_left_waiting_are_scored(undisturbed, tmp
         with pytest.raises(heartbeat.Stopped):
             list(turn(folder))
     state, _ = checkpoints.load(folder, CPU)
-    lines = [line for line in state["lines"] if trainings.SCORE not in line]
+    lines = [line for line in state["lines"] if "accuracy/validation" not in line]
     checkpoints.save(folder, state | {"lines": lines})
     files.write_lines(folder / trainings.CURVE, lines)
     np.save(folder / "waiting-40-1.250.npy", drawn[0])

@@ -10,15 +10,16 @@ import torch
 from test_train import TINY, images_and_labels
 from torch import nn
 
+from runners import images as scene_images
 from runners.ddpm import trainings
 from runners.ddpm.config import TrialConfig
 from runners.evaluation import surrogate
 from runners.evaluation.evaluator import Evaluator
 from runners.evaluation.networks import ResNet18
 from runners.experiment import ExecutionContext, Note
+from runners.images import Images
 from runners.process import files, heartbeat
-from runners.tasks.iclevr import images as scene_images
-from runners.tasks.iclevr.images import Images
+from runners.tasks.iclevr.labels import ABOUT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CPU = torch.device("cpu")
@@ -41,7 +42,7 @@ class Small(nn.Module):
 
 def scenes() -> Images:
     images, labels = images_and_labels(24)
-    return Images(images, labels, np.arange(24), np.arange(24), {"validation": [("red cube",)]}, "digest")
+    return Images(images, labels, np.arange(24), np.arange(24), {"validation": [("red cube",)]}, "digest", ABOUT)
 
 
 @functools.cache

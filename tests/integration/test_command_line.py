@@ -148,7 +148,7 @@ BAD = {
     "a device twice": (["--devices", "cpu,cpu"], "--per-device N"),
     "no workers": (["--per-device", "0"], "--per-device 1 or more"),
     "half a worker": (["--per-device", "1.5"], "--per-device 1 or more, or auto"),
-    "no data": (["--data", "/nowhere"], "is not a folder"),
+    "no data": (["--data", "/nowhere"], "is not there: give a folder of images"),
     "a digest by hand": (["--set", "data=folder(digest='x')"], "--data DIR"),
     "no evaluators": (["--evaluators", "0"], "evaluators=0 must be above 0"),
     "two numbers of evaluators": (["--evaluators", "2", "--set", "evaluators=3"], "leave one of them out"),

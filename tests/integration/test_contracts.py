@@ -42,6 +42,7 @@ FORBIDDEN = {
         "import torch", "from runners.ddpm import train",
     ),
     "analysis/figures/accuracy_by_arm.py": ("from runners.ddpm import sample", "from study.executors import local"),
+    "analysis/tables/outcomes.py": ("from runners.tasks.iclevr import labels",),
     "analysis/pages/page.py": ("from study.studies import schedules", "import mlflow"),
 }  # fmt: skip
 

@@ -104,11 +104,11 @@ def test_a_trial_folder_holds_all_of_a_trial(finished):
             assert image.size == (columns * 66 + 2, lines * 66 + 2)
     features = np.load(folder / "features.npz")
     assert dict(zip(*np.unique(features["source"], return_counts=True), strict=True)) == {
-        "validation": 64, "test": 32, "new_test": 32, "unseen": 136, "real": 4
+        "validation": 64, "test": 32, "new_test": 32, "unseen": 136, "real": 5
     }  # fmt: skip
     assert features["features"].dtype == np.float16
-    assert len(features["features"]) == len(features["labels"]) == 268
-    assert features["labels"][features["source"] == "real"].sum(1).tolist() == [1, 2, 3, 1]  # a frame a scene
+    assert len(features["features"]) == len(features["labels"]) == 269
+    assert features["labels"][features["source"] == "real"].sum(1).tolist() == [1, 2, 3, 1, 2]  # a frame a scene
     line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
     assert all(line[f"loss/t_{decile}"] > 0 for decile in range(10) if f"loss/t_{decile}" in line)
     assert any(name.startswith("loss/t_") for name in line)

@@ -5,29 +5,38 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runners.config import Call, nearest
-from runners.tasks.iclevr.labels import LABELS, Condition
+from runners.contents import Condition, Pixels
+from runners.tasks.iclevr.labels import LABELS
 
 MIN_IMAGES = 100
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A checked i-CLEVR folder: sorted file names, their labels, and the digest of everything in it."""
+    """A checked i-CLEVR folder: sorted file names, their labels, and the digest of everything in it.
 
-    root: Path
+    `pixels_NHWC`: the images where the caller has decoded them already.
+    """
+
+    path: Path
     images: Path
     labels: dict[str, Condition]
     lists: dict[str, list[Condition]]
     digest: str
+    pixels_NHWC: Pixels | None = field(default=None, repr=False, compare=False)
 
     @property
-    def config(self) -> str:
+    def data(self) -> str:
         return str(Call("folder", (("digest", self.digest),)))
+
+    @property
+    def count(self) -> int:
+        return len(self.labels)
 
 
 def read_folder(root: Path) -> Folder:

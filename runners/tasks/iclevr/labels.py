@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from runners.contents import About, Shown
 
-import numpy as np
-from numpy.typing import NDArray
-
-COLOURS = ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow")
+# CLEVR's properties.json; Blender takes these numbers / 255 as linear reflectances.
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "gray": (87, 87, 87),
+    "red": (173, 35, 35),
+    "blue": (42, 75, 215),
+    "green": (29, 105, 20),
+    "brown": (129, 74, 25),
+    "purple": (129, 38, 192),
+    "cyan": (41, 208, 208),
+    "yellow": (255, 238, 51),
+}
 SHAPES = ("cube", "sphere", "cylinder")
 LABELS: tuple[str, ...] = tuple(f"{colour} {shape}" for shape in SHAPES for colour in COLOURS)  # i-CLEVR's order
 
-COLOUR_L = np.array([label.split()[0] for label in LABELS])
-SHAPE_L = np.array([label.split()[1] for label in LABELS])
-SAME_COLOUR_LL = (COLOUR_L[:, None] == COLOUR_L) & ~np.eye(len(LABELS), dtype=bool)
-SAME_SHAPE_LL = (SHAPE_L[:, None] == SHAPE_L) & ~np.eye(len(LABELS), dtype=bool)
-
-STRIP_CONDITION = ("red sphere", "cyan cylinder", "cyan cube")  # the denoising strip of two of the reports
-Condition = tuple[str, ...]
-
-
-def multi_hot(conditions: Sequence[Sequence[str]]) -> NDArray[np.bool_]:
-    """Labels as bool (N, 24)."""
-    index = {label: position for position, label in enumerate(LABELS)}
-    hot_NK = np.zeros((len(conditions), len(LABELS)), dtype=bool)
-    for row, condition in enumerate(conditions):
-        hot_NK[row, [index[label] for label in condition]] = True
-    return hot_NK
+ABOUT = About(
+    labels=LABELS,
+    facets={
+        "colour": tuple(label.split()[0] for label in LABELS),
+        "shape": tuple(label.split()[1] for label in LABELS),
+    },
+    palette={name: "#{:02x}{:02x}{:02x}".format(*rgb) for name, rgb in COLOURS.items()},
+    noun="object",
+    shown=Shown(
+        strip=("red sphere", "cyan cylinder", "cyan cube"),  # of the denoising strips of two of the reports
+        interpolation=(("red sphere",), ("blue cube", "yellow cylinder")),
+    ),
+)
+multi_hot = ABOUT.hot

@@ -11,3 +11,4 @@ LISTS = (
     ListSpec("new_test", "report"),
     ListSpec("unseen", "report"),  # label sets of three objects that no training image shows
 )
+CONDITIONS = 264  # of the four lists: 64 validation, 32 test, 32 new_test, 136 unseen

@@ -16,22 +16,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.tasks.iclevr.labels import LABELS
+from runners.tasks.iclevr.labels import COLOURS, LABELS
 
 Array = NDArray[np.float32]
 Triple = tuple[float, float, float]
 
-# CLEVR's properties.json; Blender takes these numbers / 255 as linear reflectances.
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "gray": (87, 87, 87),
-    "red": (173, 35, 35),
-    "blue": (42, 75, 215),
-    "green": (29, 105, 20),
-    "brown": (129, 74, 25),
-    "purple": (129, 38, 192),
-    "cyan": (41, 208, 208),
-    "yellow": (255, 238, 51),
-}
 RADIUS = {"cube": 0.585, "sphere": 0.61, "cylinder": 0.61}  # half a cube's edge; a cylinder is as high as wide
 REACH = {"cube": 0.585 * math.sqrt(2), "sphere": 0.61, "cylinder": 0.61}  # radius of the footprint on the ground
 HELD_OUT = 136  # of the 2,024 label triples: as many as i-CLEVR's 6,003 scenes never show

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from runners.tasks.iclevr.labels import LABELS, Condition
+from runners.contents import Condition
+from runners.tasks.iclevr.labels import LABELS
 
 FRAMES = 3  # of a scene, of one, two and three objects
 HELD_OUT = 0.05  # of the scenes: the surrogate's and the denoising loss's unseen images

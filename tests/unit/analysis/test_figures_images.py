@@ -15,8 +15,8 @@ from analysis import figures
 from analysis.figures import accuracy_by_class, confusion, failures, feature_map, grids, noise_grids
 from analysis.results import Results
 from analysis.tables import outcomes
-from runners.evaluation.score_sheet import score_sheet
-from runners.tasks.iclevr.labels import multi_hot
+from runners.evaluation.set_sheet import set_sheet
+from runners.tasks.iclevr.labels import ABOUT, multi_hot
 from runners.tasks.iclevr.scenes import COLOURS, RADIUS
 
 STUDY = "schedules-smoke"
@@ -103,7 +103,7 @@ def test_confusions_count_what_the_score_sheet_counts(tmp_path: Path) -> None:
     counts = [1 + index % 3 for index in range(60)]
     asked, seen = ([rng.choice(names, k, replace=False).tolist() for k in counts] for _ in range(2))
     found = outcomes.confusion(named(tmp_path, asked, seen))
-    sheet = score_sheet("test", multi_hot(seen)[None], multi_hot(asked))
+    sheet = set_sheet("test", multi_hot(seen)[None], multi_hot(asked), ABOUT.facets)
     for kind, score in (("colour", "shape_only/test"), ("shape", "colour_only/test")):
         total, diagonal = found[kind].sum(), np.trace(found[kind])
         assert total == pytest.approx(120)
@@ -167,16 +167,20 @@ def test_accuracy_by_class_pools_lists_and_seeds(results: Results) -> None:
     assert f"{hits / asked:.2f}"[1:] in [text.get_text() for text in panel.texts]
 
 
+def classified(features: np.ndarray, real: np.ndarray) -> float:
+    return feature_map.nearest_neighbour_test(feature_map.nearest(features), real)
+
+
 def test_the_nearest_neighbour_test_by_hand() -> None:
     """Two clusters apart: always right. Pairs of one real and one generated image: always wrong."""
     real = np.array([True, False] * 4)
     apart = np.where(real, 0, 100)[:, None] + np.arange(8)[:, None] / 10
     pairs = np.repeat(np.arange(4) * 100, 2)[:, None] + np.arange(8)[:, None] / 10
-    assert feature_map.nearest_neighbour_test(apart.astype(np.float32), real) == 1
-    assert feature_map.nearest_neighbour_test(pairs.astype(np.float32), real) == 0
+    assert classified(apart.astype(np.float32), real) == 1
+    assert classified(pairs.astype(np.float32), real) == 0
     rng = np.random.default_rng(0)
     alike = rng.standard_normal((400, 5)).astype(np.float32)
-    assert feature_map.nearest_neighbour_test(alike, np.arange(400) < 200) == pytest.approx(0.5, abs=0.08)  # 3 s.e.
+    assert classified(alike, np.arange(400) < 200) == pytest.approx(0.5, abs=0.08)  # 3 s.e.
 
 
 def test_real_and_generated_images_are_matched_by_the_number_of_objects(tmp_path: Path) -> None:

@@ -13,14 +13,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import synthetic_record
-from report_page import HOSTILE, SCRIPT, Page, run
+from report_page import GENERAL, HOSTILE, SCRIPT, Page, run
 
 from analysis import figures, report
 from analysis.results import Results
 from study.record import reader
-
-# The figures that apply to every study, and so to a plain one.
-GENERAL = {name for name in figures.NAMES if not hasattr(figures.load(name), "applies") or name == "differences"}
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,10 @@ from typing import Any
 
 import pytest
 import synthetic_record
-from report_page import HOSTILE, Page, run
+from report_page import GENERAL, HOSTILE, Page, run
 
 from analysis import figures, report
 from analysis.results import Results
-
-# The figures that apply to every study, and so to a plain one.
-GENERAL = {name for name in figures.NAMES if not hasattr(figures.load(name), "applies") or name == "differences"}
-
 
 # Study -> its own figures, its own tables, and what its page must say.
 PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {

@@ -63,6 +63,6 @@ def test_a_mixed_record_keeps_apart_what_is_not_the_same() -> None:
 
 
 def test_the_fewest_images_of_a_limit_are_the_runner_s() -> None:
-    from runners.evaluation import quality
+    from runners.evaluation import copies
 
-    assert quality.FEWEST == scores.FEWEST
+    assert copies.FEWEST == scores.FEWEST

@@ -18,8 +18,9 @@ from runners.ddpm.train import Training, train
 from runners.evaluation import evaluator, recognition, surrogate
 from runners.evaluation.networks import ResNet18
 from runners.experiment import ExecutionContext
+from runners.images import Images
 from runners.process import device
-from runners.tasks.iclevr.images import Images
+from runners.tasks.iclevr.labels import ABOUT
 from study.design.cost import pace
 from study.design.scales import SCALES
 
@@ -122,7 +123,7 @@ def test_a_surrogate_is_trained_by_its_own_flags(
     trained, and `--deterministic` did not reach it."""
     seen = spied(monkeypatch)
     images, labels = coloured_squares(60)
-    data = Images(images, labels, np.arange(40), np.arange(40, 60), {}, "digest")
+    data = Images(images, labels, np.arange(40), np.arange(40, 60), {}, "digest", ABOUT)
     fields = {"data": "rendered", "image_size": 16, "evaluator": "stand_in(size='smoke')"}
     context = ExecutionContext(str(tmp_path), "cpu", deterministic=deterministic)
     list(evaluator.prepare(tmp_path / "evaluator.safetensors", data, fields, context))

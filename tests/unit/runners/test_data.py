@@ -13,8 +13,9 @@ import pytest
 from launch import refused
 from PIL import Image
 
+from runners import images
 from runners.process.files import read_json, write_json
-from runners.tasks.iclevr import images, scenes, split
+from runners.tasks.iclevr import scenes, source, split
 from runners.tasks.iclevr.folder import read_folder
 from runners.tasks.iclevr.labels import LABELS
 
@@ -40,9 +41,9 @@ def folder(rendered_folder, tmp_path):
 
 def prepare(folder: Path, size: int, cache: Path) -> images.Images:
     checked = read_folder(folder)
-    for _ in images.prepare(checked.config, checked, size, cache):
+    for _ in images.prepare(checked.data, checked, size, cache):
         pass
-    return images.open_images(images.place(checked.config, size, cache))
+    return images.open_images(images.place(checked.data, size, cache))
 
 
 def test_a_folder_becomes_one_array(rendered_folder, tmp_path):
@@ -61,14 +62,14 @@ def test_resizing_is_antialiased(tmp_path):
     """A one-pixel checkerboard shrunk by four is gray, not black or white."""
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     Image.fromarray(board).convert("RGB").save(tmp_path / "board.png")
-    small = images.decoded_image(tmp_path / "board.png", 16)
+    small = source.decoded_image(tmp_path / "board.png", 16)
     assert 120 < small.min() <= small.max() < 135
 
 
 def test_the_second_call_finds_what_the_first_made(rendered_folder, tmp_path):
     prepare(rendered_folder, 16, tmp_path)
     checked = read_folder(rendered_folder)
-    assert list(images.prepare(checked.config, checked, 16, tmp_path)) == []
+    assert list(images.prepare(checked.data, checked, 16, tmp_path)) == []
 
 
 def test_the_digest_follows_the_content(folder):
@@ -154,7 +155,7 @@ def rename_first(new):
 
 
 DAMAGE = {
-    "no folder": (lambda folder: folder.rename(folder.with_name("gone")), "is not a folder"),
+    "no folder": (lambda folder: folder.rename(folder.with_name("gone")), "is not there"),
     "no train.json": (lambda folder: (folder / "train.json").unlink(), "has no train.json"),
     "no objects.json": (lambda folder: (folder / "objects.json").unlink(), "has no objects.json"),
     "no test.json": (lambda folder: (folder / "test.json").unlink(), "has no test.json"),
@@ -200,10 +201,10 @@ def test_a_damaged_folder_is_refused_before_anything_is_written(folder, tmp_path
     assert not record.exists()
 
 
-@pytest.mark.parametrize("source", ["rendered(scenes=3)", "rendered(view='far')", "rendred", "rendered(scenes=6003)"])
-def test_bad_sources_are_refused(source):
+@pytest.mark.parametrize("given", ["rendered(scenes=3)", "rendered(view='far')", "rendred", "rendered(scenes=6003)"])
+def test_bad_sources_are_refused(given):
     with pytest.raises(ValueError, match=r"write|no source"):
-        images.rendered_arguments(source)
+        source.rendered_arguments(given)
 
 
 SOURCE = "rendered(scenes=34, view='near')"
@@ -224,8 +225,8 @@ def test_scenes_of_an_earlier_version_are_found_by_their_source(tmp_path):
 
 
 def test_the_scenes_are_those_of_this_version(tmp_path):
-    """A change of what is drawn changes these numbers: then raise images.RENDERER, and put the new ones here."""
-    assert images.RENDERER == 1
+    """A change of what is drawn changes these numbers: then raise source.RENDERER, and put the new ones here."""
+    assert source.RENDERER == 1
     for _ in images.prepare(SOURCE, None, 16, tmp_path):
         pass
     drawn = images.open_images(images.place(SOURCE, 16, tmp_path))

@@ -17,7 +17,7 @@ from test_train import TINY
 from test_trainings import scenes, small_evaluator
 
 from runners import experiment
-from runners.ddpm import costs, execution, graphs, manipulation_check, pilot, trial
+from runners.ddpm import execution, graphs, manipulation_check, pilot, trial
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.steps import Execution
 from runners.evaluation import recognition
@@ -62,7 +62,7 @@ def test_sampling_has_the_share_that_it_has_in_a_trial() -> None:
     for seen in Spy.seen.values():
         seen.clear()
     assert set(islice(steps, 500)) == {8}
-    passes = manipulation_check.network_evaluations(CONFIG) * costs.CONDITIONS
+    passes = manipulation_check.network_evaluations(CONFIG) * CONFIG.task.conditions
     assert (sum(trained), passes) == (4000, 2112)
     assert sum(sampled) == passes // 128 * 128
     assert set(sampled) == {128}
@@ -105,12 +105,12 @@ def test_a_gpu_holds_as_many_images_as_the_data_have() -> None:
 def test_what_a_trial_measures_are_its_own_images(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple] = []
     monkeypatch.setattr(execution, "choose", lambda *arguments: given.append(arguments) or execution.Choice())
-    monkeypatch.setattr("runners.tasks.iclevr.images.open_images", lambda path: scenes())
-    monkeypatch.setattr("runners.evaluation.evaluator.load", lambda path, wanted: small_evaluator())
+    monkeypatch.setattr("runners.images.open_images", lambda path: scenes())
+    monkeypatch.setattr("runners.evaluation.evaluator.load", lambda *_: small_evaluator())
     context = ExecutionContext(str(tmp_path), "cpu", inputs={"evaluator": "none"}, curve_points=1)
     list(trial.train(trial._begun(TINY, context)))
     (arguments,) = given
-    for found, wanted in zip(arguments[-1], (scenes().images_NHWC, scenes().labels_NK, np.arange(24)), strict=True):
+    for found, wanted in zip(arguments[-2], (scenes().images_NHWC, scenes().labels_NK, np.arange(24)), strict=True):
         assert np.array_equal(found, wanted)
 
 

@@ -9,8 +9,9 @@ from test_train import TINY, images_and_labels
 
 from runners.ddpm import denoising, schedules
 from runners.ddpm.noise import noise_digest
-from runners.evaluation import quality
-from runners.tasks.iclevr.images import Images
+from runners.evaluation import copies, quality
+from runners.images import Images
+from runners.tasks.iclevr.labels import ABOUT
 
 CPU = torch.device("cpu")
 
@@ -22,20 +23,20 @@ def flat(*levels: int) -> np.ndarray:
 def scenes(images: np.ndarray, train: int) -> Images:
     labels = images_and_labels(len(images))[1]
     split = np.arange(train), np.arange(train, len(images))
-    return Images(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest")
+    return Images(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest", ABOUT)
 
 
 def test_distance_to_the_nearest_training_image():
     """Flat grays: the distance is the difference of their levels over 255."""
-    distances = quality.nearest(flat(10, 100, 255), flat(0, 30, 200, 255), CPU)
+    distances = quality.nearest(flat(10, 100, 255), flat(0, 30, 77, 200, 255), np.array([0, 1, 3, 4]), CPU)
     np.testing.assert_allclose(distances, [10 / 255, 70 / 255, 0], atol=1e-4)
 
 
 def test_chunks_do_not_matter(monkeypatch):
     images = images_and_labels(24)[0]
-    whole = quality.nearest(images[:6], images[6:], CPU)
+    whole = quality.nearest(images[:6], images, np.arange(6, 24), CPU)
     monkeypatch.setattr(quality, "CHUNK", 5)
-    np.testing.assert_allclose(quality.nearest(images[:6], images[6:], CPU), whole, atol=1e-5)
+    np.testing.assert_allclose(quality.nearest(images[:6], images, np.arange(6, 24), CPU), whole, atol=1e-5)
     direct = np.sqrt(((images[:6, None] / 255.0 - images[None, 6:] / 255.0) ** 2).mean((2, 3, 4))).min(1)
     np.testing.assert_allclose(whole, direct, atol=1e-4)
 
@@ -44,11 +45,16 @@ def counted(images: np.ndarray, objects: list[int], train: int) -> Images:
     """Images that show so many objects each, the first `train` of them for training."""
     labels = np.arange(24) < np.array(objects)[:, None]
     split = np.arange(train), np.arange(train, len(images))
-    return Images(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest")
+    return Images(images, labels, *split, {"validation": [("red cube",)] * 9}, "digest", ABOUT)
+
+
+def held_out(data: Images) -> dict[int, quality.Floats]:
+    """Distances of held-out images, by their number of objects."""
+    return quality.held_out_distances(data, data.labels_NK[data.held_out_indices].sum(1), CPU)
 
 
 def memorised(images: np.ndarray, objects: list[int], data: Images) -> dict[str, float]:
-    return quality.memorisation(images, np.array(objects), data, quality.held_out_distances(data, CPU), CPU)
+    return quality.memorisation(images, np.array(objects), data, held_out(data), CPU)
 
 
 def test_a_copy_is_memorised_and_a_new_image_is_not():
@@ -78,7 +84,7 @@ def test_real_images_count_as_copies_in_5_percent_whatever_they_show():
     rng = np.random.default_rng(0)
     objects = rng.integers(1, 4, 900)
     data = counted(crowded(rng, objects), objects.tolist(), 300)
-    distances = quality.held_out_distances(data, CPU)
+    distances = held_out(data)
     assert {count: len(found) for count, found in distances.items()} == {
         count: (objects[300:] == count).sum() for count in (1, 2, 3)
     }
@@ -88,7 +94,7 @@ def test_real_images_count_as_copies_in_5_percent_whatever_they_show():
         further = crowded(rng, np.full(1000, count))
         found = quality.memorisation(further, np.full(1000, count), data, distances, CPU)
         assert 0.02 <= found["memorised_matched"] <= 0.08, (count, found)  # two standard errors of 200 images
-        shares[count] = np.mean(quality.nearest(further, data.images_NHWC[:300], CPU) < pooled)
+        shares[count] = np.mean(quality.nearest(further, data.images_NHWC, np.arange(300), CPU) < pooled)
     assert shares[1] > 0.12
     assert shares[2] == shares[3] == 0
 
@@ -97,9 +103,9 @@ def test_real_images_count_as_copies_in_5_percent_whatever_they_show():
 def test_a_limit_lets_5_percent_of_real_images_through(images: int):
     """Whatever their number; numpy's default quantile of 19 would let 9 % through."""
     rng = np.random.default_rng(images)
-    limits = [quality.limit(rng.random(images)) for _ in range(4000)]  # of uniform distances: the share below
+    limits = [copies.limit(rng.random(images)) for _ in range(4000)]  # of uniform distances: the share below
     assert np.mean(limits) == pytest.approx(0.05, abs=0.004)
-    assert np.isnan(quality.limit(rng.random(18)))
+    assert np.isnan(copies.limit(rng.random(18)))
 
 
 def test_samples_without_a_limit_are_left_out():

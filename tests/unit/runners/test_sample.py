@@ -90,6 +90,26 @@ def test_ddim_equals_diffusers(schedule, eta, prediction):
     torch.testing.assert_close(ours(schedule, 1000, sampler, prediction, 2.0), wanted, atol=2e-5, rtol=0)
 
 
+@pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
+@pytest.mark.parametrize("eta", [0.0, 0.5])
+@pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
+def test_ddim_with_the_eps_of_the_clipped_image_equals_diffusers(schedule, eta, prediction):
+    scheduler = DDIMScheduler(
+        1000,
+        beta_schedule=schedule,
+        prediction_type=PREDICTION_NAMES[prediction],
+        timestep_spacing="trailing",
+        clip_sample=True,
+    )
+    wanted = theirs(scheduler, 50, 40.0, eta=eta, use_clipped_model_output=True)
+    sampler = "ddim(clipped_eps=True)" if eta == 0 else f"ddim(clipped_eps=True, eta={eta})"
+    found = ours(schedule, 1000, sampler, prediction, 40.0)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
+    plain = ours(schedule, 1000, "ddim" if eta == 0 else f"ddim(eta={eta})", prediction, 40.0)
+    if prediction != "x0":  # where all of both images is clipped in the end
+        assert float((plain - wanted).abs().max()) > 0.01
+
+
 @pytest.mark.parametrize(("steps", "sampler"), [(100, "ddpm"), (20, "ddpm(steps=20)")])
 @pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
 def test_ddpm_equals_diffusers(prediction, steps, sampler):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runners.evaluation.score_sheet import by_class, chance, real_accuracy, score_sheet
-from runners.tasks.iclevr.labels import multi_hot
+from runners.evaluation.set_sheet import by_class, chance, real_accuracy, set_sheet
+from runners.tasks.iclevr.labels import ABOUT, multi_hot
 
 
 def test_micro_and_macro_by_hand():
     asked = multi_hot([["red cube"], ["red cube", "blue cube", "gray sphere"]])
     seen = multi_hot([["red cube"], ["red cube", "green cube", "cyan sphere"]])
-    sheet = score_sheet("test", seen[None], asked)
+    sheet = set_sheet("test", seen[None], asked, ABOUT.facets)
     assert sheet["accuracy/test"] == pytest.approx(2 / 4)  # hits / objects
     assert sheet["accuracy_macro/test"] == pytest.approx((1 + 1 / 3) / 2)  # mean over images
     assert sheet["exact/test"] == pytest.approx(1 / 2)
@@ -24,7 +24,7 @@ def test_micro_and_macro_by_hand():
 def test_passes_are_averaged():
     asked = multi_hot([["red cube"]])
     other = multi_hot([["blue cube"]])
-    assert score_sheet("x", np.stack([asked, other, other, other]), asked)["accuracy/x"] == 0.25
+    assert set_sheet("x", np.stack([asked, other, other, other]), asked, ABOUT.facets)["accuracy/x"] == 0.25
 
 
 def test_chance_is_what_a_random_choice_gets():
@@ -33,17 +33,17 @@ def test_chance_is_what_a_random_choice_gets():
     rng = np.random.default_rng(0)
     ranks = np.argsort(np.argsort(rng.random((4000, 3, 24)), axis=-1), axis=-1)
     drawn = ranks < asked.sum(1)[None, :, None]
-    assert score_sheet("x", drawn, asked)["accuracy/x"] == pytest.approx(chance(asked), abs=0.01)
+    assert set_sheet("x", drawn, asked, ABOUT.facets)["accuracy/x"] == pytest.approx(chance(asked), abs=0.01)
 
 
 def test_right_colour_in_the_wrong_shape_and_the_reverse():
     asked = multi_hot([["red cube"], ["red cube"], ["red cube"], ["red cube", "blue sphere"]])
     named = multi_hot([["red sphere"], ["blue cube"], ["gray cylinder"], ["blue cube", "red sphere"]])
-    sheet = score_sheet("x", named[None], asked)
+    sheet = set_sheet("x", named[None], asked, ABOUT.facets)
     assert sheet["accuracy/x"] == 0
     assert sheet["colour_only/x"] == pytest.approx(3 / 5)  # the first, and both of the last
     assert sheet["shape_only/x"] == pytest.approx(3 / 5)  # the second, and both of the last
-    right = score_sheet("x", asked[None], asked)
+    right = set_sheet("x", asked[None], asked, ABOUT.facets)
     assert (right["colour_only/x"], right["shape_only/x"]) == (0, 0)
 
 
@@ -54,7 +54,7 @@ def test_spurious_and_missing_objects_do_not_follow_the_number_asked():
     probability[0, 0, asked[0]] = 0.9
     probability[0, 0, multi_hot([["gray cube", "gray sphere", "gray cylinder"]])[0]] = 0.8
     probability[0, 1, asked[1]] = 0.4
-    sheet = score_sheet("x", asked[None], asked, probability)
+    sheet = set_sheet("x", asked[None], asked, ABOUT.facets, probability)
     assert sheet["accuracy/x"] == 1
     assert sheet["spurious/x"] == pytest.approx(3 / 2)
     assert sheet["missing/x"] == pytest.approx(1 / 2)
@@ -63,7 +63,7 @@ def test_spurious_and_missing_objects_do_not_follow_the_number_asked():
 def test_by_class():
     asked = multi_hot([["red cube"], ["red cube", "blue cube"]])
     seen = multi_hot([["red cube"], ["blue cube", "gray cube"]])
-    rows = {row["label"]: row for row in by_class("x", np.stack([seen, asked]), asked)}
+    rows = {row["label"]: row for row in by_class("x", ABOUT.labels, np.stack([seen, asked]), asked)}
     assert len(rows) == 24
     assert rows["red cube"] == {"list": "x", "label": "red cube", "asked": 4, "hits": 3, "named_unasked": 0}
     assert rows["gray cube"] == {"list": "x", "label": "gray cube", "asked": 0, "hits": 0, "named_unasked": 1}

@@ -15,8 +15,9 @@ from runners.ddpm import graphs, sample, trial
 from runners.evaluation.evaluator import Evaluator
 from runners.evaluation.networks import ResNet18
 from runners.experiment import ExecutionContext
+from runners.images import Images
 from runners.process import heartbeat
-from runners.tasks.iclevr.images import Images
+from runners.tasks.iclevr.labels import ABOUT
 
 CONFIG = TINY.replace(sampler="ddim(steps=6)", guidance_scale=2.0, sampling_seeds=2)
 LISTS = {"test": [("red cube",), ("blue sphere",)] * 40, "unseen": [("green cube",)] * 6}
@@ -40,7 +41,7 @@ class Slow(Net):
 
 def drawn(network: torch.nn.Module) -> trial.Sampled:
     images, labels = images_and_labels(24)
-    data = Images(images, labels, np.arange(24), np.arange(24), LISTS, "digest")
+    data = Images(images, labels, np.arange(24), np.arange(24), LISTS, "digest", ABOUT)
     evaluator = Evaluator(ResNet18(width=4, stem="half"), {})
     context = ExecutionContext("record", "cpu")
     one = trial._Trial(CONFIG, context, torch.device("cpu"), Path("a"), data, Path("b"), evaluator)

@@ -15,11 +15,11 @@ from runners.ddpm.train import Training, train
 from runners.ddpm.trial import build_model
 from runners.evaluation.evaluator import Evaluator
 from runners.evaluation.networks import ResNet18
-from runners.evaluation.score_sheet import score_sheet
+from runners.evaluation.set_sheet import set_sheet
 from runners.experiment import Curve
+from runners.images import Images
 from runners.process.files import read_lines
-from runners.tasks.iclevr.images import Images
-from runners.tasks.iclevr.labels import multi_hot
+from runners.tasks.iclevr.labels import ABOUT, multi_hot
 
 TINY = TrialConfig(
     image_size=16,
@@ -163,8 +163,8 @@ def test_four_images_can_be_over_fitted_and_a_wrong_condition_scores_near_chance
     assert distance.diagonal().max() < 20  # of 255; two of these images differ by about 55
     right = multi_hot(conditions)
     seen = right[distance.argmin(1)]
-    assert score_sheet("right", seen[None], right)["accuracy/right"] == 1
-    wrong = score_sheet("wrong", seen[None], np.roll(right, 1, axis=0))
+    assert set_sheet("right", seen[None], right, {})["accuracy/right"] == 1
+    wrong = set_sheet("wrong", seen[None], np.roll(right, 1, axis=0), {})
     assert wrong["accuracy/wrong"] <= wrong["chance/wrong"]
 
 
@@ -180,7 +180,7 @@ def test_an_interrupted_folder_continues_and_ends_the_same(tmp_path, monkeypatch
     images, labels = images_and_labels(24)
     indices = np.arange(24)
     lists = {"validation": [("red cube",)]}
-    scenes = Images(images, labels, indices, indices, lists, "digest")
+    scenes = Images(images, labels, indices, indices, lists, "digest", ABOUT)
     network = ResNet18(width=8, stem="small").eval()
     config = TINY.replace(total_images=64)
 

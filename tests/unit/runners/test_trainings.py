@@ -21,9 +21,10 @@ from runners.ddpm.trial import build_model
 from runners.evaluation.evaluator import Evaluator
 from runners.evaluation.networks import ResNet18
 from runners.experiment import Curve, ExecutionContext, Note
+from runners.images import Images
 from runners.process import device
 from runners.process.files import read_lines
-from runners.tasks.iclevr.images import Images
+from runners.tasks.iclevr.labels import ABOUT
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -35,7 +36,7 @@ def _one_thread():
 
 def scenes() -> Images:
     images, labels = images_and_labels(24)
-    return Images(images, labels, np.arange(24), np.arange(24), {"validation": [("red cube",)]}, "digest")
+    return Images(images, labels, np.arange(24), np.arange(24), {"validation": [("red cube",)]}, "digest", ABOUT)
 
 
 def small_evaluator() -> Evaluator:
@@ -264,8 +265,8 @@ def test_a_factor_without_effect_is_refused_and_a_limit_that_nobody_reached_is_n
     second = first.replace(**changed)
     for config in (first, second):
         start(tmp_path / "cache" / "trainings" / config.train_key, config)
-    monkeypatch.setattr("runners.tasks.iclevr.images.open_images", lambda path: scenes())
-    monkeypatch.setattr("runners.evaluation.evaluator.load", lambda path, wanted: small_evaluator())
+    monkeypatch.setattr("runners.images.open_images", lambda path: scenes())
+    monkeypatch.setattr("runners.evaluation.evaluator.load", lambda *_: small_evaluator())
 
     def training() -> list:
         return list(trial.train(trial._begun(second, context)))

@@ -1,0 +1,139 @@
+"""The images of i-CLEVR with their labels, split and lists: the user's folder, or scenes that are rendered here.
+
+Everything is checked and decoded before anything is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runners.config import Call
+from runners.contents import Condition, Pixels, Produced
+from runners.experiment import Task
+from runners.process.cores import usable
+from runners.tasks.iclevr import render, scenes, split
+from runners.tasks.iclevr.folder import MIN_IMAGES, Folder
+from runners.tasks.iclevr.labels import ABOUT, LABELS
+from runners.tasks.iclevr.lists import CONDITIONS, LISTS, METRIC
+from runners.tasks.iclevr.split import FRAMES
+
+MAX_SIDE = 4096  # i-CLEVR is 320x240: anything larger than this is a mistake or an image bomb
+# Of scenes.py and render.py: to be raised by whoever changes what they draw, so that records render anew.
+RENDERER = 1
+FOLDER = 18_009  # images of a folder that nobody has counted yet: i-CLEVR has so many
+
+
+def task(source: str) -> Task:
+    """i-CLEVR, of "rendered(...)" or "folder(digest=...)". Raises ValueError for other arguments."""
+    images = FOLDER if Call.parse(source).name == "folder" else FRAMES * int(rendered_arguments(source)["scenes"])
+    return Task("iclevr", "set", len(LABELS), METRIC, LISTS, CONDITIONS, images, mirror=True)
+
+
+def rendered_arguments(source: str) -> dict[str, Any]:
+    """Arguments of "rendered(scenes=6003, seed=0, view='clevr')". ValueError for anything else."""
+
+    def rendered(scenes: int = 6003, seed: int = 0, view: str = "clevr") -> dict[str, Any]:
+        return {"scenes": scenes, "seed": seed, "view": view}
+
+    call = Call.parse(source)
+    if call.name != "rendered":
+        raise ValueError(f"data={source!r} is not a data source: write 'rendered' or give a folder with --data DIR.")
+    arguments = rendered(**call.bind(rendered))
+    if arguments["view"] not in ("clevr", "near"):
+        raise ValueError(f"view={arguments['view']!r} is unknown: write view='clevr' or view='near'.")
+    if type(arguments["scenes"]) is not int or arguments["scenes"] * FRAMES < MIN_IMAGES:
+        raise ValueError(f"scenes={arguments['scenes']!r} is too few: write scenes={MIN_IMAGES // FRAMES + 1} or more.")
+    return arguments
+
+
+def stored(source: str) -> tuple[str, bool]:
+    """What prepared images are named after. Versions before RENDERER named rendered ones after the program's text."""
+    call = Call.parse(source)
+    if call.name == "folder":
+        return str(dict(call.arguments)["digest"]), False
+    return hashlib.sha256(f"{source}|renderer {RENDERER}".encode()).hexdigest()[:12], RENDERER == 1
+
+
+def produce(source: str, given: Folder | None, image_size: int) -> Produced:
+    """The images of "rendered(...)", or of "folder(digest=...)", which is `given`.
+
+    Raises ValueError for a corrupt one.
+    """
+    if given is not None:
+        return _of_folder(given, image_size)
+    arguments = rendered_arguments(source)
+    sampled = scenes.sample_scenes(arguments["scenes"], arguments["seed"], arguments["view"])
+    names = [scenes.frame_name(position, k) for position in range(len(sampled)) for k in range(FRAMES)]
+    conditions = [tuple(labels) for scene in sampled for labels in scenes.frame_labels(scene)]
+    lists = {name: list(map(tuple, values)) for name, values in scenes.test_lists(arguments["seed"]).items()}
+    return _produced(_rendered(sampled, image_size, arguments["view"]), "rendering images", names, conditions, lists)
+
+
+def _of_folder(folder: Folder, image_size: int) -> Produced:
+    pictures = decoded(folder, image_size) if folder.pixels_NHWC is None else iter(folder.pixels_NHWC)
+    return _produced(pictures, "decoding images", list(folder.labels), list(folder.labels.values()), folder.lists)
+
+
+def _produced(
+    pictures: Iterable[Pixels],
+    what: str,
+    names: list[str],
+    conditions: list[Condition],
+    lists: dict[str, list[Condition]],
+) -> Produced:
+    return Produced(
+        pictures=pictures,
+        what=what,
+        conditions=conditions,
+        lists={
+            "validation": split.validation(conditions, lists),
+            **lists,
+            "unseen": split.unseen(conditions),
+        },
+        held_out=split.held_out(names),
+        units=split.units(names),
+        about=ABOUT,
+        index={"names": names},
+    )
+
+
+def _rendered(sampled: list[scenes.Scene], image_size: int, view: str) -> Iterator[Pixels]:
+    """All frames of the scenes, uint8 (S, S, 3) each."""
+    for frames_3HWC in render.render_scenes(sampled, image_size, view, usable()):
+        yield from frames_3HWC
+
+
+def decoded(folder: Folder, image_size: int) -> Iterator[Pixels]:
+    """All images of a folder, uint8 (S, S, 3) each. Raises ValueError for the first corrupt one."""
+    from PIL import Image
+
+    # Of a header that promises 90 to 180 million pixels Pillow only warns, of more than that it is an error.
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with ThreadPoolExecutor(usable()) as pool:
+        yield from pool.map(lambda name: decoded_image(folder.images / name, image_size), folder.labels)
+
+
+def decoded_image(path: Path, image_size: int) -> Pixels:
+    """RGB uint8 (S, S, 3), resized with antialiasing (Pillow's filters cover the source pixels).
+
+    Raises ValueError for what is no PNG or JPEG that can be read.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            if max(image.size) > MAX_SIDE:
+                raise ValueError(f"it is {image.size[0]}x{image.size[1]} pixels, over {MAX_SIDE}")
+            rgb = image.convert("RGB")
+            if rgb.size != (image_size, image_size):
+                rgb = rgb.resize((image_size, image_size), Image.Resampling.BILINEAR)
+            return np.asarray(rgb)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"The image {path.name} in {path.parent} is corrupt ({error}): restore it.") from error
