@@ -167,7 +167,8 @@ def _predicted(results: Results, metric: str, known: float) -> str:
 
 def _best_of_one_seed(results: Results, table: pd.DataFrame, metric: str, where: str) -> str:
     sign = -1 if results.smaller_is_better(metric) else 1
-    best, arms = table.iloc[int((sign * table["mean"]).argmax())], formats.best(table["arm"], sign * table["mean"])
+    best = table.iloc[int((sign * table["mean"]).argmax())]
+    arms = formats.best(list(table["arm"]), list(sign * table["mean"]))
     common = _common_reference(table)
     name = common if common == "baseline" else f"baseline {common}"
     against = f", the {name} has {_mean_of(table, common):.3f}" if common and common not in arms else ""
