@@ -83,8 +83,8 @@ class Call:
     def bind(self, function: Callable[..., Any], given: Iterable[str] = ()) -> dict[str, Any]:
         """Keyword arguments of `function`, whose parameters in `given` the caller supplies.
 
-        Raises ValueError for an argument that the function does not take (with the nearest name) and for one
-        that repeats its default, because two spellings of one setting would be two keys.
+        Raises ValueError for an argument that the function does not take (with the nearest name), for one that it
+        needs, and for one that repeats its default, because two spellings of one setting would be two keys.
         """
         parameters = {
             name: parameter
@@ -97,6 +97,9 @@ class Call:
             if value == parameters[key].default and type(value) is type(parameters[key].default):
                 shorter = Call(self.name, tuple(pair for pair in self.arguments if pair[0] != key))
                 raise ValueError(f"{key}={value!r} is the default of {self.name!r}: write {str(shorter)!r}.")
+        needed = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
+        if missing := [name for name in needed if name not in dict(self.arguments)]:
+            raise ValueError(f"{self.name!r} needs {' and '.join(missing)}: write {self.name}({missing[0]}=...).")
         return dict(self.arguments)
 
 

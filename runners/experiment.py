@@ -7,6 +7,7 @@ harness works from these alone. Standard library only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,14 @@ class Metric:
     def on(self, name: str) -> str:
         """The column of a result that holds the metric of a list: "accuracy/test"."""
         return f"{self.name}/{name}"
+
+
+ACRONYMS = re.compile(r"(?<![a-z])(kid|fid|ece)(?![a-z])")
+
+
+def metric_name(metric: str) -> str:
+    """A score as it is read: "KID/validation" of the column "kid/validation"; files keep the names of their columns."""
+    return ACRONYMS.sub(lambda found: found[0].upper(), metric)
 
 
 Kind = Literal["set", "class", "none"]

@@ -43,6 +43,10 @@ def applies(results: Results) -> bool:
     return results.varies_alone("guidance_scale")
 
 
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} and diversity by guidance scale"
+
+
 def table(results: Results) -> pd.DataFrame:
     """One row per list (or DIVERSITY) and arm with COLUMNS; an arm without a complete trial has no row."""
     others = [name for name in results.study.factors if name != "guidance_scale"]
@@ -80,7 +84,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     of_lists = [axes for name, axes in panels.items() if name != DIVERSITY]
     if of_lists:
         scored = table[table["list"] != DIVERSITY]
-        shared.share_y(of_lists, scored, results.score.name, results.score.is_share)
+        shared.share_y(of_lists, scored, labels.score(results), results.score.is_share)
     if DIVERSITY in panels:
         panels[DIVERSITY].set_ylabel(DISTANCE)
     figure.supxlabel("guidance_scale s in eps_u + s (eps_c - eps_u); s = 1 is unguided", fontsize=8)

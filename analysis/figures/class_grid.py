@@ -46,7 +46,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     height = axes.images[0].get_array().shape[0] / len(names)  # type: ignore[union-attr]
     axes.set_yticks([height * (row + 0.5) for row in range(len(names))], names, fontsize=7)
     axes.tick_params(left=False, pad=2)
-    title = f"{labels.arm_label(results, arm)} (baseline)"
+    title = f"{labels.plain(arm)} (baseline)"
     axes.set_title(labels.wrapped(title, 70), loc="left", pad=4, color=style.looks(results.arms)[arm].ink)
     return figure
 

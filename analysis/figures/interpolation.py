@@ -48,10 +48,11 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     )
     between = "on the great circle between two noises (slerp, Shoemake 1985)"
     between = "between two noises" if len(mixes) > 1 else between
+    own = "sampler" if task["kind"] == "none" else "sampler and guidance"
     return images.words(
         table,
         results,
-        f"Each of {{arms}} arms ({{seed}}) with its own sampler and guidance: {rows} (rows), {steps} starts "
+        f"Each of {{arms}} arms ({{seed}}) with its own {own}: {rows} (rows), {steps} starts "
         f"{between} (columns), the same noises in all arms. A model that has learned the images changes {things} "
         "gradually; one that repeats single images jumps." + _distances(table),
     )

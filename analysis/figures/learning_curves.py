@@ -74,7 +74,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
         rate.set(xlabel="training images seen", ylabel="learning rate")
     else:
         loss.set_xlabel("training images seen")
-    images.set(xlabel="training images seen", ylabel=f"{results.list_of(metric)} {results.score.name}")
+    images.set(xlabel="training images seen", ylabel=f"{results.list_of(metric)} {labels.score(results)}")
     for axes in (loss, images):
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     if has_clock:
@@ -82,7 +82,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
         clock.sharey(images)
     for axes, _, _ in panels[1:]:
         shared.chance_line(axes, table["chance"].mean(), named=True)
-    shared.legend(figure, handles, labels.arm_title(results))
+    shared.legend(figure, handles)
     return figure
 
 
@@ -165,7 +165,7 @@ def _height(results: Results) -> str:
 
 def caption(table: pd.DataFrame, results: Results) -> str:
     sharing, metric, ends = training_lines.of(table, results), results.selection, []
-    what = f"{results.list_of(metric)} {results.score.name}"
+    what = f"{results.list_of(metric)} {labels.score(results)}"
     for arm, label in sharing.named.items():
         last = sharing.rows[arm].sort_values("images").groupby("seed").last()
         end = f"{label}: loss {last['loss'].mean():.4f}"
@@ -180,6 +180,6 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     return (
         f"Thin lines are trainings (one per seed, at most {THIN} per arm), thick lines their means; bands run from the "
         "smallest to the largest seed and end where the first seed ends. Left: training loss"
-        f"{rate}.{_height(results)} {places}: {results.score.name} during training is {few_steps}. At the last report, "
-        f"{'; '.join(ends)}.{more}"
+        f"{rate}.{_height(results)} {places}: {labels.score(results)} during training is {few_steps}. At the last "
+        f"report, {'; '.join(ends)}.{more}"
     )

@@ -68,8 +68,8 @@ def summary(results: Results, metric: str) -> pd.DataFrame:
 
 
 def factor_rows(results: Results) -> pd.DataFrame:
-    """The factors with their values, and the baseline's."""
-    baseline, factors = results.study.baseline, results.study.factors
+    """The factors with their values, and that of the baseline arm."""
+    baseline, factors = results.baseline_fields, results.study.factors
     lines = [
         {"factor": name, "baseline": str(baseline.get(name, "")), "values": ", ".join(map(str, values))}
         for name, values in factors.items()
@@ -167,7 +167,9 @@ def _published(table: pd.DataFrame, results: Results, metric: str) -> pd.DataFra
 def prediction_half_widths(table: pd.DataFrame, results: Results, metric: str, known: pd.Series) -> list[float]:
     """Of each arm of a `summary`, half the interval in which a published value of the same setting should lie."""
     objects = table["objects"] if results.is_share(metric) else np.full(len(table), np.nan)
-    sd = np.nanstd(results.values(metric), axis=0, ddof=1) if len(results.seeds) > 1 else np.full(len(table), np.nan)
+    # An arm of which one training is complete, or none, has no spread yet.
+    columns = [column[np.isfinite(column)] for column in results.values(metric).T]
+    sd = [column.std(ddof=1) if len(column) > 1 else np.nan for column in columns]
     cells = zip(sd, table["n"], known, objects, strict=True)
     return [variance.prediction_half_width(float(spread), int(n), float(p), float(m)) for spread, n, p, m in cells]
 

@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runners.experiment import metric_name
+
 if TYPE_CHECKING:
     from runners.experiment import Cost
     from study.cli.request import Job, Request
@@ -76,11 +78,21 @@ def _text(preview: Preview) -> str:
     if preview.asked and not preview.options and not plan.space:
         lines.append(power.no_budget_line(preview.spread, budget))
     lines += [f"note: {note}" for note in plan.notes]
+    lines += [no_margin_line(plan)] if not plan.task.metric.is_share else []
     lines += [f"search: {name}, {dimension.words}" for name, dimension in plan.space.items()]
     lines.append("\neverything else, in every arm:")
     varied = {name for arm in plan.design.arms.values() for name in arm} | plan.space.keys() | {"seed"}
     lines += [f"  {name} = {value}" for name, value in plan.baseline.to_dict().items() if name not in varied]
     return "\n".join(lines)
+
+
+def no_margin_line(plan: Plan) -> str:
+    """That a study's margin does not count for a score that is no share."""
+    name = metric_name(plan.task.metric.name)
+    return (
+        f"note: margin={plan.spec.margin:g} of the study is a difference of shares, and {name} is none: it does not "
+        "count, and no arm will be called equivalent"
+    )
 
 
 def size_of(plan: Plan) -> str:
