@@ -41,10 +41,11 @@ def of_folder(folder: Path) -> Task:
 @once
 def task_of(results: Results) -> Task:
     """The task of a study, as the first of its complete trials says it whose task.json can be read."""
+    task = results.study.of_task()
     for folder in results.complete.get("folder", ()):
         with contextlib.suppress(OSError, ValueError):
-            return of_folder(folder)
-    task = results.study.of_task()
+            if task.name == "iclevr" or (Path(folder) / FILE).is_file():
+                return of_folder(folder)
     return iclevr() if task.name == "iclevr" else UNKNOWN | {"name": task.name, "kind": task.kind}
 
 
@@ -88,3 +89,17 @@ def picture(task: Task) -> str:
 def one(task: Task) -> str:
     """What is asked for, with its article: "an object"."""
     return f"{'an' if task['noun'][:1] in 'aeiou' else 'a'} {task['noun']}"
+
+
+def columns(task: Task) -> dict[str, str]:
+    """Columns of tables -> their names in a CSV, in the words of the page; i-CLEVR's are what they always were."""
+    if task["noun"] == "object":
+        return {}
+    whole = picture(task)
+    return {
+        "label": label_word(task),
+        "objects": nouns(task),
+        "objects low": f"{whole}s low",
+        "objects high": f"{whole}s high",
+        "p sign-flip over pictures": f"p sign-flip over {whole}s",
+    }

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BUILT_FROM = "built_from.json"
 KINDS = (".csv", ".md", ".tex")  # of tables
-WRITTEN_BY = 2  # raised when the same record gives another report, so that older pages are made again
+WRITTEN_BY = 3  # raised when the same record gives another report, so that older pages are made again
 
 
 # --- the answer ----------------------------------------------------------------------------------------
@@ -210,6 +210,7 @@ def write_tables(results: Results, folder: Path) -> None:
     by class, `search`, `finalists` and `importance` those of a search. `trials.csv` is the data: one row per trial,
     every config field, every result.
     """
+    from analysis import recorded_task
     from analysis.narrative.protocol import protocol
     from analysis.narrative.warnings import warnings
     from analysis.tables import classes, scores, search
@@ -227,7 +228,8 @@ def write_tables(results: Results, folder: Path) -> None:
     if len(by_class := classes.table(results)):
         sheets_of = classes.readable(by_class, results)
         named = [sheet.assign(list=name)[["list", *sheet.columns]] for name, sheet in sheets_of.items()]
-        _write_table(folder / "classes", by_class, named, [classes.note(by_class, results), *lines])
+        renamed = by_class.rename(columns=recorded_task.columns(recorded_task.task_of(results)))
+        _write_table(folder / "classes", renamed, named, [classes.note(by_class, results), *lines])
     if len(searched := search.table(results)):
         _write_table(folder / "search", searched, [search.readable(searched, results)], lines)
     if len(again := search.finalists(results)):
@@ -245,17 +247,22 @@ def _stems(results: Results) -> list[str]:
 
 def _write_metric(results: Results, metric: str, folder: Path, lines: list[str]) -> None:
     """The tables of one metric."""
+    from analysis import recorded_task
     from analysis.tables import comparison, contrasts, factors, nuisance, sensitivity
 
     stem, table = file_stem(metric), comparison.summary(results, metric)
     timed = [comparison.SECONDS_NOTE] if comparison.shows_seconds(results, metric) else []
-    _write_table(folder / stem, table, [comparison.readable(table, results, metric)], [*timed, *lines])
+    columns = recorded_task.columns(recorded_task.task_of(results))
+    _write_table(
+        folder / stem, table.rename(columns=columns), [comparison.readable(table, results, metric)], [*timed, *lines]
+    )
     if len(found := contrasts.table(results, metric)):
         _write_table(folder / f"{stem}_contrasts", found, [contrasts.readable(found)], lines)
     if metric == results.metric and len(found := sensitivity.table(results)):
-        _write_table(folder / f"{stem}_sensitivity", found, [sensitivity.readable(found)], [sensitivity.NOTE, *lines])
+        noted = [sensitivity.note(results), *lines]
+        _write_table(folder / f"{stem}_sensitivity", found, [sensitivity.readable(found, results)], noted)
     if len(best := nuisance.table(results, metric)):
-        _write_table(folder / f"{stem}_best", best, [nuisance.readable(best)], lines)
+        _write_table(folder / f"{stem}_best", best.rename(columns=columns), [nuisance.readable(best)], lines)
     if len(effects := factors.effects_table(results, metric)):
         levels, noted = factors.levels_table(results, metric), [*factors.notes(results), *lines]
         _write_table(folder / f"{stem}_factors", effects, [factors.readable_effects(effects)], noted)

@@ -117,6 +117,14 @@ class Results:
         found = dict(zip(first.index, first.itertuples(index=False, name=None), strict=True))
         return {arm: found[arm] for arm in self.arms if arm in found}
 
+    @property
+    def baseline_fields(self) -> dict[str, Any]:
+        """Every field of the baseline arm's setting, which may differ from what arms are made of in a factor: the
+        study's `baseline` where no trial of that arm is planned."""
+        names = [name for name in self.study.factors if name in self.rows]
+        own = self.settings_of(names).get(self.study.baseline_arm, ())
+        return self.study.baseline | dict(zip(names, own, strict=False))
+
     def mean_of(self, column: str) -> float:
         """Mean of a numeric result over the complete trials; NaN when it is not recorded."""
         known = column in self.complete and len(self.complete)

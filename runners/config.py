@@ -21,13 +21,16 @@ from typing import Any, Literal, Self
 
 Stage = Literal["train", "sample"]
 Scalar = str | int | float | bool
-TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+TYPES: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+FIRST = "ddpm"  # the experiment that records of earlier versions are of
 
 
-def train_field(default: Scalar, about: str, inert: bool = False) -> Any:
+def train_field(default: Scalar, about: str, inert: bool = False, rescales: bool = False) -> Any:
     """A field that decides what is trained. One that may be `inert` is a limit or a ramp: two values of it train the
-    same weights where neither is reached."""
-    return dataclasses.field(default=default, metadata={"stage": "train", "about": about, "inert": inert})
+    same weights where neither is reached. One that `rescales` changes what the loss measures: the heights of two
+    losses do not compare."""
+    metadata = {"stage": "train", "about": about, "inert": inert, "rescales": rescales}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def sample_field(default: Scalar, about: str) -> Any:
@@ -80,8 +83,8 @@ class Call:
     def bind(self, function: Callable[..., Any], given: Iterable[str] = ()) -> dict[str, Any]:
         """Keyword arguments of `function`, whose parameters in `given` the caller supplies.
 
-        Raises ValueError for an argument that the function does not take (with the nearest name) and for one
-        that repeats its default, because two spellings of one setting would be two keys.
+        Raises ValueError for an argument that the function does not take (with the nearest name), for one that it
+        needs, and for one that repeats its default, because two spellings of one setting would be two keys.
         """
         parameters = {
             name: parameter
@@ -94,6 +97,9 @@ class Call:
             if value == parameters[key].default and type(value) is type(parameters[key].default):
                 shorter = Call(self.name, tuple(pair for pair in self.arguments if pair[0] != key))
                 raise ValueError(f"{key}={value!r} is the default of {self.name!r}: write {str(shorter)!r}.")
+        needed = [name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty]
+        if missing := [name for name in needed if name not in dict(self.arguments)]:
+            raise ValueError(f"{self.name!r} needs {' and '.join(missing)}: write {self.name}({missing[0]}=...).")
         return dict(self.arguments)
 
 
@@ -120,7 +126,10 @@ class StagedConfig:
     @functools.cache
     def types(cls) -> dict[str, type]:
         """Field -> str, int, float or bool."""
-        return {field.name: TYPES[str(field.type)] for field in dataclasses.fields(cls)}
+        return {
+            field.name: field.type if isinstance(field.type, type) else TYPES[field.type]
+            for field in dataclasses.fields(cls)
+        }
 
     @classmethod
     @functools.cache
@@ -139,6 +148,20 @@ class StagedConfig:
     def inert(cls) -> frozenset[str]:
         """The fields of which two values may come to the same."""
         return frozenset(field.name for field in dataclasses.fields(cls) if field.metadata.get("inert"))
+
+    @classmethod
+    @functools.cache
+    def rescaling(cls) -> frozenset[str]:
+        """The fields that change what the loss measures."""
+        return frozenset(field.name for field in dataclasses.fields(cls) if field.metadata.get("rescales"))
+
+    @classmethod
+    def identity(cls) -> str:
+        """What tells the keys of one experiment from those of another: the name of its package of `runners`, or the
+        name and a digest of a user's own. "" for the first one, whose keys are older than the second."""
+        room, _, rest = cls.__module__.partition(".")
+        name = rest.partition(".")[0] if room == "runners" else ""
+        return str(cls.__dict__.get("_identity", "" if name == FIRST else name))
 
     @classmethod
     def require(cls, name: str) -> None:
@@ -194,6 +217,8 @@ class StagedConfig:
             for field in dataclasses.fields(self)
             if getattr(self, field.name) != field.default and stage in (None, field.metadata["stage"])
         }
+        if identity := self.identity():
+            changed[""] = identity
         return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:12]
 
     @property

@@ -1,18 +1,19 @@
 """What an experiment is: the contract between the harness, which asks, and the runners, which do one trial.
 
-An experiment is a package `runners/<name>/` that offers `Config` and the functions of `Experiment`; a study names it
-(`StudySpec.experiment`). The harness works from these alone. Standard library only.
+An experiment is a package that offers `Config`, `task`, `run` and, where it has more to say, the other functions of
+`Experiment`: `runners/<name>/`, or a folder beside a study's own file. A study names it (`StudySpec.experiment`). The
+harness works from these alone. Standard library only.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
+from runners import packages
 from runners.config import Scalar, StagedConfig
 
 # --- what is measured --------------------------------------------------------------------------------
@@ -40,6 +41,14 @@ class Metric:
     def on(self, name: str) -> str:
         """The column of a result that holds the metric of a list: "accuracy/test"."""
         return f"{self.name}/{name}"
+
+
+ACRONYMS = re.compile(r"(?<![a-z])(kid|fid|ece)(?![a-z])")
+
+
+def metric_name(metric: str) -> str:
+    """A score as it is read: "KID/validation" of the column "kid/validation"; files keep the names of their columns."""
+    return ACRONYMS.sub(lambda found: found[0].upper(), metric)
 
 
 Kind = Literal["set", "class", "none"]
@@ -137,23 +146,52 @@ Event = Progress | Curve | Note
 
 @dataclass(frozen=True)
 class Cost:
-    """What a setting takes, in floating-point operations (2 x multiply-adds).
+    """What a setting takes, in floating-point operations (2 x multiply-adds); all 0 where nobody counted.
 
     `evaluations`: forward passes that one sample takes; `checkpoint_bytes`: of one copy of the weights; `passes`: how
-    often everything is sampled, which `sample_flop` covers.
+    often everything is sampled, which `sample_flop` covers; `data_bytes`: of what `prepare` writes for all trials.
     """
 
-    train_flop: float
-    step_flop: float  # of one training step
-    sample_flop: float
-    evaluations: int
-    parameters: int
-    checkpoint_bytes: int
+    train_flop: float = 0.0
+    step_flop: float = 0.0  # of one training step
+    sample_flop: float = 0.0
+    evaluations: int = 0
+    parameters: int = 0
+    checkpoint_bytes: int = 0
     passes: int = 1
+    data_bytes: int = 0
+
+
+class Given(Protocol):
+    """What an experiment read of the files that a user names.
+
+    `changes`: the fields that they set: the content, never a path. Optional: `decode(config, cache)` and
+    `write(config, cache)`, generators of Progress that do before the study what `prepare` would do in it, so that what
+    cannot be used is bad input and no failed study; nothing is written before `write`.
+    """
+
+    @property
+    def count(self) -> int:
+        """How many images there are."""
+
+    @property
+    def changes(self) -> Mapping[str, Scalar]: ...
+
+    def sentences(self, config: Any) -> list[str]:
+        """What was found, and one sentence for each thing that was done with it."""
 
 
 class Experiment(Protocol):
-    """What `runners/<name>/__init__.py` offers."""
+    """What the package of an experiment offers.
+
+    `Config`, `task` and `run` must be there; of the others, those that are missing are as in `Left`. Two more are
+    optional and mean something where they are missing:
+
+    `SCALES`: scale -> fields in which its baseline differs from `Config()`. Without it every scale is `Config()`.
+    `read(inputs, cache)`: a generator of Progress that returns what `--data` is, a `Given`. `inputs`: "data", a path;
+    "task", what the user says that it is ("": as it is found); "allow_unlabelled", if not "". `cache`: what is known of
+    files that were read before, or None. Raises ValueError, in one sentence. Without it `--data` is refused.
+    """
 
     Config: type[StagedConfig]
 
@@ -179,7 +217,7 @@ class Experiment(Protocol):
         """Make what all trials of a record share (data, the evaluators), where it is not there yet."""
 
     def run(self, config: Any, context: ExecutionContext) -> Iterator[Event]:
-        """One trial, up to its finished folder <record>/trials/<trial_key>/."""
+        """One trial, up to its finished folder <record>/trials/<trial_key>/ (`runners.trial_folder`)."""
 
     def steps(self, config: Any, device: str, execution: str) -> tuple[str, Iterator[int]]:
         """An endless trial on noise, for `runners.process.benchmark`: what it is executed as, and the training images
@@ -189,12 +227,69 @@ class Experiment(Protocol):
         """What is wrong with a finished training's files, in words; "" when each is what was written."""
 
 
-@cache
+class Left:
+    """What stands in for the functions that a package leaves out."""
+
+    @staticmethod
+    def at_scale(config: Any, scale: str) -> dict[str, Scalar]:
+        return {}
+
+    @staticmethod
+    def check(config: Any) -> None:
+        return None
+
+    @staticmethod
+    def warnings(config: Any) -> list[str]:
+        return []
+
+    @staticmethod
+    def cost(config: Any) -> Cost:
+        return Cost()
+
+    @staticmethod
+    def more_surrogates(config: Any, record: Path) -> int:
+        return 0
+
+    @staticmethod
+    def prepare(config: Any, context: ExecutionContext) -> Iterator[Event]:
+        return iter(())
+
+    @staticmethod
+    def steps(config: Any, device: str, execution: str) -> tuple[str, Iterator[int]]:
+        raise ValueError("the experiment has no `steps`")
+
+    @staticmethod
+    def training_damage(folder: Path) -> str:
+        return ""
+
+
+def scales_of(experiment: Experiment) -> Mapping[str, Mapping[str, Scalar]] | None:
+    """The experiment's own SCALES; None where it leaves them out."""
+    found: Mapping[str, Mapping[str, Scalar]] | None = getattr(experiment, "SCALES", None)
+    return found
+
+
+def reader_of(experiment: Experiment) -> Reader | None:
+    """The experiment's `read`; None where it reads no files of the user's."""
+    found: Reader | None = getattr(experiment, "read", None)
+    return found
+
+
+class Reader(Protocol):
+    def __call__(self, inputs: Mapping[str, str], cache: Path | None = None) -> Generator[Progress, None, Given]: ...
+
+
 def find(name: str) -> Experiment:
-    """The experiment of a name; ValueError for a name that no package of `runners` has."""
-    if not name.isidentifier() or not (Path(__file__).parent / name / "__init__.py").is_file():
-        raise ValueError(f"Unknown experiment {name!r}: write the name of a package of runners/, such as 'ddpm'.")
-    module = importlib.import_module(f"runners.{name}")
-    if not hasattr(module, "Config"):
-        raise ValueError(f"runners/{name} is no experiment (it has no Config): write 'ddpm'.")
-    return cast(Experiment, module)
+    """The experiment of a name, or of the path of a package, with what it leaves out filled in.
+
+    Raises ValueError for one that is not there or is none.
+    """
+    package = packages.find(name)
+    for left in (left for left in vars(Left) if not left.startswith("_") and not hasattr(package, left)):
+        setattr(package, left, getattr(Left, left))
+    return cast(Experiment, package)
+
+
+def leaves_out(experiment: Experiment, function: str) -> bool:
+    """Whether a package has the stand-in for one of its functions."""
+    return getattr(experiment, function) is getattr(Left, function)

@@ -42,9 +42,10 @@ def task_of(text: str) -> tuple[str, bool]:
     def arguments(mirror: bool = False) -> bool:
         return mirror
 
-    call, known = Call.parse(text), ("iclevr", *TASKS.values())
-    if call.name not in known:
-        raise ValueError(f"--task {text} is unknown{nearest(call.name, known)}")
+    name, known = text.partition("(")[0], ("iclevr", *TASKS.values())
+    if name not in known:
+        raise ValueError(f"--task {text} is unknown{nearest(name, known)}")
+    call = Call.parse(text)
     mirror = arguments(**call.bind(arguments))
     if type(mirror) is not bool or (mirror and call.name == "iclevr"):
         raise ValueError(f'--task {text} is unknown: write --task {call.name}, or --task "classes(mirror=True)".')

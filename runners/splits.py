@@ -5,6 +5,7 @@ Everything is drawn with one seed from what the images are, in their order, so t
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from runners.contents import Condition
 from runners.experiment import ListSpec, Metric
 
-HELD_OUT = 0.05  # of the units: unseen images for the surrogate evaluator, the denoising loss and the scores of copies
+FEWEST = 7  # images of a label that are trained on: one of a class of 8, the smallest allowed, can be held out
+HELD_OUT = 0.05  # of the images: unseen images for the surrogate evaluator, the denoising loss and the scores of copies
 ACCURACY = Metric("accuracy", higher_is_better=True, is_share=True, margin=0.05)
 KID = Metric("kid", higher_is_better=False, is_share=False, margin=None)
 LISTS = (ListSpec("validation", "choose"), ListSpec("test", "report"))
@@ -22,11 +24,42 @@ SETS = 64
 SAMPLES = {"validation": 256, "test": 512}
 
 
-def held_out(units: Sequence[str]) -> list[int]:
-    """Positions of the images of the held-out units; images of one unit stay together."""
-    distinct = list(dict.fromkeys(units))
-    count = max(1, round(HELD_OUT * len(distinct)))
-    chosen = {distinct[i] for i in np.random.default_rng(0).permutation(len(distinct))[:count]}
+def held_out(units: Sequence[str], conditions: Sequence[Condition] = ()) -> list[int]:
+    """Positions of the images of the held-out units; images of one unit stay together.
+
+    Units are drawn while they fit into 5 % of the images and leave every label enough to train on; where none fits, it
+    is the smallest. Raises ValueError where that would leave less than half of the images, or of a label too few.
+    """
+    images: dict[str, list[int]] = defaultdict(list)
+    for position, unit in enumerate(units):
+        images[unit].append(position)
+    left = Counter(label for condition in conditions for label in condition)
+
+    def taken(unit: str) -> Counter[str]:
+        return (
+            Counter(label for position in images[unit] for label in conditions[position]) if conditions else Counter()
+        )
+
+    def fits(unit: str, room: float) -> bool:
+        if len(images[unit]) > room:
+            return False
+        return all(left[label] - lost >= FEWEST for label, lost in taken(unit).items())
+
+    distinct, chosen, room = list(images), set[str](), max(1, round(HELD_OUT * len(units)))
+    for unit in (distinct[i] for i in np.random.default_rng(0).permutation(len(distinct))):
+        if fits(unit, room):
+            chosen.add(unit)
+            left -= taken(unit)
+            room -= len(images[unit])
+    if not chosen:
+        smallest = min(distinct, key=lambda unit: len(images[unit]))
+        if not fits(smallest, len(units) / 2):
+            raise ValueError(
+                f"None of the {len(distinct):,} groups of these {len(units):,} images can be held out: half of the "
+                f"images and {FEWEST} of each label are to be left. Make smaller groups, or hold images out yourself "
+                "(val.csv, x_test, or a folder test/)."
+            )
+        chosen.add(smallest)
     return [position for position, unit in enumerate(units) if unit in chosen]
 
 

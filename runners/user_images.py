@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,12 +51,12 @@ class UserImages:
         given = {name: [tuple(condition) for condition in values] for name, values in self.source.lists.items()}
         return splits.set_lists(self.labels, self.conditions, given)
 
-    @property
+    @functools.cached_property
     def held_out(self) -> list[int]:
         """Positions of the images that nothing is trained on: the user's own split, or one that is drawn."""
         if self.source.held_out is not None:
             return [position for position, held in enumerate(self.source.held_out) if held]
-        return splits.held_out(self.source.units)
+        return splits.held_out(self.source.units, self.conditions)
 
     @property
     def data(self) -> str:

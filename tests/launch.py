@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-UNDRAWN = os.environ | {"PYTHONPATH": str(ROOT / "tests" / "undrawn")}  # for studies whose figures are not looked at
+# For studies whose figures are not looked at; of this tree, whichever one is installed.
+UNDRAWN = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "undrawn"), str(ROOT)])}
 
 
 def command(record: Path, *arguments: str) -> list[str]:

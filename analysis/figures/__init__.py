@@ -2,7 +2,8 @@
 
 `table(results)` gathers a plain DataFrame from the record, `draw(table, results)` draws it, `caption(table, results)`
 says in numbers what is seen. The docstring's first line is the title, the rest describes the figure to who cannot see
-it. Optional: `applies(results)` for a figure that makes sense for some studies only; `lacking(table, results)`, a
+it. Optional: `NEEDS`, the files and columns that it is made of (`analysis.needs`): without them it is left out;
+`applies(results)` for a figure that makes sense for some studies only; `lacking(table, results)`, a
 sentence on why there is nothing to draw (without it: for an empty table); `title(results)` and `description(results)`
 where they depend on the task; `PLACE`, "answer" for a figure that answers the question and "pictures" for one that is
 made of images, the others stand among the diagnostics.
@@ -77,9 +78,10 @@ def description(figure: FigureModule, results: Results | None = None) -> str:
 
 
 def applies(figure: FigureModule, results: Results) -> bool:
-    """Whether the figure has something to say about the study; true for one that does not ask."""
-    asks = getattr(figure, "applies", None)
-    return asks is None or bool(asks(results))
+    """Whether the trials have what the figure is made of, and it has something to say about the study; true for one
+    that does not ask."""
+    needs, asks = getattr(figure, "NEEDS", None), getattr(figure, "applies", None)
+    return (needs is None or bool(needs.met(results))) and (asks is None or bool(asks(results)))
 
 
 # --- drawing -----------------------------------------------------------------------------------------

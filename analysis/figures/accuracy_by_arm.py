@@ -19,6 +19,7 @@ from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.plotting.style import Look
 from analysis.results import Results
+from analysis.tables import format as formats
 
 PLACE = "answer"
 STAR: dict[str, Any] = {
@@ -30,6 +31,10 @@ STAR: dict[str, Any] = {
     "markeredgewidth": 0.8,
 }
 LABEL = 28  # letters of an arm on one line; more leave too little for the panels
+
+
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} by arm"
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -66,7 +71,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     shared.name_rows(panels, names, 0.7)
     panels[0].set_ylabel(labels.arm_title(results))
     direction = "higher" if results.score.higher_is_better else "lower"
-    figure.supxlabel(f"{results.score.name} ({direction} is better)", fontsize=8)
+    figure.supxlabel(f"{labels.score(results)} ({direction} is better)", fontsize=8)
     shared.legend(figure, _legend(table), columns=4)
     return figure
 
@@ -103,7 +108,12 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     for name, points in table.groupby("list", sort=False):
         row = points.iloc[int((sign * points["mean"]).argmax())]
         interval = f" [{row['low']:.3f}, {row['high']:.3f}]" if row["n"] > 1 else ""
-        best.append(f"{name}: {labels.arm_label(results, row['arm'])} {row['mean']:.3f}{interval}, n = {row['n']}")
+        arms = points.drop_duplicates("arm")
+        tied = [labels.plain(arm) for arm in formats.best(arms["arm"], sign * arms["mean"])]
+        if len(tied) > 1:
+            best.append(f"{name}: {formats.listed(tied)} tie at {row['mean']:.3f}")
+        else:
+            best.append(f"{name}: {tied[0]} {row['mean']:.3f}{interval}, n = {row['n']}")
     text = (
         "Each small point is one training; the large mark is the mean over seeds with its 95 % t interval. Each "
         "interval is that of one arm. Arms with overlapping intervals may still differ seed by seed: compare arms by "

@@ -10,12 +10,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import heat, labels, marks, style
 from analysis.recorded_task import Task
 from analysis.results import Results
 from analysis.stats import intervals
 from analysis.tables import classes
+from analysis.tables import format as formats
+
+NEEDS = Needs(files=("classes.csv",))
 
 COLUMNS = ["arm", "label", "asked", "hits", "recall", "n"]
 INTERVAL = ["low", "high"]  # of bars alone
@@ -29,11 +33,16 @@ def applies(results: Results) -> bool:
     return bool(recorded_task.task_of(results)["kind"] != "none")
 
 
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} by {recorded_task.label_word(recorded_task.task_of(results))}"
+
+
 def description(results: Results) -> str:
-    facets = recorded_task.two_facets(recorded_task.task_of(results))
+    task = recorded_task.task_of(results)
+    facets, word = recorded_task.two_facets(task), recorded_task.label_word(task)
     cells = f"a row per {facets[1]}, a column per {facets[0]}, the share found on each cell." if facets else ""
-    bars = "a bar per class with its interval over trainings, the worst on top."
-    return f"Recall of each class, one panel per arm: {cells or bars}"
+    bars = f"a bar per {word} with its interval over trainings, the worst on top."
+    return f"Recall of each {word}, one panel per arm: {cells or bars}"
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -91,7 +100,7 @@ def _cells(table: pd.DataFrame, results: Results, task: Task, facets: tuple[str,
         recall = np.full((len(rows), len(columns)), np.nan)
         recall[tuple(np.transpose(places))] = table.loc[table["arm"] == arm, "recall"]
         heat.shares(axes, recall, rows, columns)
-        name = labels.wrapped(labels.arm_label(results, arm), 50)
+        name = labels.wrapped(labels.plain(arm), 50)
         axes.set_title(name, loc="left", color=looks[arm].ink, pad=3)
     return figure
 
@@ -120,7 +129,7 @@ def _bars(table: pd.DataFrame, results: Results, task: Task) -> Figure:
             axes.text(1.02, row, heat.short_share(recall), va="center", fontsize=6, color=style.GREY)
         axes.set(xlim=(0, 1), xticks=[0, 0.5, 1], xlabel="recall")
         axes.xaxis.set_major_formatter("{x:g}")
-        name = labels.wrapped(labels.arm_label(results, arm), round(88 / across))
+        name = labels.wrapped(labels.plain(arm), round(88 / across))
         axes.set_title(name, loc="left", color=looks[arm].ink, pad=3)
     return figure
 
@@ -142,37 +151,53 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     recall = _over_arms(table).sort_values(kind="quicksort" if facets else "stable")
     scored = results.complete["arm"].nunique()
     hidden = f" Only {table['arm'].nunique()} of {scored} arms are drawn." if scored > labels.MOST else ""
-    ends = (
-        f"Over these arms the best class is {recall.index[-1]} ({recall.iloc[-1]:.3f}), the worst {recall.index[0]} "
-        f"({recall.iloc[0]:.3f})."
-    )
+    ends = _ends(recall, recorded_task.label_word(task), recorded_task.label_words(task))
     if facets:
         n = int(table["n"].max())
         asked = table.loc[table["n"] == table["n"].max(), "asked"]
         return (
-            f"Share of the {recorded_task.nouns(task)} asked for that the evaluator names, by class, pooled over the "
+            f"Share of the {recorded_task.nouns(task)} asked for that the evaluator names, by "
+            f"{recorded_task.label_word(task)}, pooled over the "
             f"lists and over n = {n} training{'s' * (n != 1)} per arm at most ({asked.min()} to {asked.max()} "
             f"{recorded_task.nouns(task)} per cell). {ends} Empty cells were never asked for.{hidden}"
         )
     return f"{_of_bars(table, task)} {ends}{_left_out(recall, task)}{hidden}"
 
 
+def _ends(recall: pd.Series, label: str, labels_: str) -> str:
+    """The best and the worst of these labels; those that tie together."""
+    names = [str(name) for name in recall.index]
+    best, worst = formats.best(names, list(recall)), formats.best(names, list(-recall))
+    if len(best) == len(names) > 1:
+        return f"Over these arms all {labels_} tie ({recall.iloc[0]:.3f})."
+    first = f"the best {label if len(best) == 1 else labels_}"
+    return (
+        f"Over these arms {first} {'is' if len(best) == 1 else 'are'} {formats.listed(best)} "
+        f"({recall.max():.3f}), the worst {formats.listed(worst)} ({recall.min():.3f})."
+    )
+
+
 def _of_bars(table: pd.DataFrame, task: Task) -> str:
     per_training = table.loc[table["asked"] > 0, "asked"] / table.loc[table["asked"] > 0, "n"]
     counts = list(dict.fromkeys(f"{count:.4g}" for count in (per_training.min(), per_training.max())))
     chance = " The dotted line is chance." if task["kind"] == "class" else ""
+    word, nouns = recorded_task.label_word(task), recorded_task.nouns(task)
+    often = f"{' to '.join(counts)} {nouns} of each {word} and training"
+    if word == task["noun"]:
+        often = f"each {word} was asked for {' to '.join(counts)} times per training"
     so = " so" if task["kind"] == "class" else ""
     return (
-        f"Share of the {recorded_task.nouns(task)} asked for that the evaluator names{so}, by class, pooled over the "
-        f"lists ({' to '.join(counts)} {recorded_task.nouns(task)} of each class and training). Bars and numbers are "
-        f"means over trainings (n = {table['n'].max()} per arm at most), lines their 95 % t intervals; all panels have "
+        f"Share of the {nouns} asked for that the evaluator names{so}, by {word}, pooled over the "
+        f"lists ({often}). Bars and numbers are means over trainings (n = {table['n'].max()} per arm at most), lines "
+        "their 95 % t intervals; all panels have "
         f"the order of the mean over the arms.{chance}"
     )
 
 
 def _left_out(recall: pd.Series, task: Task) -> str:
     """Which classes are not drawn."""
+    words = recorded_task.label_words(task)
     never, many = len(task["labels"]) - len(recall), len(recall) > WORST + BEST
-    return (f" Only the {WORST} worst and the {BEST} best of {len(recall):,} classes are drawn." if many else "") + (
-        f" {never:,} of {len(task['labels']):,} classes were never asked for." if never else ""
+    return (f" Only the {WORST} worst and the {BEST} best of {len(recall):,} {words} are drawn." if many else "") + (
+        f" {never:,} of {len(task['labels']):,} {words} were never asked for." if never else ""
     )

@@ -12,10 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
+from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.results import Results
+from analysis.tables import format as formats
 from runners.config import Call
+
+NEEDS = Needs(fields=("sampler",), columns=("network_evaluations", "seconds/sample"))
 
 PLACE = "answer"
 COLUMNS = ["arm", "family", "evaluations", "seconds", "n", "mean", "low", "high", "chance"]
@@ -25,6 +30,10 @@ CLOSE = 0.02  # below the best mean: what the caption calls as good at fewer eva
 
 def applies(results: Results) -> bool:
     return results.varies_alone("sampler")
+
+
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} by cost of sampling"
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -67,7 +76,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
         marks.means(axes, known.assign(cost=known[cost] * moved), "cost", "mean", looks, by="family")
         _cost_axis(axes, known[cost], label)
         shared.chance_line(axes, table["chance"].iloc[0], named=True)
-    what = f"{results.list_of(results.selection)} {results.score.name}"
+    what = f"{results.list_of(results.selection)} {labels.score(results)}"
     shared.share_y(panels, table, what, results.score.is_share)
     shared.legend(figure, handles, "sampler")
     return figure
@@ -88,24 +97,26 @@ def _cost_axis(axes: Axes, known: pd.Series, label: str) -> None:
 
 def caption(table: pd.DataFrame, results: Results) -> str:
     sign = 1 if results.score.higher_is_better else -1
-    best = table.loc[(sign * table["mean"]).idxmax()]
+    tied = table[table["arm"].isin(formats.best(table["arm"], sign * table["mean"]))].sort_values("evaluations")
+    best, others = tied.iloc[0], list(tied["arm"].iloc[1:])
+    unguided = recorded_task.task_of(results)["kind"] == "none"
+    guided = "" if unguided else " A guided step counts as two evaluations."
+    also = f", tied with {formats.listed(others)}" if others else ""
     interval = f" [{best['low']:.3f}, {best['high']:.3f}]" if best["n"] > 1 else ""
-    cheap = table[sign * table["mean"] >= sign * best["mean"] - CLOSE].sort_values("evaluations").iloc[0]
     text = (
         "Marks are means over training seeds, bands their 95 % t intervals; one line per family of samplers (the call "
-        "without its steps). At equal evaluations, marks are moved a little sideways so that none hides another. A "
-        "guided step counts as two evaluations. Seconds depend on the machine and on what else it was doing: read "
+        "without its steps). At equal evaluations, marks are moved a little sideways so that none hides another."
+        f"{guided} Seconds depend on the machine and on what else it was doing: read "
         f"the left panel first. {'Highest' if sign > 0 else 'Lowest'} mean: {best['arm']} "
-        f"{best['mean']:.3f}{interval} (n = {best['n']})"
+        f"{best['mean']:.3f}{interval} (n = {best['n']}{also})"
     )
     if np.isfinite(best["evaluations"]):
         text += f" with {best['evaluations']:.0f} {'evaluation' if best['evaluations'] == 1 else 'evaluations'}"
-        text += (
-            f"; fewest evaluations within {CLOSE:g} of it: {cheap['arm']} {cheap['mean']:.3f} with "
-            f"{cheap['evaluations']:.0f}."
-        )
-    else:
-        text += "."
+        if results.score.is_share:  # of another score that distance would mean nothing
+            cheap = table[sign * table["mean"] >= sign * best["mean"] - CLOSE].sort_values("evaluations").iloc[0]
+            text += f"; fewest evaluations within {CLOSE:g} of it: {cheap['arm']} {cheap['mean']:.3f} with "
+            text += f"{cheap['evaluations']:.0f}"
+    text += "."
     hidden = table["family"].nunique() - len(labels.spread(list(table["family"].unique())))
     unnamed = "1 family" if hidden == 1 else f"{hidden} families"
     return text + (f" {unnamed} without room in the legend {'is' if hidden == 1 else 'are'} grey." if hidden else "")

@@ -16,10 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.plotting.style import Look
 from analysis.results import Results
+
+NEEDS = Needs(fields=("guidance_scale",))
 
 PLACE = "answer"
 COLUMNS = ["list", "arm", "setting", "guidance_scale", "n", "mean", "low", "high", "chance", "chosen"]
@@ -38,6 +41,10 @@ RING: dict[str, Any] = {
 
 def applies(results: Results) -> bool:
     return results.varies_alone("guidance_scale")
+
+
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} and diversity by guidance scale"
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -77,7 +84,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     of_lists = [axes for name, axes in panels.items() if name != DIVERSITY]
     if of_lists:
         scored = table[table["list"] != DIVERSITY]
-        shared.share_y(of_lists, scored, results.score.name, results.score.is_share)
+        shared.share_y(of_lists, scored, labels.score(results), results.score.is_share)
     if DIVERSITY in panels:
         panels[DIVERSITY].set_ylabel(DISTANCE)
     figure.supxlabel("guidance_scale s in eps_u + s (eps_c - eps_u); s = 1 is unguided", fontsize=8)

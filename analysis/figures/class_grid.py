@@ -9,8 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import images, labels, style
 from analysis.results import Results
+
+NEEDS = Needs(files=("class_grid.png",))
 
 PLACE = "pictures"
 CLASSES = 10  # rows of a trial's class_grid.png: the first ones by index
@@ -43,7 +46,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     height = axes.images[0].get_array().shape[0] / len(names)  # type: ignore[union-attr]
     axes.set_yticks([height * (row + 0.5) for row in range(len(names))], names, fontsize=7)
     axes.tick_params(left=False, pad=2)
-    title = f"{labels.arm_label(results, arm)} (baseline)"
+    title = f"{labels.plain(arm)} (baseline)"
     axes.set_title(labels.wrapped(title, 70), loc="left", pad=4, color=style.looks(results.arms)[arm].ink)
     return figure
 

@@ -15,10 +15,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import heat, labels, style
 from analysis.recorded_task import Task
 from analysis.results import Results
 from analysis.tables import outcomes
+
+NEEDS = Needs(files=("outcomes.npz", "conditions.json"))
 
 # Cells are as `analysis.tables.outcomes.confusion` defines them; the score sheet counts the same.
 NEITHER = "none"  # missed, and no namesake was named unasked
@@ -45,8 +48,10 @@ def title(results: Results) -> str:
 
 def description(results: Results) -> str:
     start = "What was named instead of what was asked for, the baseline beside the best other arm."
-    if _cut_short(recorded_task.task_of(results)):
-        return f"{start} Rows: the worst classes; columns: how often they were named, and what was named instead."
+    task = recorded_task.task_of(results)
+    if _cut_short(task):
+        worst = f"the worst {recorded_task.label_words(task)}"
+        return f"{start} Rows: {worst}; columns: how often they were named, and what was named instead."
     return f"{start} Rows: what was asked for; columns: what was named; the number on a cell is its share of the row."
 
 
@@ -128,7 +133,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
 def _title(axes: Axes, arm: str, results: Results, width: int = 50) -> None:
     chosen_on = results.list_of(results.selection)
     role = "baseline" if arm == results.study.baseline_arm else f"best other arm on {chosen_on}"
-    label = labels.wrapped(f"{labels.arm_label(results, arm)} ({role})", width)
+    label = labels.wrapped(f"{labels.plain(arm)} ({role})", width)
     axes.set_title(label, loc="left", color=style.looks(results.arms)[arm].ink)
 
 

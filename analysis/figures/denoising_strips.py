@@ -9,8 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import images
 from analysis.results import Results
+
+NEEDS = Needs(files=("denoising.png",))
 
 PLACE = "pictures"
 

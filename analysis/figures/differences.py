@@ -21,6 +21,7 @@ from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.results import Results
 from analysis.verdict import Outcome
+from runners.experiment import metric_name
 
 PLACE = "answer"
 COLUMNS = ["metric", "arm", "against", "n", "planned", "difference", "low", "high", "p Holm", "verdict", "margin"]
@@ -82,18 +83,19 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
         _panel(axes, table[table["metric"] == metric], results)
         axes.set_xlim(*_limits(table))
         axes.xaxis.set_major_locator(MaxNLocator(6 if axes is panels[0] else 3))
-        axes.set_title(labels.plain(results.list_of(metric) or metric))
+        axes.set_title(labels.plain(results.list_of(metric) or metric_name(metric)))
     shared.name_rows(panels, names, 0.6)
+    panels[0].set_ylabel(labels.arm_title(results))
     words = panels[0].secondary_yaxis("right")
     words.set_yticks(range(len(names)), [verdict.short for verdict in first["verdict"]])
     words.tick_params(length=0)
     # Beside the next panel the words would read as its labels.
-    header = f"verdict,\n{labels.plain(results.list_of(metrics[0]) or metrics[0])}"
+    header = f"verdict,\n{labels.plain(results.list_of(metrics[0]) or metric_name(metrics[0]))}"
     panels[0].annotate(header, (1, 1), (4, 2), xycoords="axes fraction", textcoords="offset points", color=style.GREY)
     words.spines["right"].set_visible(False)
     common = first["against"].iloc[0] if first["against"].nunique() == 1 else ""
-    reference = labels.arm_label(results, common) if common else "its own reference"
-    what = labels.plain(metrics[0].split("/")[0])
+    reference = labels.plain(common) if common else "its own reference"
+    what = labels.plain(metric_name(metrics[0].split("/")[0]))
     figure.supxlabel(f"difference in {what} from {reference}, paired by seed", fontsize=8)
     shared.legend(figure, _legend(table), columns=4)
     return figure
@@ -161,13 +163,15 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         f"{row.arm} {row.difference:+z.3f} [{row.low:+z.3f}, {row.high:+z.3f}] {row.verdict.short}"
         for row in first[first["difference"].notna()].itertuples()
     ]
+    excluded = np.isfinite(first["margin"].iloc[0])
+    equivalent = " Equivalent: a difference as large as the margin is excluded." if excluded else ""
     more = f"; and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
     return (
         f"Marks are mean differences, paired by seed (n = {planned}), bars their 95 % t intervals, each for one "
         "comparison. Filled marks are better or worse by the paired t test at .05, Holm-corrected over the study's "
         "comparisons on its own metric, so an interval that excludes 0 may still be inconclusive; other lists are "
-        "descriptive. Equivalent: a difference as large as the margin is excluded. Intervals that leave the panel are "
-        "cut off. "
-        f"{table['metric'].iloc[0]}: {'; '.join(listed[:NAMED]) or 'no comparison is complete'}{more}.{lacking}"
+        f"descriptive.{equivalent} Intervals that leave the panel are cut off. "
+        f"{metric_name(table['metric'].iloc[0])}: "
+        f"{'; '.join(listed[:NAMED]) or 'no comparison is complete'}{more}.{lacking}"
         + labels.spread_words(list(dict.fromkeys(table["arm"])), labels.ROWS)
     )

@@ -13,9 +13,12 @@ import re
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, trainings
 from analysis.results import Results
+
+NEEDS = Needs(columns=("x0_error/snr_*",))
 
 BIN = re.compile(r"x0_error/snr_(-?\d+(?:\.\d+)?)_(-?\d+(?:\.\d+)?)")
 COLUMNS = ["arm", "seed", "train_key", "bin low", "bin high", "error", "n", "mean", "low", "high"]

@@ -15,11 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import images, style
 from analysis.plotting import labels as names
 from analysis.recorded_task import Task
 from analysis.results import Results
 from analysis.tables import outcomes
+
+NEEDS = Needs(files=("outcomes.npz", "conditions.json", "images"))
 
 PLACE = "pictures"
 
@@ -104,7 +107,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     figure = style.figure(style.DOUBLE, (HEIGHT * down / DOWN + down * more * LINE / 72) * len(arms))
     for part, arm in zip(figure.subfigures(len(arms), 1, squeeze=False).flatten(), arms, strict=True):
         cells = table[table["arm"] == arm]
-        title = f"{names.arm_label(results, arm)}: {_counts(cells, task)}"
+        title = f"{names.plain(arm)}: {_counts(cells, task)}"
         part.suptitle(title, x=0.01, ha="left", fontsize=8, color=looks[arm].ink)
         panels = part.subplots(down, ACROSS, squeeze=False).flatten()
         for unused in panels[len(cells) :]:
@@ -138,6 +141,7 @@ def _words(axes: Axes, line: int, title: str, labels: list[str], others: list[st
 
 def caption(table: pd.DataFrame, results: Results) -> str:
     task, name = recorded_task.task_of(results), results.all_reported[0]
+    most = int(table.groupby("arm").size().max())
     arms = {arm: _counts(cells, task) for arm, cells in table.groupby("arm", sort=False)}
     worst = f"the baseline and the worst other arm on {results.list_of(results.selection)}"
     which = (
@@ -147,12 +151,12 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     )
     if task["kind"] == "class":
         return (
-            f"Images of {name} that the evaluator takes for another class, {ACROSS * DOWN} at most, in the list's "
+            f"Images of {name} that the evaluator takes for another class, {most} at most, in the list's "
             f"order, {which}. Asked: the class asked for. Seen: the class that the evaluator names. These images were "
             "chosen because they are bad: the grids show all."
         )
     return (
-        f"The {ACROSS * DOWN} images of {name} with the most {recorded_task.nouns(task)} missed (ties: the list's "
+        f"The {most} images of {name} with the most {recorded_task.nouns(task)} missed (ties: the list's "
         f"order), {which}. Asked: ✓ named by the evaluator, × missed. Seen: its top k, k being the number asked for; + "
         "what nobody asked for. These images were chosen because they are bad: the grids show all."
     )

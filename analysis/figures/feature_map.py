@@ -21,10 +21,13 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import heat, labels, marks, style
 from analysis.recorded_task import Task
 from analysis.results import Results
+
+NEEDS = Needs(files=("features.npz",))
 
 PERPLEXITY = 30  # van der Maaten & Hinton 2008: 5 to 50
 REAL, GENERATED = "real", "generated"
@@ -198,6 +201,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     chance = float(tests["chance"].mean()) if "chance" in tests else CHANCE
     shared.chance_line(by_arm, chance, across=False)
     by_arm.set_yticks(range(len(names)), names)
+    by_arm.set_ylabel(labels.arm_title(results))
     by_arm.set(ylim=(len(names) - 0.5, -0.5), xlim=(min(0.45, tests["accuracy"].min() - 0.03, chance - 0.05), 1.03))
     by_arm.set(xlabel=f"classified correctly ({heat.short_share(chance).rstrip('0')}: chance)")
     by_arm.set_title("nearest-neighbour test", loc="left")

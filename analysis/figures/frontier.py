@@ -16,10 +16,13 @@ from matplotlib.figure import Figure
 
 from analysis import recorded_task
 from analysis.figures import accuracy_by_guidance
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.plotting.style import Look
 from analysis.results import Results
+
+NEEDS = Needs(fields=("guidance_scale",), columns=("diversity",))
 
 PLACE = "answer"
 MOST_LABELLED = 4  # settings whose every point has room for its s; of more the ends of each line have it
@@ -27,6 +30,10 @@ MOST_LABELLED = 4  # settings whose every point has room for its s; of more the 
 
 def applies(results: Results) -> bool:
     return accuracy_by_guidance.applies(results)
+
+
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} against diversity"
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -64,7 +71,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     axes.set_xlabel(
         f"diversity: {accuracy_by_guidance.DISTANCE.replace(chr(10), ' ')} between samples of one condition"
     )
-    axes.set_ylabel(f"{results.list_of(results.selection)} {score}")
+    axes.set_ylabel(f"{results.list_of(results.selection)} {labels.score(results)}")
     axes.margins(0.08)
     shared.legend(figure, handles)
     return figure
@@ -104,6 +111,7 @@ def _lines(axes: Axes, table: pd.DataFrame, score: str, looks: Mapping[str, Look
 
 def caption(table: pd.DataFrame, results: Results) -> str:
     score, picture = results.score.name, recorded_task.picture(recorded_task.task_of(results))
+    name = labels.score(results)
     order = table[score] if results.score.higher_is_better else -table[score]
     most, best = table.loc[table["diversity"].idxmax()], table.loc[order.idxmax()]
     hidden = table["setting"].nunique() - len(labels.spread(list(table["setting"].unique())))
@@ -113,11 +121,11 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         f"(n = {table['n'].max()} at most); the points of a line are in the order of guidance_scale s. "
         f"{'Up' if results.score.higher_is_better else 'Down'} and to the right is better. Diversity is the mean RMS "
         f"distance between {picture}s of one condition; {picture}s that are bad in different ways are diverse too. "
-        f"Best {score}: {_named(best, score)}. Most diverse: {_named(most, score)}."
+        f"Best {name}: {_named(best, score, name)}. Most diverse: {_named(most, score, name)}."
         + (f" {unnamed} without room in the legend {'is' if hidden == 1 else 'are'} grey." if hidden else "")
     )
 
 
-def _named(row: pd.Series, score: str) -> str:
+def _named(row: pd.Series, score: str, name: str) -> str:
     setting = f"{row['setting']}, " if row["setting"] else ""
-    return f"{setting}s = {row['guidance_scale']:g} ({score} {row[score]:.3f}, diversity {row['diversity']:.3f})"
+    return f"{setting}s = {row['guidance_scale']:g} ({name} {row[score]:.3f}, diversity {row['diversity']:.3f})"

@@ -40,6 +40,10 @@ def applies(results: Results) -> bool:
     return any(sum(count > 1 for count in side) > 1 for side in counts)
 
 
+def title(results: Results) -> str:
+    return f"{labels.score(results, True)} of two crossed factors"
+
+
 def table(results: Results) -> pd.DataFrame:
     """One row per list and cell of the design with COLUMNS; n is 0 and the mean NaN where no trial is complete."""
     if not applies(results):
@@ -103,7 +107,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     names = [labels.plain(name) for name in results.study.factors]
     figure.supylabel(names[0], fontsize=8)
     figure.supxlabel(names[1], fontsize=8)
-    shades, label = ScalarMappable(scale, COLOURS), f"mean {results.score.name}"
+    shades, label = ScalarMappable(scale, COLOURS), f"mean {labels.score(results)}"
     bar = figure.colorbar(shades, ax=panels, label=label, pad=0.01, aspect=25, fraction=0.05)
     bar.outline.set_visible(False)
     return figure

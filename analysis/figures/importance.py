@@ -21,6 +21,7 @@ from analysis.results import Results
 from analysis.tables import factors
 from analysis.tables import search as search_table
 from analysis.verdict import probability
+from runners.experiment import metric_name
 
 PLACE = "answer"
 COLUMNS = ["effect", "kind", "share", "low", "high", "p", "complete", "planned", "null mean", "null limit"]
@@ -105,7 +106,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     axes.set_xlim(min(0, 1.1 * table["share"].min()), min(1.3 * reach, 1.35))
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
-    of = labels.plain(results.study.metric if results.study.search else results.metric)
+    of = labels.plain(metric_name(results.study.metric if results.study.search else results.metric))
     searched = f"share of the variance of {of} (importance); the bars sum to {_sum(table)}"
     axes.set(xlabel=searched if results.study.search else f"partial omega^2 in {of}, 95 % interval", ylabel="")
     return figure

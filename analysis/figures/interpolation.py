@@ -12,8 +12,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import images, labels
 from analysis.results import Results
+
+NEEDS = Needs(files=("interpolation.png",))
 
 PLACE = "pictures"
 FILE = "interpolation.csv"  # of a trial: mix, condition, step, pixels, features
@@ -45,10 +48,11 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     )
     between = "on the great circle between two noises (slerp, Shoemake 1985)"
     between = "between two noises" if len(mixes) > 1 else between
+    own = "sampler" if task["kind"] == "none" else "sampler and guidance"
     return images.words(
         table,
         results,
-        f"Each of {{arms}} arms ({{seed}}) with its own sampler and guidance: {rows} (rows), {steps} starts "
+        f"Each of {{arms}} arms ({{seed}}) with its own {own}: {rows} (rows), {steps} starts "
         f"{between} (columns), the same noises in all arms. A model that has learned the images changes {things} "
         "gradually; one that repeats single images jumps." + _distances(table),
     )

@@ -16,6 +16,7 @@ from analysis import verdicts
 from analysis.plotting import labels, marks, style
 from analysis.results import Results
 from analysis.verdict import Outcome
+from runners.experiment import metric_name
 
 PLACE = "answer"
 COLUMNS = ["arm", "n", "planned", "mean", "low", "high", "difference", "difference low", "difference high", "verdict"]
@@ -73,7 +74,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     words.spines["right"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(False, axis="y")
-    axes.set_xlabel(f"{labels.plain(results.metric)}; right: the step from the row above, paired by seed")
+    axes.set_xlabel(f"{labels.plain(metric_name(results.metric))}; right: the step from the row above, paired by seed")
     return figure
 
 

@@ -2,7 +2,7 @@
 
 Training loss and learning rate against images seen; the metric during training against images seen and against the
 clock. Thin lines are trainings, thick lines their means, bands run from the smallest to the largest seed. Arms that
-share their trainings (a guidance or sampler study) are one curve.
+share their trainings are one curve.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.plotting import trainings as training_lines
 from analysis.plotting.trainings import THIN, Trainings
 from analysis.results import Results
+
+NEEDS = Needs(curves=("images",))
 
 MIN_REPORTS = 2  # of a curve; fewer are drawn as points
 
@@ -50,27 +53,36 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     sharing = training_lines.of(table.assign(minutes=table["seconds"] / 60), results)
     handles = sharing.handles()
     figure = style.figure(style.DOUBLE, 2.75 + shared.legend_height([str(handle.get_label()) for handle in handles]))
-    grid = figure.add_gridspec(2, 3, height_ratios=[3, 1])
-    loss, images, clock = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[:, 1]), figure.add_subplot(grid[:, 2])
-    rate = figure.add_subplot(grid[1, 0], sharex=loss)
-    for axes, x, y in ((loss, "images", "loss"), (images, "images", metric), (clock, "minutes", metric)):
+    has_rate, has_clock = _has_rate(table, results), table["seconds"].notna().any()
+    grid = figure.add_gridspec(2, 2 + has_clock, height_ratios=[3, 1])
+    loss, images = figure.add_subplot(grid[0 if has_rate else slice(None), 0]), figure.add_subplot(grid[:, 1])
+    panels = [(loss, "images", "loss"), (images, "images", metric)]
+    if has_clock:
+        clock = figure.add_subplot(grid[:, 2])
+        panels.append((clock, "minutes", metric))
+    for axes, x, y in panels:
         _curves(axes, sharing, x, y)
         axes.set_xlim(left=0)
-    _learning_rate(rate, sharing)
-    loss.set_ylabel("training loss (MSE)")
-    loss.tick_params(labelbottom=False)
+    loss.set_ylabel(f"training loss{' (MSE)' if _denoises(results) else ''}")
     if (table["loss"] > 0).any():
         shared.log_y(loss)
     training_lines.note_rescaled(loss, results)
-    rate.set(xlabel="training images seen", ylabel="learning rate")
-    images.set(xlabel="training images seen", ylabel=f"{results.list_of(metric)} {results.score.name}")
-    clock.set_xlabel("training time (minutes)")
-    clock.sharey(images)
+    if has_rate:
+        rate = figure.add_subplot(grid[1, 0], sharex=loss)
+        _learning_rate(rate, sharing)
+        loss.tick_params(labelbottom=False)
+        rate.set(xlabel="training images seen", ylabel="learning rate")
+    else:
+        loss.set_xlabel("training images seen")
+    images.set(xlabel="training images seen", ylabel=f"{results.list_of(metric)} {labels.score(results)}")
     for axes in (loss, images):
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    for axes in (images, clock):
+    if has_clock:
+        clock.set_xlabel("training time (minutes)")
+        clock.sharey(images)
+    for axes, _, _ in panels[1:]:
         shared.chance_line(axes, table["chance"].mean(), named=True)
-    shared.legend(figure, handles, labels.arm_title(results))
+    shared.legend(figure, handles)
     return figure
 
 
@@ -132,9 +144,28 @@ def _learning_rate(axes: Axes, sharing: Trainings) -> None:
     axes.yaxis.get_offset_text().set_fontsize(6.5)
 
 
+def _has_rate(table: pd.DataFrame, results: Results) -> bool:
+    """Whether trainings report their learning rate, or would: those of older versions did not, and that is said."""
+    return bool(table["lr"].notna().any()) or "lr_schedule" in results.rows
+
+
+def _denoises(results: Results) -> bool:
+    """Whether trials sample images: then the loss is of noise, and scores during the training are of a fast sampler."""
+    return "sampler" in results.rows
+
+
+def _height(results: Results) -> str:
+    """Which losses do not compare by their height."""
+    if not (names := sorted(results.study.config_type.rescaling())):
+        return ""
+    known = "different schedules, T, targets or weightings"
+    what = known if _denoises(results) else f"arms that differ in {' or '.join(names)}"
+    return f" Losses of {what} are not on one scale: compare their shape, not their height."
+
+
 def caption(table: pd.DataFrame, results: Results) -> str:
     sharing, metric, ends = training_lines.of(table, results), results.selection, []
-    what = f"{results.list_of(metric)} {results.score.name}"
+    what = f"{results.list_of(metric)} {labels.score(results)}"
     for arm, label in sharing.named.items():
         last = sharing.rows[arm].sort_values("images").groupby("seed").last()
         end = f"{label}: loss {last['loss'].mean():.4f}"
@@ -142,11 +173,13 @@ def caption(table: pd.DataFrame, results: Results) -> str:
             end += f", {what} {last[metric].mean():.3f}"
         ends.append(f"{end} (n = {len(last)})")
     are = "is" if len(sharing.others) == 1 else "are"
+    few_steps = "measured with few-step DDIM and is no final score" if _denoises(results) else "no final score"
+    rate = ", with the learning rate under it" if _has_rate(table, results) else ""
+    places = "Middle and right" if table["seconds"].notna().any() else "Right"
+    more = f" {len(sharing.others)} more {are} in grey, one seed each." if sharing.others else ""
     return (
         f"Thin lines are trainings (one per seed, at most {THIN} per arm), thick lines their means; bands run from the "
-        "smallest to the largest seed and end where the first seed ends. Left: training loss, with the learning rate "
-        "under it. Losses of different schedules, T, targets or weightings are not on one scale: compare their shape, "
-        f"not their height. Middle and right: {results.score.name} during training is measured with few-step DDIM and "
-        f"is no final score. At the last report, {'; '.join(ends)}."
-        + (f" {len(sharing.others)} more {are} in grey, one seed each." if sharing.others else "")
+        "smallest to the largest seed and end where the first seed ends. Left: training loss"
+        f"{rate}.{_height(results)} {places}: {labels.score(results)} during training is {few_steps}. At the last "
+        f"report, {'; '.join(ends)}.{more}"
     )

@@ -12,11 +12,14 @@ from itertools import islice
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.needs import Needs
 from analysis.plotting import axes as shared
 from analysis.plotting import marks, trainings
 from analysis.plotting.trainings import THIN
 from analysis.results import Results
 from analysis.stats import intervals
+
+NEEDS = Needs(curves=("loss/t_*",))
 
 DECILES = 10
 LAST = 0.75  # of the training's images: reports from there on count

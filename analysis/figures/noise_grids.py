@@ -11,9 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import images, labels
 from analysis.results import Results
 from runners.process.files import read_json
+
+NEEDS = Needs(files=("diversity.png",))
 
 PLACE = "pictures"
 ACROSS = 4  # arms per row of the page

@@ -11,13 +11,33 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis import recorded_task
+from analysis.needs import Needs
 from analysis.plotting import images, labels, style
 from analysis.results import Results
 from runners.process.files import read_json
 
+NEEDS = Needs(files=("images", "conditions.json"))
+
 PLACE = "pictures"
 CONDITIONS = 8
 COLUMNS = ["arm", "seed", "index", "condition", "image"]
+
+
+def _unlabelled(results: Results) -> bool:
+    return bool(recorded_task.task_of(results)["kind"] == "none")
+
+
+def title(results: Results) -> str:
+    return "Same noise, every arm" if _unlabelled(results) else "Same noise, same condition, every arm"
+
+
+def description(results: Results) -> str:
+    what = "samples" if _unlabelled(results) else "conditions"
+    return (
+        f"The first eight {what} of {results.all_reported[0]} (columns) by the first seed of every arm (rows). Every "
+        "image of a column started from the same noise, so what differs down a column is the arm."
+    )
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -52,7 +72,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     panels = figure.subplots(len(arms), 1, squeeze=False)[:, 0]
     for axes, arm in zip(panels, arms, strict=True):
         centres = images.show_row(axes, list(table.loc[table["arm"] == arm, "image"]), "missing")
-        axes.set_title(labels.arm_label(results, arm), loc="left", pad=2, color=looks[arm].ink)
+        axes.set_title(labels.plain(arm), loc="left", pad=2, color=looks[arm].ink)
     # A trial that is not complete knows no conditions: the labels come from one that does.
     named = table.sort_values("image", ascending=False).drop_duplicates("index").sort_values("index")["condition"]
     panels[-1].set_xticks(centres, [labels.plain(label) for label in named], fontsize=6)
@@ -64,9 +84,10 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     all_arms = list(table["arm"].unique())
     table = table[table["arm"].isin(labels.spread_arms(results, all_arms))]
     drawn = table[table["image"] != ""]
+    what = "samples" if _unlabelled(results) else "conditions"
     absent = table["arm"].nunique() - drawn["arm"].nunique()
     return (
-        f"Rows are the {table['arm'].nunique()} arms, columns the first {CONDITIONS} conditions of "
+        f"Rows are the {table['arm'].nunique()} arms, columns the first {CONDITIONS} {what} of "
         f"{results.all_reported[0]}. All images of a column began with the same noise (training seed "
         f"{drawn['seed'].iloc[0]}, n = 1 training per arm): look down a column. Eight images illustrate; they measure "
         "nothing." + labels.spread_words(all_arms) + images.missing(absent)

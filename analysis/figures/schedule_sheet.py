@@ -14,14 +14,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.needs import Needs
 from analysis.plotting import images, labels, style
 from analysis.plotting.style import Look
 from analysis.results import Results
-from runners.config import Call
-from runners.ddpm import schedules as known
 from runners.process.files import read_json
 
+NEEDS = Needs(fields=("schedule", "timesteps"), files=("schedule.csv",))
+
 COLUMNS = ["arm", "schedule", "timesteps", "t", "u", "sqrt_alpha_bar", "log_snr", "noised"]
+DEFINITION = "schedule.txt"  # what a trial says of its schedule; older ones say nothing
 
 
 @dataclass(frozen=True)
@@ -134,17 +136,17 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         f"{sheet.label} {_terminal(sheet):.2g}" + (f" (T = {sheet.steps['timesteps'].iloc[0]})" if one_T else "")
         for sheet in found
     )
-    names = dict.fromkeys(str(sheet.steps["schedule"].iloc[0]) for sheet in found)
+    names = dict.fromkeys(map(_definition, found))
     return (
         "Left: the share of the image that is left at t; right: log SNR = log(alpha_bar / (1 - alpha_bar)); below: one "
         "training image as the network sees it. Sampling starts from pure noise, so a schedule should leave almost "
-        f"nothing at T. Terminal sqrt(alpha_bar_T): {ends}. Schedules: {'; '.join(map(_definition, names))}. The sheet "
+        f"nothing at T. Terminal sqrt(alpha_bar_T): {ends}. Schedules: {'; '.join(names)}. The sheet "
         "follows from the setting alone; no training is involved."
     )
 
 
-def _definition(schedule: str) -> str:
-    """`cosine: alpha_bar(u) = ...`: the first paragraph of what defines the schedule."""
-    function = getattr(known, Call.parse(schedule).name, None)
-    words = ((function.__doc__ if function else "") or "not defined here").strip().split("\n\n")[0]
-    return f"{schedule}: {' '.join(words.split()).rstrip('.')}"
+def _definition(sheet: Sheet) -> str:
+    """`cosine: alpha_bar(u) = ...`: what the trial says of its schedule."""
+    schedule = str(sheet.steps["schedule"].iloc[0])
+    path = Path(str(sheet.steps["noised"].iloc[0])).with_name(DEFINITION)
+    return f"{schedule}: {path.read_text(encoding='utf-8').strip()}" if path.is_file() else schedule

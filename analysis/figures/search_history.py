@@ -19,6 +19,7 @@ from analysis.plotting import labels, style
 from analysis.results import Results
 from analysis.stats import intervals
 from analysis.tables import search as search_table
+from runners.experiment import metric_name
 
 PLACE = "answer"
 COLUMNS = ["kind", "name", "state", "value", "best", "pruned_at_images", "n", "low", "high", "searched"]
@@ -81,7 +82,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     widths = [3.6, 0.6 + 0.22 * len(parts["finalist"]), 1.3] if again else [4.0, 1.0]
     panels = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
     _history(panels[0], parts["search"])
-    panels[0].set(xlabel="search trial", ylabel=labels.plain(results.study.metric))
+    panels[0].set(xlabel="search trial", ylabel=labels.plain(metric_name(results.study.metric)))
     if again:
         _again(panels[1], parts["finalist"])
     _fresh(panels[-1], parts["fresh"], results)
@@ -168,5 +169,5 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         f"{'; '.join(scored) or 'none is complete yet'}{n}. {len(trials)} trial{'s' * (len(trials) != 1)}: {counts}."
     )
     if results.metric != results.study.metric:
-        text += f" The answer is about another list, {results.metric}."
+        text += f" The answer is about another list, {metric_name(results.metric)}."
     return text

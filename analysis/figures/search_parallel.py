@@ -21,6 +21,7 @@ from analysis.figures import search_slices
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, style
 from analysis.results import Results
+from runners.experiment import metric_name
 
 DARK_IS_LARGE, DARK_IS_SMALL = matplotlib.colormaps["cividis_r"], matplotlib.colormaps["cividis"]
 MOST_AXES = 8
@@ -51,14 +52,14 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     points = np.concatenate([heights, value[:, None]], axis=1)
     colours = DARK_IS_SMALL if results.smaller_is_better(metric) else DARK_IS_LARGE
     _lines(axes, points, shown, scale, colours)
-    axes.set_xticks(range(len(names) + 1), [*(labels.plain(name) for name in names), labels.plain(metric)])
+    axes.set_xticks(range(len(names) + 1), [*(labels.plain(name) for name in names), labels.plain(metric_name(metric))])
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.set(xlim=(-0.1, len(names) + 0.35), ylim=(-0.04, 1.04), yticks=[])
     axes.spines[:].set_visible(False)
     axes.grid(False)
     shades = matplotlib.cm.ScalarMappable(scale, colours)
-    bar = figure.colorbar(shades, ax=axes, label=labels.plain(metric), pad=0.01, aspect=30, fraction=0.04)
+    bar = figure.colorbar(shades, ax=axes, label=labels.plain(metric_name(metric)), pad=0.01, aspect=30, fraction=0.04)
     bar.outline.set_visible(False)
     return figure
 
@@ -117,7 +118,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     others = int((shown["state"] != "complete").sum())
     text = (
         f"One line per search trial (n = {len(shown)} with a value, one training each), from its parameters on the "
-        f"left to its {results.study.metric} on the right, in the colour of that value; {others} that were stopped "
+        f"left to its {metric_name(results.study.metric)} on the right, in the colour of that value; {others} that "
+        "were stopped "
         "early are dashed in grey. Numeric axes increase upwards; an axis is logarithmic where its values look "
         "log-spaced. Categories are spread out in the order of the trials."
     )

@@ -18,6 +18,7 @@ from analysis.figures import search_history
 from analysis.plotting import labels, style
 from analysis.results import Results
 from analysis.tables import search as search_table
+from runners.experiment import metric_name
 
 COLUMNS = ["trial", "state", "value", "winner"]  # and one column per parameter
 SPAN = 4  # the largest value over the smallest from which a continuous parameter has a logarithmic axis
@@ -83,7 +84,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     for axes in list(panels)[len(names) :]:
         axes.set_visible(False)
     for axes in figure.axes[::ACROSS]:
-        axes.set_ylabel(labels.plain(results.study.metric))
+        axes.set_ylabel(labels.plain(metric_name(results.study.metric)))
     handles = dict(zip(*reversed(figure.axes[0].get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
     return figure

@@ -12,8 +12,10 @@ from analysis.narrative.search import seeds
 from analysis.results import Results
 from analysis.stats import intervals, planning
 from analysis.tables import comparison, nuisance
+from analysis.tables import format as formats
 from analysis.tables import search as search_table
 from analysis.verdict import Outcome
+from runners.experiment import metric_name
 
 NAMED = 3  # arms or steps that the sentence names before it counts
 TRIALS_NAMED = 6
@@ -108,10 +110,11 @@ def _table_that_answers(results: Results) -> tuple[pd.DataFrame, str, str]:
     """The table, its metric, and the words for where it was measured."""
     metric = results.metric
     if not (answering := nuisance.metric_that_answers(results)):
-        return comparison.summary(results, metric), metric, metric
+        return comparison.summary(results, metric), metric, metric_name(metric)
     scientific, tuned = " and ".join(results.study.scientific), " and ".join(results.study.tuned)
     by = " by the other seeds" if nuisance.is_nested(results) else ""
-    where = f"{answering}, with each {scientific} at its best {tuned} (chosen on {results.selection}{by})"
+    chosen_on = f"chosen on {metric_name(results.selection)}{by}"
+    where = f"{metric_name(answering)}, with each {scientific} at its best {tuned} ({chosen_on})"
     return nuisance.table(results, answering), answering, where
 
 
@@ -124,7 +127,8 @@ def _terms(results: Results) -> str:
     if search.selection_seeds:
         return (
             f"on {seeds(results.seeds)}, which chose nothing; the mean that the winner was chosen for, in "
-            f"{results.study.metric} on {seeds(search.selection_seeds)}, was {search.selection_score:.3f} {terms}"
+            f"{metric_name(results.study.metric)} on {seeds(search.selection_seeds)}, was "
+            f"{search.selection_score:.3f} {terms}"
         )
     k = len(search.of("complete"))
     return (
@@ -147,7 +151,7 @@ def _only_arm(results: Results) -> str:
             interval = "" if n == 1 else f" [{row['ci low']:.3f}, {row['ci high']:.3f}]"
             place = "" if n == 1 else f", {_predicted(results, metric, known)}"
             beside = f" (published: {known:.3f}{place})" if np.isfinite(known) else ""
-            parts.append(f"{metric} is {row['mean']:.3f}{interval}{beside}")
+            parts.append(f"{metric_name(metric)} is {row['mean']:.3f}{interval}{beside}")
     seeds = f"n = {n} training seed{'s' * (n != 1)}{', 95 % t intervals' * (n > 1)}"
     return f"One arm, {arm}, with nothing to compare it with: {', '.join(parts)} ({seeds})."
 
@@ -164,12 +168,14 @@ def _predicted(results: Results, metric: str, known: float) -> str:
 def _best_of_one_seed(results: Results, table: pd.DataFrame, metric: str, where: str) -> str:
     sign = -1 if results.smaller_is_better(metric) else 1
     best = table.iloc[int((sign * table["mean"]).argmax())]
+    arms = formats.best(list(table["arm"]), list(sign * table["mean"]))
     common = _common_reference(table)
     name = common if common == "baseline" else f"baseline {common}"
-    against = f", the {name} has {_mean_of(table, common):.3f}" if common and common != best["arm"] else ""
+    against = f", the {name} has {_mean_of(table, common):.3f}" if common and common not in arms else ""
+    found = f"the best arm is {best['arm']}" if len(arms) == 1 else f"{formats.listed(arms)} tie as the best arms"
     return (
         "One training per arm gives no interval over seeds, and so no answer: "
-        f"in {where} the best arm is {best['arm']} with {best['mean']:.3f}{against} (n = 1)."
+        f"in {where} {found} with {best['mean']:.3f}{against} (n = 1)."
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from analysis import recorded_task
-from analysis.narrative import search
+from analysis.narrative import evaluator, search
+from analysis.narrative.evaluator import SURROGATE
 from analysis.narrative.stopping import kind_line
-from analysis.narrative.warnings import SURROGATE
 from analysis.results import Results, once
 from analysis.stats import evaluators, intervals, proportions
 from analysis.tables import comparison, nuisance, outcomes, passes
+from runners.experiment import metric_name
 
 MOST_VALUES = 6  # that a line writes out
 COMPUTE = {
@@ -20,6 +21,12 @@ COMPUTE = {
     "seconds/train": "s of training",
 }
 NOT_RECORDED = "not recorded"
+SEEDS_NAMED = (
+    " Seeds that an inconclusive verdict names: those with which a difference as large as the margin would be found, "
+    "and none at all would be called equivalent, each with 80 % power; at the pooled spread, and at the upper end of "
+    "its "
+    "95 % interval."
+)
 
 
 @once
@@ -27,7 +34,8 @@ def protocol(results: Results) -> list[str]:
     """The lines that stand under every table."""
     lines = [_unit(results), kind_line(results), *terms(results)]
     lines += _tests(results) if len(results.seeds) > 1 else [outcomes.note(results)]
-    lines += [list_line(results, name) for name in results.lists if results.score.on(name) in results.complete]
+    scored = (name for name in results.lists if results.score.on(name) in results.complete)
+    lines += filter(None, (list_line(results, name) for name in scored))
     lines += filter(None, (passes.line(results, name) for name in results.lists))
     lines += [published(results)] if results.study.published else []
     lines += filter(None, [nuisance.note(results)])
@@ -37,27 +45,35 @@ def protocol(results: Results) -> list[str]:
 def _unit(results: Results) -> str:
     n, passes = len(results.seeds), _values(results, "sampling_seeds")
     things = recorded_task.nouns(recorded_task.task_of(results)).capitalize()
+    sampled = f" and {passes} sampling pass{'es' * (passes != '1')}" if "sampling_seeds" in results.rows else ""
     return (
         f"Unit of analysis: training run, n = {n} seed{'s' * (n != 1)} per arm "
-        f"({', '.join(map(str, results.seeds))}). {things} and {passes} sampling pass{'es' * (passes != '1')} are "
+        f"({', '.join(map(str, results.seeds))}). {things}{sampled} are "
         f"averaged within runs. {len(results.complete)} of {len(results.rows)} trials "
         f"{'is' if len(results.complete) == 1 else 'are'} complete."
     )
 
 
 def terms(results: Results) -> list[str]:
-    """The terms on which every number was made: checkpoint, sampler, the meaning of s, evaluator, compute."""
+    """The terms on which every number was made: checkpoint, compute, and of samples the sampler, the meaning of s and
+    the evaluator."""
     nothing = f" Nothing was selected on {_listed(results.all_reported, 'or')}." if results.all_reported else ""
     guided = (
         f" Guidance scale s = {_values(results, 'guidance_scale')} in eps_u + s (eps_c - eps_u), so s = 1 is unguided."
     )
     unlabelled = recorded_task.task_of(results)["kind"] == "none"
+    sampler = [f"Sampler: {_values(results, 'sampler')}.{'' if unlabelled else guided}"]
     return [
         f"Checkpoint rule: {_values(results, 'checkpoint_rule', complete=True)}.{nothing}",
-        f"Sampler: {_values(results, 'sampler')}.{'' if unlabelled else guided}",
-        f"{_evaluator(results, unlabelled)} {evaluator_share(results)}",
+        *(sampler if "sampler" in results.rows else []),
+        *([f"{_evaluator(results, unlabelled)} {evaluator_share(results)}"] if judged_by_others(results) else []),
         *_compute(results),
     ]
+
+
+def judged_by_others(results: Results) -> bool:
+    """Whether an evaluator scores what a trial made: not where its own network is scored."""
+    return "evaluator" in results.rows or "evaluator_kind" in results.rows
 
 
 def _evaluator(results: Results, unlabelled: bool) -> str:
@@ -65,9 +81,12 @@ def _evaluator(results: Results, unlabelled: bool) -> str:
     kind = _values(results, "evaluator_kind", complete=True)
     accuracy = _values(results, "evaluator_held_out_accuracy", complete=True)
     if unlabelled:
-        worth = f"Trained to name quarter turns of the images, it is right in {accuracy} of held-out ones (chance .25)."
+        worth = (
+            f"Trained to name quarter turns of the images, it is right in {accuracy} of the turns of "
+            f"{evaluator.of_images(results)} (chance .25)."
+        )
     else:
-        worth = f"Its accuracy on held-out images: {accuracy}.{_calibration(results)}"
+        worth = f"Its accuracy on {evaluator.of_images(results)}: {accuracy}.{_calibration(results)}"
     return f"Evaluator: {kind.replace(SURROGATE, 'surrogate')}. {worth}"
 
 
@@ -94,8 +113,9 @@ def evaluator_share(results: Results) -> str:
     if share is None or not np.isfinite(share.sd):
         return f"{means} Their share in the differences takes two complete seeds to be told."
     return (
-        f"{means} Between them a difference in {results.metric} has sd {share.sd:.3f} (95 % CI {share.low:.3f} to "
-        f"{share.high:.3f}); the intervals and verdicts of {results.score.name} hold it."
+        f"{means} Between them a difference in {metric_name(results.metric)} has sd {share.sd:.3f} (95 % CI "
+        f"{share.low:.3f} to "
+        f"{share.high:.3f}); the intervals and verdicts of {metric_name(results.score.name)} hold it."
     )
 
 
@@ -107,8 +127,9 @@ def _compute(results: Results) -> list[str]:
         if np.isfinite(means).any():
             low, high = (f"{value:,.0f}" if value >= 100 else f"{value:.4g}" for value in _ends(means))
             parts.append(f"{low if low == high else f'{low} to {high}'} {words}")
-    images = _values(results, "total_images")
-    return [f"Compute per trial (mean of each arm): {images} training images, {', '.join(parts)}."] if parts else []
+    if parts and "total_images" in results.rows:
+        parts.insert(0, f"{_values(results, 'total_images')} training images")
+    return [f"Compute per trial (mean of each arm): {', '.join(parts)}."] if parts else []
 
 
 def _ends(means: intervals.Array) -> tuple[float, float]:
@@ -127,15 +148,13 @@ def _tests(results: Results) -> list[str]:
         f"one comparison. Verdicts: paired t tests at {level}, Holm-corrected over the family{own}. An interval may "
         "therefore exclude 0 although the verdict is inconclusive.",
         _family(results),
-        f"Better and worse mean: on average over training seeds, for {_scorer(results)}, data split and list.",
-        *([_margin_line(about, margin, level)] if np.isfinite(margin) else []),
+        f"Better and worse mean: on average over training seeds, for {_scorer(results)}data split and list.",
+        _margin_line(about, margin, level) if np.isfinite(margin) else no_margin(results),
         *_noise(results),
         "rho: correlation of an arm with its reference across seeds; a higher rho makes pairing more efficient.",
         _sign_flip(n, m),
         f"Detectable differences: 80 % power at .05 / {max(m, 1)}, the first step of Holm's procedure, on average over "
-        "what the true spread may be. Seeds that an inconclusive verdict names: those with which a difference as large "
-        "as the margin would be found, and none at all would be called equivalent, each with 80 % power; at the pooled "
-        "spread, and at the upper end of its 95 % interval.",
+        f"what the true spread may be.{SEEDS_NAMED if np.isfinite(margin) else ''}",
     ]
 
 
@@ -157,8 +176,8 @@ def _noise(results: Results) -> list[str]:
 
 def _margin_line(results: Results, margin: float, level: str) -> str:
     """What equivalent means, and why the margin is what it is."""
-    source = f"the study's margin for {results.metric}"
-    source = source if results.study.margin is not None else f"the default margin for {results.score.name}"
+    source = f"the study's margin for {metric_name(results.metric)}"
+    source = source if results.study.margin is not None else f"the default margin for {metric_name(results.score.name)}"
     reason = f": {results.study.margin_reason}" if results.study.margin_reason else ""
     return (
         f"Equivalent: two one-sided t tests (Schuirmann 1987) at {level}, Holm-corrected over the family, exclude a "
@@ -166,18 +185,25 @@ def _margin_line(results: Results, margin: float, level: str) -> str:
     )
 
 
+def no_margin(results: Results) -> str:
+    """Why nothing is called equivalent."""
+    name = metric_name(results.metric.partition("/")[0])
+    why = "" if results.is_share(results.metric) else ", which is no share: a study's margin= is a difference of shares"
+    return f"Equivalent: nothing is called so here, because no margin is known for {name}{why}."
+
+
 def family_line(results: Results, metric: str) -> str:
     """Whether the verdicts of the study are about this table."""
     if metric == results.judged:
         return f"Verdicts: one family of {_comparisons(results)}, corrected by Holm's procedure."
-    about = results.judged or _at_best(results)
+    about = metric_name(results.judged) or _at_best(results)
     return f"Descriptive: the study's verdicts are about {about}; here no verdict is given."
 
 
 def _at_best(results: Results) -> str:
     study = results.study
     best = f"each {' and '.join(study.scientific)} at its best {' and '.join(study.tuned)}"
-    return f"{best} on {nuisance.metric_that_answers(results)}"
+    return f"{best} on {metric_name(nuisance.metric_that_answers(results))}"
 
 
 def _family(results: Results) -> str:
@@ -188,7 +214,8 @@ def _family(results: Results) -> str:
             "with intervals, no verdicts."
         )
     return (
-        f"Family: the {_comparisons(results)} on {results.judged}. Other lists are descriptive: differences "
+        f"Family: the {_comparisons(results)} on {metric_name(results.judged)}. Other lists are descriptive: "
+        "differences "
         "with intervals, no verdicts. The two best arms are compared with each other as well, corrected over all pairs "
         "of arms."
     )
@@ -211,7 +238,9 @@ def _sign_flip(n: int, comparisons: int) -> str:
 
 
 def _scorer(results: Results) -> str:
-    return "this evaluator" if results.evaluator_values(results.metric) is None else "such evaluators, this"
+    if not judged_by_others(results):
+        return "this "
+    return "this evaluator, " if results.evaluator_values(results.metric) is None else "such evaluators, this "
 
 
 def table_notes(results: Results, metric: str) -> list[str]:
@@ -248,8 +277,8 @@ def list_line(results: Results, name: str) -> str:
     task = recorded_task.task_of(results)
     nouns, whole = recorded_task.nouns(task), "picture" if task["kind"] == "set" else "class"
     mean, objects = results.mean_of(results.score.on(name)), results.mean_of(f"objects/{name}")
-    size = f"{name}: {objects:.0f} {nouns}, chance level {results.mean_of(f'chance/{name}'):.3f}."
-    if not results.score.is_share:
+    size = _size(results, name)
+    if not (results.score.is_share and np.isfinite(objects)):
         return size
     low, high = proportions.wilson(mean * objects, objects)
     error = np.sqrt(mean * (1 - mean) / objects) if objects > 0 else np.nan
@@ -257,6 +286,18 @@ def list_line(results: Results, name: str) -> str:
         f"{size} One evaluation at {mean:.3f} has a standard error of {error:.3f} (Wilson 95 % CI {low:.3f} to "
         f"{high:.3f}) for independent {nouns}, and more because those of one {whole} fail together."
     )
+
+
+def _size(results: Results, name: str) -> str:
+    """How many images a list has and what drawing them anew would change, as far as it is recorded: a score that is no
+    share has no level of chance."""
+    images = results.mean_of(f"images/{name}")
+    error = results.mean_of(f"{results.score.name}_standard_error/{name}")
+    said = [f"{name}: {images:,.0f} images."] if np.isfinite(images) else []
+    if np.isfinite(error):
+        metric = metric_name(results.score.name)
+        said.append(f"The standard error of one {metric} of {name} is {error:.3f}, of drawing the images anew.")
+    return " ".join(said)
 
 
 def _listed(names: list[str], word: str) -> str:

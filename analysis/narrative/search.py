@@ -12,6 +12,7 @@ from analysis import recorded_task
 from analysis.results import Results
 from analysis.stats import planning
 from analysis.tables import search as tables
+from runners.experiment import metric_name
 
 MOST_NAMED = 12  # trials that a sentence names before it counts
 
@@ -55,13 +56,14 @@ def _finalists(results: Results) -> list[str]:
     lacking = table[table["n"] < table["planned"]]
     left_out = f" Incomplete there, and so not chosen: {_trials(lacking['trial'])}." if len(lacking) else ""
     return [
-        f"{said} The winner is trial {search.winner}, whose mean in {metric} there is the best, "
+        f"{said} The winner is trial {search.winner}, whose mean in {metric_name(metric)} there is the best, "
         f"{search.selection_score:.3f}; the scores on seed {first} are not used again.{left_out}",
         f"Selection: a score that was chosen for being high is optimistically biased. In {metric} the winner has "
         f"{_searched_score(results):.3f} on seed {first} and {search.selection_score:.3f} on {again}; it "
         f"{_on_answer_seeds(results)}.",
         *_optimism_of_finalists(table),
-        f"Answer: winner and baseline are compared in {results.metric} on {seeds(results.seeds)}, which chose nothing.",
+        f"Answer: winner and baseline are compared in {metric_name(results.metric)} on {seeds(results.seeds)}, which "
+        "chose nothing.",
     ]
 
 
@@ -95,7 +97,8 @@ def _chosen_by_search(results: Results) -> list[str]:
         return []
     k = len(search.of("complete"))
     return [
-        f"Selection: trial {search.winner} scored {score:.3f} in {metric} on seed {search.search_seed}, the best of "
+        f"Selection: trial {search.winner} scored {score:.3f} in {metric_name(metric)} on seed {search.search_seed}, "
+        "the best of "
         f"{k} complete trials. Chosen on that score, it is optimistically biased by selection. The winner "
         f"{_on_answer_seeds(results)}.",
         *_optimism(results, score, k),

@@ -6,9 +6,12 @@ import re
 from collections.abc import Sequence
 
 from analysis import recorded_task
+from analysis.narrative import evaluator
+from analysis.narrative.evaluator import SURROGATE
 from analysis.results import Results, once
 from analysis.tables import sensitivity
 from analysis.tables.format import count
+from runners.experiment import metric_name
 
 NAMED = 4  # arms that a sentence names before it counts
 ALIKE = 3  # sentences that differ in their numbers only; more become one
@@ -21,7 +24,7 @@ BETAS = "treatment/beta_digest"  # of the schedule as it was trained
 TRAINED_ON, SAMPLED_ON = "device/train", "device/sample"  # the model of a GPU or processor
 NOISE = "noise_digest/"  # of the initial noises of a list, made by the runner
 PAIRED_WITHIN = ["seed", "timesteps", "image_size"]  # trials that could have started from the same noise
-SURROGATE = "stand-in"  # what a result calls an evaluator that the record trained itself
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _EQUAL = 1e-6  # relative: rounding of a product, not compute
 
 
@@ -32,7 +35,7 @@ def warnings(results: Results) -> list[str]:
     if complete.empty:
         return []
     found = [*_same_weights(results), *_edited_schedules(results), *_not_paired(results)]
-    found += _at_chance(results)
+    found += evaluator.at_chance(results) or _at_chance(results)
     found += [*_of_the_runner(results), *_unequal_compute(results), *_colocated(results), *_devices(results)]
     for field, words in (("evaluator_kind", "evaluators"), ("data_digest", "data sets")):
         if field in complete and complete[field].nunique() > 1:
@@ -50,7 +53,8 @@ def _at_chance(results: Results) -> list[str]:
     if low.empty or not low.all():
         return []
     return [
-        f"No trial scores above chance in {results.metric}: these trainings learned nothing that it measures, so the "
+        f"No trial scores above chance in {metric_name(results.metric)}: these trainings learned nothing that it "
+        "measures, so the "
         "study says nothing about differences between its arms."
     ]
 
@@ -63,7 +67,8 @@ def named(arms: Sequence[str]) -> str:
 
 
 def _of_the_runner(results: Results) -> list[str]:
-    """The sentences of the trials, each with its arms; more than ALIKE that differ in numbers only become one."""
+    """The sentences of the trials, each with its arms. Those that differ in numbers only become one: over the range of
+    the numbers where they are about the same arms, else those of the first where there are more than ALIKE."""
     if "warnings" not in results.complete:
         return []
     said = results.complete[["arm", "warnings"]].dropna().drop_duplicates()
@@ -74,9 +79,9 @@ def _of_the_runner(results: Results) -> list[str]:
             arms_of.setdefault(sentence, {})[arm] = None
     alike: dict[str, list[str]] = {}
     for sentence in arms_of:
-        alike.setdefault(re.sub(r"\d+(\.\d+)?", "#", sentence), []).append(sentence)
+        alike.setdefault(NUMBER.sub("#", sentence), []).append(sentence)
     found = []
-    for sentences in alike.values():
+    for sentences in (_one_per_arm(sentences, arms_of) for sentences in alike.values()):
         if len(sentences) <= ALIKE:
             found += [f"{named(list(arms_of[sentence]))}: {sentence}" for sentence in sentences]
         else:
@@ -86,6 +91,30 @@ def _of_the_runner(results: Results) -> list[str]:
             more = f"(numbers of {first}; {len(sentences) - 1} more such sentences with other numbers)"
             found.append(f"{named(arms)}: {sentences[0]} {more}")
     return found
+
+
+def _one_per_arm(sentences: list[str], arms_of: dict[str, dict[str, None]]) -> list[str]:
+    """Of sentences that differ in numbers only, one for those that share an arm, with the smallest and the largest of
+    each number; `arms_of` gets its arms."""
+    groups: list[list[str]] = []
+    for sentence in sentences:
+        meets = [group for group in groups if any(arms_of[sentence].keys() & arms_of[other].keys() for other in group)]
+        groups = [group for group in groups if group not in meets]
+        groups.append([*(other for group in meets for other in group), sentence])
+    found = []
+    for group in groups:
+        numbers = zip(*(NUMBER.findall(sentence) for sentence in group), strict=True)
+        ranges = iter([_range(of_place) for of_place in numbers])
+        text = NUMBER.sub(lambda _, ranges=ranges: next(ranges), group[0])  # type: ignore[misc]
+        arms_of[text] = dict.fromkeys(arm for sentence in group for arm in arms_of[sentence])
+        found.append(text)
+    return found
+
+
+def _range(numbers: Sequence[str]) -> str:
+    """`1`, `1 to 2`."""
+    ends = min(numbers, key=float), max(numbers, key=float)
+    return ends[0] if float(ends[0]) == float(ends[1]) else " to ".join(ends)
 
 
 def _unequal_compute(results: Results) -> list[str]:
@@ -139,7 +168,7 @@ def _same_weights(results: Results) -> list[str]:
     if "weights_sha256" not in results.complete:
         return []
     found: dict[str, None] = {}
-    config = results.study.of_experiment().Config
+    config = results.study.config_type
     fields = [name for name in config.types() if name in results.complete and name != "seed"]
     different = results.complete.drop_duplicates(["weights_sha256", "train_key"])
     same = different[different.duplicated("weights_sha256", keep=False)]

@@ -19,6 +19,7 @@ from analysis.pages.figure_pool import Drawn
 from analysis.results import Results
 from analysis.tables import classes, comparison, contrasts, factors, nuisance, scores, search, sensitivity
 from analysis.tables.format import decimal
+from runners.experiment import metric_name
 from runners.process.files import read_json
 from study.record import layout
 
@@ -36,7 +37,7 @@ def render(results: Results, drawn: Sequence[Drawn]) -> str:
         "Figures": _figures(drawn, results),
         "Search": _search(results),
         "Score sheet": _sheets(results),
-        "Classes": _classes(results),
+        recorded_task.label_words(recorded_task.task_of(results)).capitalize(): _classes(results),
         "Statistical protocol": [blocks.Items(protocol.protocol(results))],
         "Setting": _setting(results),
         "Environment": _environment(results),
@@ -88,16 +89,18 @@ def _results(results: Results) -> list[Block]:
         notes = [note for note in protocol.table_notes(results, metric) if note not in said]
         said.update(notes)
         shown = comparison.readable(comparison.summary(results, metric), results, metric)
-        title = f"{metric} (the study's metric)" if own else metric
+        name = metric_name(metric)
+        title = f"{name} (the study's metric)" if own else name
         content: list[Block] = [blocks.table(shown, links=anchors), blocks.Notes(notes)]
         made += blocks.folded(title, content, fold=not own and len(shown) > LONG)
         if len(found := contrasts.table(results, metric)):
-            made += blocks.folded(f"{metric}, contrasts", [blocks.table(contrasts.readable(found))], fold=not own)
+            made += blocks.folded(f"{name}, contrasts", [blocks.table(contrasts.readable(found))], fold=not own)
         if own and len(found := sensitivity.table(results)):
-            content = [blocks.table(sensitivity.readable(found), links=anchors), blocks.Notes([sensitivity.NOTE])]
-            made.append(blocks.Fold(f"{metric}, sensitivity", content))
+            noted = blocks.Notes([sensitivity.note(results)])
+            content = [blocks.table(sensitivity.readable(found, results), links=anchors), noted]
+            made.append(blocks.Fold(f"{name}, sensitivity", content))
         if len(best := nuisance.table(results, metric)):
-            made.append(blocks.Heading(f"{metric}, each setting at its best {' and '.join(results.study.tuned)}"))
+            made.append(blocks.Heading(f"{name}, each setting at its best {' and '.join(results.study.tuned)}"))
             made.append(blocks.table(nuisance.readable(best), links=of_settings))
             made.append(blocks.Notes([nuisance.note(results)]))
         made += _factors(results, metric)
@@ -115,7 +118,7 @@ def _factors(results: Results, metric: str) -> list[Block]:
     if own:
         arms_of = blocks.table(factors.arms_of_levels(results), links=anchors_of(results))
         content += [blocks.Fold("The arms behind each marginal mean", [arms_of]), blocks.Notes(factors.notes(results))]
-    return blocks.folded(f"{metric}, factor by factor", content, fold=not own)
+    return blocks.folded(f"{metric_name(metric)}, factor by factor", content, fold=not own)
 
 
 def _sheets(results: Results) -> list[Block]:
@@ -128,13 +131,13 @@ def _sheets(results: Results) -> list[Block]:
 
 def _classes(results: Results) -> list[Block]:
     """Recall of every label, one folded table per list; nothing where no trial has kept its classes."""
-    table = classes.table(results)
+    table, words = classes.table(results), recorded_task.label_words(recorded_task.task_of(results))
     if table.empty:
         return []
     anchors = anchors_of(results)
     heads = {classes.head(arm, table): anchors[arm] for arm in table["arm"].unique()}
     shown: list[Block] = [
-        blocks.Fold(f"{name}, {len(sheet)} labels", [blocks.table(sheet, heads=heads)])
+        blocks.Fold(f"{name}, {len(sheet)} {words}", [blocks.table(sheet, heads=heads)])
         for name, sheet in classes.readable(table, results).items()
     ]
     return [*shown, blocks.Notes([classes.note(table, results)])]
@@ -171,8 +174,8 @@ def _figures(drawn: Sequence[Drawn], results: Results) -> list[Block]:
 
 
 def _setting(results: Results) -> list[Block]:
-    """Every field of the baseline: what the arms have in common."""
-    fields = pd.DataFrame(list(results.study.baseline.items()), columns=["field", "baseline"])
+    """Every field of the baseline arm; what the factors do not change, the arms have in common."""
+    fields = pd.DataFrame(list(results.baseline_fields.items()), columns=["field", "baseline"])
     return [blocks.Fold(f"All {len(fields)} fields of the baseline", [blocks.table(fields)])]
 
 
@@ -182,6 +185,8 @@ def _environment(results: Results) -> list[Block]:
     for folder in results.rows["folder"]:
         path = Path(folder) / "environment.json"
         for name, value in (read_json(path) if path.is_file() else {}).items():
+            if name == "trial_key":  # the folder's name
+                continue
             seen.setdefault(str(name), Counter())[str(value)] += 1
     if not seen:
         return [blocks.Paragraph("No trial has recorded its environment yet.")]
@@ -200,7 +205,7 @@ def _trials(results: Results) -> list[Block]:
     rows = results.rows
     listed = rows[["arm", "seed", "state"]].copy()
     for metric in (name for name in results.metrics if name in rows):
-        listed[metric] = [decimal(score) for score in rows[metric].astype(float)]
+        listed[metric_name(metric)] = [decimal(score) for score in rows[metric].astype(float)]
     listed["MLflow run"] = rows["run_id"].replace("", "-")
     listed["folder"], listed["training"] = "trials/" + rows["trial_key"], rows["train_key"]
     if (rows["state"] == "failed").any():

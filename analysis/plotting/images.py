@@ -62,7 +62,7 @@ def sheet(
     table = table[table["arm"].isin(labels.spread_arms(results, list(table["arm"])))]
     across = min(across, len(table))
     rows, side_by_side = -(-len(table) // across), across * len(columns)
-    names = {arm: labels.wrapped(labels.arm_label(results, arm), round(118 / across)) for arm in table["arm"]}
+    names = {arm: labels.wrapped(labels.plain(arm), round(118 / across)) for arm in table["arm"]}
     title = 0.14 * max(1 + name.count("\n") for name in names.values()) + 0.04
     # A single tall image across the whole page would be a poster.
     height = min(0.96 * style.DOUBLE / side_by_side * aspect(path for column in columns for path in table[column]), 4.5)

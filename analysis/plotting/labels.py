@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.plotting import style
 from analysis.results import Results
+from runners.experiment import metric_name
 
 MOST = 12  # arms that one page of images or one legend can take
 ROWS = 40  # arms that a figure with a row per arm can take
@@ -44,11 +45,21 @@ def short_names(values: Sequence[object], width: int = 24) -> dict[object, str]:
     }
 
 
+# --- scores --------------------------------------------------------------------------------------------
+
+
+def score(results: Results, begins: bool = False) -> str:
+    """The task's metric as it is read: `accuracy`, `KID`; `begins` a title: `Accuracy`."""
+    name = metric_name(results.score.name)
+    return plain(name[:1].upper() + name[1:] if begins else name)
+
+
 # --- arms --------------------------------------------------------------------------------------------
 
 
 def arm_label(results: Results, arm: str) -> str:
-    """The arm's name; of a study with one factor its value alone, because the axis or legend names the factor."""
+    """The arm's name; of a study with one factor its value alone. Only under an axis or a legend that says what the
+    value is of (`arm_title`); captions and titles have the whole name."""
     factors = list(results.study.factors)
     return plain(arm.removeprefix(f"{factors[0]}=") if len(factors) == 1 else arm)
 
@@ -87,5 +98,6 @@ def spread_words(arms: Sequence[str], most: int = MOST) -> str:
 def blank(sentence: str) -> Figure:
     """A small figure of one sentence."""
     empty = style.figure(style.COLUMN, 1.0)
+    empty.set_layout_engine("none")  # there are no axes to lay out, of which matplotlib would warn
     empty.text(0.5, 0.5, wrapped(plain(sentence), 48), ha="center", va="center", color=style.GREY)
     return empty

@@ -1,4 +1,4 @@
-"""Arms that share their trainings are one line: a guidance or sampler study trains once and samples many times."""
+"""Arms that share their trainings are one line: a study of what happens after the training trains once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from analysis.plotting.style import Look
 from analysis.results import Results
 
 THIN = 10  # trainings of an arm that have a line of their own; its mean and interval are of all
-# Factors that change what the loss measures, so that arms cannot be compared by its height.
-RESCALES = frozenset({"schedule", "timesteps", "prediction", "weighting"})
 
 
 @dataclass(frozen=True)
@@ -60,26 +58,28 @@ def of(table: pd.DataFrame, results: Results) -> Trainings:
 
 
 def _label(arms: Sequence[str], results: Results) -> str:
-    """The arm; for arms that share a training what their names share, or the first and how many more."""
-    first = labels.arm_label(results, arms[0])
+    """The arm; for arms that share a training the settings that their names share, or the first and how many more."""
     if len(arms) == 1:
-        return first
+        return labels.plain(arms[0])
+    if len(arms) == len(results.arms):
+        return f"all {len(arms)} arms (one training)"
     shared_words = set(arms[0].split()).intersection(*(arm.split() for arm in arms))
-    if shared_words:
-        words = [word for word in arms[0].split() if word in shared_words]
+    # A word without its field, such as the number of steps of two samplers, would be no name.
+    words = [word for word in arms[0].split() if word in shared_words and "=" in word]
+    if words:
         return labels.plain(f"{' '.join(words)} ({len(arms)} arms)")
-    return f"{first} and {len(arms) - 1} more (one training)"
+    return labels.plain(f"{arms[0]} and {len(arms) - 1} more (one training)")
 
 
 def page(sharing: Trainings, results: Results) -> tuple[Figure, Axes]:
     """A figure with one panel under its legend."""
     handles = sharing.handles()
     figure = style.figure(style.DOUBLE, 2.7 + shared.legend_height([str(handle.get_label()) for handle in handles]))
-    shared.legend(figure, handles, labels.arm_title(results))
+    shared.legend(figure, handles)
     return figure, figure.subplots()
 
 
 def note_rescaled(axes: Axes, results: Results) -> None:
     """Says over a panel of losses that the arms' losses are not on one scale, where a factor makes them so."""
-    if RESCALES & set(results.study.factors):
+    if results.study.config_type.rescaling() & set(results.study.factors):
         axes.set_title("not on one scale across arms", color=style.GREY, fontsize=7)

@@ -11,6 +11,7 @@ import numpy as np
 from analysis.results import Results
 from analysis.stats import planning
 from analysis.stats.variance import Split
+from runners.experiment import metric_name
 from study.record import reader
 
 PASSES = (1, 2, 4, 8, 16)  # sampling passes that a plan chooses among
@@ -135,7 +136,8 @@ def sentence(found: Spread | None, metric: str, seeds: int, comparisons: int, mo
     """What `seeds` seeds can detect, and what one more, which costs `more`, would add."""
     if found is None:
         return (
-            f"Smallest detectable difference in {metric}: unknown until two seeds of any study of this scale are in "
+            f"Smallest detectable difference in {metric_name(metric)}: unknown until two seeds of any study of this "
+            "scale are in "
             "the record; --seeds 2 makes such a pilot (a pilot is a look: it cannot become a claim)."
         )
     low, high = found.interval
@@ -143,11 +145,11 @@ def sentence(found: Spread | None, metric: str, seeds: int, comparisons: int, mo
     known = f", 95 % CI {low:.3f} to {high:.3f}" if np.isfinite(high) else ""
     basis = f"sd of paired differences {found.sd:.3f}{known}, from {found.pairs} pairs of {found.source}"
     if seeds < 2:
-        return f"One training per arm cannot establish a difference in {metric}; {next_one} ({basis})."
+        return f"One training per arm cannot establish a difference in {metric_name(metric)}; {next_one} ({basis})."
     worst = planning.detectable_difference(high, seeds, comparisons=max(1, comparisons))
     at_worst = f", and {worst:.3f} if the spread is at the upper end of its interval" if np.isfinite(worst) else ""
     return (
-        f"Smallest difference in {metric} that {seeds} seeds detect with 80 % power: "
+        f"Smallest difference in {metric_name(metric)} that {seeds} seeds detect with 80 % power: "
         f"{detectable(found, seeds, comparisons):.3f}{at_worst}; {next_one} ({basis}; .05 over {comparisons} "
         f"comparison{'s' * (comparisons != 1)})."
     )
@@ -171,7 +173,8 @@ def budget_lines(found: Spread | None, made: Sequence[Option], metric: str, budg
     assert found.split is not None
     spread = f"{found.split.training:.3f} between trainings, {found.split.sampling:.3f} between passes"
     lines = [
-        f"Seeds against sampling passes for {budget}, by the smallest difference in {metric} that is detected "
+        f"Seeds against sampling passes for {budget}, by the smallest difference in {metric_name(metric)} that is "
+        "detected "
         f"(standard deviation of a difference: {spread}):"
     ]
     for one in made:

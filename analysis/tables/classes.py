@@ -73,7 +73,9 @@ def readable(table: pd.DataFrame, results: Results) -> dict[str, pd.DataFrame]:
     present = set(table["arm"])
     arms = [arm for arm in results.arms if arm in present]
     shown = sorted(arms, key=lambda arm: arm != results.study.baseline_arm)[:MOST_ARMS]
-    return {str(name): _sheet(_ends(of_list), shown) for name, of_list in table.groupby("list", sort=False)}
+    head = {"label": recorded_task.label_word(recorded_task.task_of(results))}
+    sheets = {str(name): _sheet(_ends(of_list), shown) for name, of_list in table.groupby("list", sort=False)}
+    return {name: sheet.rename(columns=head) for name, sheet in sheets.items()}
 
 
 def _ends(of_list: pd.DataFrame) -> pd.DataFrame:
@@ -118,6 +120,13 @@ def note(table: pd.DataFrame, results: Results) -> str:
         rest += (
             f" Of a list of more than {MOST_LABELS} {recorded_task.label_words(task)} only the {WORST} worst and the "
             f"{BEST} best are shown."
+        )
+    if task["noun"] == label:
+        return (
+            f"Recall: of the times that a {label} was asked for, the share in which it was found, as a mean over n "
+            f"complete trainings; asked: how often, per training. That is not often for one {label}: nothing is "
+            "tested, "
+            f"the CSV has the intervals.{rest}"
         )
     return (
         f"Recall: of the {nouns} of a {label} that were asked for, the share {found}, as a mean over n complete "

@@ -7,13 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis import recorded_task, verdicts
+from analysis import confounds, recorded_task, verdicts
 from analysis.results import Results, once
 from analysis.stats import intervals, proportions, variance
 from analysis.tables import outcomes
 from analysis.tables.format import count, decimal, of_planned, with_interval
 from analysis.verdict import Outcome, probability
-from runners.ddpm.schedules import TERMINAL
 
 EVALUATIONS, SECONDS = "evaluations an image", "sampling s"  # columns of the CSV, whose names stay
 # Result -> its column; shown where the arms differ by more than this share (seconds are measured, the rest counted).
@@ -25,7 +24,6 @@ COMPUTE = {
 }
 SECONDS_NOTE = f"{SECONDS}: seconds as measured, whatever else ran on the machine."
 SHOWN_AS = {EVALUATIONS: "evaluations per image"}
-SIGNAL = "signal at T"  # sqrt(alpha_bar_T): a confound of every study of schedules or T
 
 
 @once
@@ -55,7 +53,8 @@ def summary(results: Results, metric: str) -> pd.DataFrame:
             "rho": paired.rho,
         }
     )
-    fields = {field: column for field, (column, _) in COMPUTE.items()} | {"terminal_sqrt_alpha_bar": SIGNAL}
+    fields = {field: column for field, (column, _) in COMPUTE.items()}
+    fields |= {field: confound.column for field, confound in confounds.recorded(results).items()}
     fields |= {f"objects/{metric.split('/')[-1]}": "objects"}
     for field, column in fields.items():
         table[column] = results.arm_means(field)
@@ -69,8 +68,8 @@ def summary(results: Results, metric: str) -> pd.DataFrame:
 
 
 def factor_rows(results: Results) -> pd.DataFrame:
-    """The factors with their values, and the baseline's."""
-    baseline, factors = results.study.baseline, results.study.factors
+    """The factors with their values, and that of the baseline arm."""
+    baseline, factors = results.baseline_fields, results.study.factors
     lines = [
         {"factor": name, "baseline": str(baseline.get(name, "")), "values": ", ".join(map(str, values))}
         for name, values in factors.items()
@@ -116,14 +115,16 @@ def readable(table: pd.DataFrame, results: Results | None = None, metric: str = 
 
 
 def _explaining(table: pd.DataFrame) -> pd.DataFrame:
-    """What was spent, and the signal that is left at T, where the arms differ in it."""
+    """What was spent, and what else may explain a difference, where the arms differ in it."""
     shown = pd.DataFrame(index=table.index)
     costs = [name for name in COMPUTE.values() if _differs(table[name[0]], name[1])]
     for column, _ in costs:
         if column != SECONDS or _seconds_are_shown(table):
             shown[SHOWN_AS.get(column, column)] = [count(value) for value in table[column]]
-    if _differs(table[SIGNAL], 1e-3) and table[SIGNAL].max() > TERMINAL:
-        shown[SIGNAL] = [decimal(value) + (" !" if value > TERMINAL else "") for value in table[SIGNAL]]
+    for confound in confounds.CONFOUNDS.values():
+        values = table[confound.column] if confound.column in table else pd.Series(dtype=float)
+        if _differs(values, 1e-3) and values.max() > confound.limit:
+            shown[confound.column] = [decimal(value) + (" !" if value > confound.limit else "") for value in values]
     return shown
 
 
@@ -166,7 +167,9 @@ def _published(table: pd.DataFrame, results: Results, metric: str) -> pd.DataFra
 def prediction_half_widths(table: pd.DataFrame, results: Results, metric: str, known: pd.Series) -> list[float]:
     """Of each arm of a `summary`, half the interval in which a published value of the same setting should lie."""
     objects = table["objects"] if results.is_share(metric) else np.full(len(table), np.nan)
-    sd = np.nanstd(results.values(metric), axis=0, ddof=1) if len(results.seeds) > 1 else np.full(len(table), np.nan)
+    # An arm of which one training is complete, or none, has no spread yet.
+    columns = [column[np.isfinite(column)] for column in results.values(metric).T]
+    sd = [column.std(ddof=1) if len(column) > 1 else np.nan for column in columns]
     cells = zip(sd, table["n"], known, objects, strict=True)
     return [variance.prediction_half_width(float(spread), int(n), float(p), float(m)) for spread, n, p, m in cells]
 

@@ -17,6 +17,7 @@ from analysis.results import Results, once
 from analysis.stats import anova, intervals
 from analysis.tables.format import decimal, with_interval
 from analysis.verdict import probability
+from runners.experiment import metric_name
 
 Crossed = tuple[dict[str, list[Any]], intervals.Array]
 
@@ -160,7 +161,8 @@ def notes(results: Results) -> list[str]:
     return [
         *effect_notes(results),
         "Marginal means: the other factors are averaged within each seed, so n counts seeds. Contrasts with the "
-        f"baseline's level are paired t tests on {results.metric} alone, Holm-adjusted over the contrasts of all "
+        f"baseline's level are paired t tests on {metric_name(results.metric)} alone, Holm-adjusted over the "
+        "contrasts of all "
         "factors. Where an interaction is large, no mean over the other factor describes a level.",
         "Both tables describe: the study's verdicts are those of its arms, and none is made here.",
     ]
@@ -176,7 +178,8 @@ def effect_notes(results: Results) -> list[str]:
         '95 % intervals by the non-central F (Steiger 2004). "Without an effect": its mean where there is none, '
         "which a long tail lifts above 0 when seeds are few; the median is below 0.",
         "F: each effect against its own interaction with the seed, with the degrees of freedom of Greenhouse and "
-        f"Geisser (1959), which assume no sphericity; on {results.metric} alone, p Holm-adjusted over the effects. "
+        f"Geisser (1959), which assume no sphericity; on {metric_name(results.metric)} alone, p Holm-adjusted over "
+        "the effects. "
         "With two levels it is the square of the paired t of the marginal means.",
     ]
 
@@ -193,7 +196,7 @@ def line(results: Results) -> str:
         for effect, size, p in zip(table["effect"], sizes, table["p Holm"], strict=True)
     ]
     return (
-        f"Effect sizes in {results.metric} (partial omega^2 [95 % CI], p of F Holm-adjusted over "
+        f"Effect sizes in {metric_name(results.metric)} (partial omega^2 [95 % CI], p of F Holm-adjusted over "
         f"{len(table)} effect{'s' * (len(table) != 1)}; "
         f"no verdict is made of them): {', '.join(parts)}."
     )

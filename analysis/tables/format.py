@@ -40,6 +40,24 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
 
 
+# --- the best of some names --------------------------------------------------------------------------
+
+NAMED = 3  # that a sentence names before it counts
+
+
+def best(names: Sequence[str], values: Sequence[float]) -> list[str]:
+    """The names with the largest of the values, more than one where they tie; NaN is never the best."""
+    known = np.asarray(values, dtype=np.float64)
+    largest = np.nanmax(known)
+    return [name for name, value in zip(names, known, strict=True) if np.isclose(value, largest, rtol=0, atol=1e-12)]
+
+
+def listed(names: Sequence[str], most: int = NAMED) -> str:
+    """`a`, `a and b`, `a, b and c`, `a, b, c and 2 more`."""
+    shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
 # --- tables ------------------------------------------------------------------------------------------
 
 

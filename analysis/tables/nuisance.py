@@ -19,6 +19,7 @@ from analysis.results import Results, once, setting_name
 from analysis.stats import intervals, nested
 from analysis.tables import comparison
 from analysis.verdict import Outcome, Verdict
+from runners.experiment import metric_name
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,8 @@ def note(results: Results) -> str:
     scientific, tuned = " and ".join(study.scientific), " and ".join(study.tuned)
     how = "by the mean over the other seeds, and read at the seed left out" if is_nested(results) else "by all seeds"
     first = (
-        f"Each {scientific} has its best {tuned} of {choice.most}, chosen on {results.selection} {how}. {own} itself "
+        f"Each {scientific} has its best {tuned} of {choice.most}, chosen on {metric_name(results.selection)} {how}. "
+        f"{own} itself "
         "has no such table, because the best of several scores looks better there than it is"
     )
     answers = metric_that_answers(results)
@@ -213,7 +215,7 @@ def note(results: Results) -> str:
 
 def _shared(results: Results, choice: _Choice, tuned: str) -> str:
     """What the choice and the report have in common, and what is done about it."""
-    config = results.study.of_experiment().Config
+    config = results.study.config_type
     stages = {config.__dataclass_fields__[name].metadata["stage"] for name in results.study.tuned}
     if stages == {"sample"}:
         common = (

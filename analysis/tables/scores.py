@@ -13,6 +13,7 @@ from analysis.recorded_task import Task
 from analysis.results import Results, once
 from analysis.stats import intervals
 from analysis.tables.format import decimal, of_planned, with_interval
+from runners.experiment import metric_name
 
 # Scores of a list, `<score>/<list>`, after the metric. <facet>_only, as of colours, and <metric>_1_objects and the like
 # follow; real images are last.
@@ -127,14 +128,17 @@ def _sheet(table: pd.DataFrame, nouns: str) -> pd.DataFrame:
 
 def _shown_as(score: str, nouns: str) -> str:
     """The head of a column."""
-    return SHOWN_AS.get(score, re.sub(r"_objects$", f" {nouns}", score).replace("_", " "))
+    if counted := re.fullmatch(r"(.+)_(\d+)_objects", score):
+        of_one = nouns.removesuffix("s") if counted[2] == "1" else nouns
+        return f"{metric_name(counted[1]).replace('_', ' ')} {counted[2]} {of_one}"
+    return SHOWN_AS.get(score, metric_name(score).replace("_", " "))
 
 
 def notes(results: Results) -> list[str]:
     """What the columns mean; only of those that are shown."""
     own = lists(results)
     columns = {score for name in own for score in scores(results, name)} | set(scores(results, ""))
-    explained = _explained(recorded_task.task_of(results), results, own)
+    explained = _explained(recorded_task.task_of(results), results, own, columns)
     lines = [text for column, text in explained.items() if column in columns]
     if any(column.startswith(ERROR) for column in columns):
         lines.append(
@@ -148,23 +152,38 @@ def notes(results: Results) -> list[str]:
     ]
 
 
-def _explained(task: Task, results: Results, own: list[str]) -> dict[str, str]:
-    """Column -> what it and those beside it mean, in the words of the task; `own`: the lists that were scored."""
-    real_images, counted = _real_images(results, own), _counted(results)
+def _of_accuracy(task: Task, columns: set[str], judged: bool) -> str:
+    """What the accuracies mean that are shown; `judged`: an evaluator decides, not the trial's own network."""
     picture, nouns, label = recorded_task.picture(task), recorded_task.nouns(task), recorded_task.label_word(task)
+    if task["kind"] == "set":
+        parts = {
+            "accuracy": f"accuracy: share of the {nouns} asked for that are among the evaluator's top k (micro)",
+            "accuracy_macro": f"accuracy macro: the mean over {picture}s",
+            "exact": f"exact: share of {picture}s with every {task['noun']}",
+        }
+    else:
+        asked = f"of which the evaluator's first {label} is the one that was asked for"
+        parts = {
+            "accuracy": f"accuracy: share of the {nouns} {asked if judged else f'whose {label} is named correctly'}",
+            "accuracy_macro": f"accuracy macro: the mean over {recorded_task.label_words(task)}",
+            "accuracy_top5": "accuracy top5: it is among the first five",
+        }
+    return f"{'; '.join(text for column, text in parts.items() if column in columns)}."
+
+
+def _explained(task: Task, results: Results, own: list[str], columns: set[str]) -> dict[str, str]:
+    """Column -> what it and those beside it mean, in the words of the task; `own`: the lists that were scored;
+    `columns`: those that are shown."""
+    real_images, counted = _real_images(results, own), _counted(results)
+    picture, nouns = recorded_task.picture(task), recorded_task.nouns(task)
     sets = task["kind"] == "set"  # pictures differ in how much they show
     of_list, of_pictures = f" in the list's mix of numbers of {nouns}", f" in the {picture}s' mix of numbers of {nouns}"
-    of_sets = (
-        f"accuracy: share of the {nouns} asked for that are among the evaluator's top k (micro); accuracy macro: the "
-        f"mean over {picture}s; exact: share of {picture}s with every {task['noun']}."
-    )
-    of_one = (
-        f"accuracy: share of the {nouns} of which the evaluator's first {label} is the one that was asked for; "
-        f"accuracy macro: the mean over {recorded_task.label_words(task)}; accuracy top5: it is among the first five."
-    )
+    unlabelled = task["kind"] == "none"
+    of_one, of_same = ("", "") if unlabelled else (" of one condition", " of the same conditions")
+    drawn_anew = " KID standard error: of drawing both anew." if "kid_standard_error" in columns else ""
     things = nouns if sets else recorded_task.label_words(task)
     return {
-        "accuracy": of_sets if sets else of_one,
+        "accuracy": _of_accuracy(task, columns, not {"evaluator_kind", "evaluator"}.isdisjoint(results.rows)),
         "spurious": f"spurious, missing: {things} per {picture} that are seen and were not asked for, and that were "
         "asked for and are not seen. A threshold decides what is seen, whatever number was asked for; smaller is "
         "better.",
@@ -176,19 +195,19 @@ def _explained(task: Task, results: Results, own: list[str]) -> dict[str, str]:
         f"of the held-out real images{f' with as many {nouns}' if sets else ''} are, so .05 is what real images have, "
         f"whatever they show. {picture.capitalize()}s of which fewer than {FEWEST} such images exist are left out"
         f"{counted}.",
-        "kid": f"kid: kernel distance between generated and real {picture}s (Binkowski et al. 2018), without bias, in "
+        "kid": f"KID: kernel distance between generated and real {picture}s (Binkowski et al. 2018), without bias, in "
         "the features of the first evaluator; smaller is better, below 0 by chance where both have one distribution"
-        f"{_compared(results)}. It compares within one evaluator only. kid standard error: of drawing both anew.",
-        "fid": "fid: Frechet distance (Heusel et al. 2017) in the features of the evaluator that was given, biased by "
+        f"{_compared(results)}. It compares within one evaluator only.{drawn_anew}",
+        "fid": "FID: Frechet distance (Heusel et al. 2017) in the features of the evaluator that was given, biased by "
         "the number of images; smaller is better.",
         "improved_precision": f"improved precision, recall: share of generated {picture}s in the manifold of the real "
         "ones, and of real ones in that of the generated ones (Kynkaanniemi et al. 2019). density, coverage: the same "
         "idea with balls around real images alone (Naeem et al. 2020). All depend on the numbers of images.",
-        "diversity": "diversity: mean distance in pixels of four draws of one condition; noise raises it.",
+        "diversity": f"diversity: mean distance in pixels of four draws{of_one}; noise raises it.",
         "diversity_features": "diversity features: the same in the evaluator's features, in two views that share no "
-        "pixel, so that noise does not raise it; diversity ratio: divided by that of real images of the same "
-        "conditions.",
-        "evaluator_ece": "evaluator ece: expected calibration error of the first evaluator on held-out images (Guo et "
+        "pixel, so that noise does not raise it; diversity ratio: divided by that of real images"
+        f"{of_same}.",
+        "evaluator_ece": "evaluator ECE: expected calibration error of the first evaluator on held-out images (Guo et "
         "al. 2017), beside what one that means what it says has by chance.",
         "nearest/generated": f"nearest: mean distance to the nearest training image, of generated {picture}s.",
         "nearest/held_out_matched": "nearest/held out matched: the same of held-out real images"

@@ -21,9 +21,13 @@ NOTE = (
     "(Smyth 2004), Holm-corrected; it finds more where the arms have one variance, and too much where they do not. A p "
     "Holm far below it comes from seeds that agree by chance: with three, a difference may look sharper than it is. "
     "P(best): the probability that the arm's true mean is the best of all arms, under one error for all arms and flat "
-    "priors. At chance: seeds whose training diverged, or whose score is not above chance; an arm that sometimes "
-    "collapses is described by that share, and its mean and interval by neither."
+    "priors. "
 )
+AT_CHANCE = (
+    "At chance: seeds whose training diverged, or whose score is not above chance; an arm that sometimes collapses is "
+    "described by that share, and its mean and interval by neither."
+)
+DIVERGING = "Diverged: seeds whose training diverged; they are in no mean."
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -89,12 +93,19 @@ def _not_trained(results: Results, arm: str) -> int:
     return found + int(low[low.index.isin(rows.index)].sum())
 
 
-def readable(found: pd.DataFrame) -> pd.DataFrame:
-    """As short strings."""
+def note(results: Results) -> str:
+    """What the columns mean."""
+    return NOTE + (AT_CHANCE if results.is_share(results.metric) else DIVERGING)
+
+
+def readable(found: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """As short strings. A score that is no share has no level of chance: what is left is who diverged."""
     shown = found[["arm"]].copy()
     for name in ("p Holm", "p moderated"):
         shown[name] = [probability(value) for value in found[name]]
     shown["P(best)"] = [decimal(value) for value in found["P(best)"]]
     cells = zip(found["at chance"], found["n"], strict=True)
-    shown["at chance"] = ["-" if np.isnan(n) else f"{count:.0f} of {n:.0f}" if count else "0" for count, n in cells]
+    shown["at chance" if results.is_share(results.metric) else "diverged"] = [
+        "-" if np.isnan(n) else f"{count:.0f} of {n:.0f}" if count else "0" for count, n in cells
+    ]
     return shown

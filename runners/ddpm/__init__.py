@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 from runners import tasks
 from runners.config import Scalar
 from runners.ddpm.config import TrialConfig as Config
-from runners.experiment import Cost, Event, ExecutionContext, Task
+from runners.experiment import Cost, Event, ExecutionContext, Given, Progress, Task
 
 __all__ = [
     "Config",
@@ -17,6 +17,7 @@ __all__ = [
     "cost",
     "more_surrogates",
     "prepare",
+    "read",
     "run",
     "steps",
     "task",
@@ -63,6 +64,12 @@ def more_surrogates(config: Config, record: Path) -> int:
         for number in range(1, config.evaluators)
     )
     return sum(not path.is_file() for path in places)
+
+
+def read(inputs: Mapping[str, str], cache: Path | None = None) -> Generator[Progress, None, Given]:
+    from runners.ddpm import users_images
+
+    return users_images.read(inputs, cache)
 
 
 def prepare(config: Config, context: ExecutionContext) -> Iterator[Event]:

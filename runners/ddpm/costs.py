@@ -9,6 +9,7 @@ from runners.ddpm.train import TRAINING_FORWARDS
 from runners.experiment import Cost
 
 BYTES_A_WEIGHT = 4  # fp32
+CHANNELS = 3
 
 
 def of(config: TrialConfig) -> Cost:
@@ -23,6 +24,7 @@ def of(config: TrialConfig) -> Cost:
         parameters=size.parameters,
         checkpoint_bytes=BYTES_A_WEIGHT * size.parameters,
         passes=config.sampling_seeds,
+        data_bytes=config.task.images * config.image_size**2 * CHANNELS,
     )
 
 

@@ -101,6 +101,12 @@ def betas(schedule: str, timesteps: int) -> Betas:
     return values
 
 
+def definition(schedule: str) -> str:
+    """What defines a schedule, in words: the first paragraph of its function's docstring."""
+    words = (SCHEDULES[Call.parse(schedule).name].__doc__ or "not defined here").strip().split("\n\n")[0]
+    return " ".join(words.split()).rstrip(".")
+
+
 def digest(beta_T: Betas) -> str:
     """12 hex digits of the betas in single precision: what two processors agree on."""
     return hashlib.sha256(np.asarray(beta_T, dtype=np.float32).tobytes()).hexdigest()[:12]

@@ -139,7 +139,7 @@ def _unlabelled(subject: Subject, name: str, number: int, seen: Real) -> dict[st
 
 
 def pictures(subject: Subject, seen: Sequence[Real]) -> Scores:
-    """denoising.png, noised.png, interpolation.png and .csv, of classes class_grid.png, schedule.csv."""
+    """denoising.png, noised.png, interpolation.png and .csv, of classes class_grid.png, schedule.csv and .txt."""
     config, network, images, folder = subject.config, subject.network, subject.images, subject.folder
     artifacts.save_strips(config, network, images, folder)
     frames_RFHWC = artifacts.interpolated(config, network, images)
@@ -152,6 +152,7 @@ def pictures(subject: Subject, seen: Sequence[Real]) -> Scores:
     if config.task.kind == "class":
         artifacts.save_rows(artifacts.class_grid(config, network, images), folder / f"{artifacts.CLASS_GRID}.png")
     artifacts.save_schedule(schedules.alpha_bars(config.schedule, config.timesteps), folder / "schedule.csv")
+    (folder / "schedule.txt").write_text(schedules.definition(config.schedule), encoding="utf-8")
     return {}
 
 

@@ -29,7 +29,10 @@ def load_checkpoint(path: Path) -> tuple[ResNet18, str]:
     ValueError, one sentence: not a file, not tensors only, no key "model", not a ResNet-18 of 24 outputs.
     """
     path = Path(path)
-    wanted = 'give the evaluator\'s checkpoint.pth, {"model": state dict of a ResNet-18 with 24 outputs}'
+    wanted = (
+        'give i-CLEVR\'s checkpoint.pth, {"model": state dict of a ResNet-18 with 24 outputs}, or an evaluator of your '
+        "own as .safetensors, .pt2 or .pt"
+    )
     if not path.is_file():
         raise ValueError(f"There is no file {path}: {wanted}.")
     with path.open("rb") as file:

@@ -19,13 +19,17 @@ Status = Literal["failed", "diverged", "crashed", "hung", "out of memory"]
 
 @dataclass(frozen=True)
 class Job:
-    """`prepare`: make what the trials of a record share; `trial`: run one. `number` names the job in a `Stop`."""
+    """`prepare`: make what the trials of a record share; `trial`: run one. `number` names the job in a `Stop`.
+
+    `experiment`: its name, or the path of its package; `identity`: what its settings are called by whoever planned.
+    """
 
     kind: Literal["prepare", "trial"]
     number: int
     experiment: str
     config: Mapping[str, Scalar]
     context: ExecutionContext
+    identity: str = ""
 
 
 @dataclass(frozen=True)

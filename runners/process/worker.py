@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from runners import experiment
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _work(job: Job, stopped: set[int], send: Send) -> None:
-    with contextlib.closing(_events(job)) as events:  # type: ignore[type-var]  # generators, which can be closed
+    with contextlib.closing(_events(job)) as events:
         for event in events:
             send(event)
             if job.number in stopped:
@@ -110,10 +110,12 @@ def send_heartbeats(send: Send, seconds: float) -> None:
             send(Heartbeat())
 
 
-def _events(job: Job) -> Iterator[Event]:
+def _events(job: Job) -> Generator[Event, None, None]:
     found = experiment.find(job.experiment)
+    if job.identity and found.Config.identity() != job.identity:
+        raise RuntimeError(f"{job.experiment} was edited while its study ran: run the same command again.")
     config = found.Config.from_dict(job.config)
-    return found.prepare(config, job.context) if job.kind == "prepare" else found.run(config, job.context)
+    yield from found.prepare(config, job.context) if job.kind == "prepare" else found.run(config, job.context)
 
 
 def _read(jobs: queue.SimpleQueue[Job | None], stopped: set[int], end: Callable[[], None]) -> None:

@@ -180,12 +180,19 @@ def _exactly(stream: IO[bytes], size: int) -> bytes:
     return data
 
 
+# A kind of numbers -> how to make pixels of them: a plain cast would make black pictures of values from 0 to 1.
+HOW = {
+    "f": "of values from 0 to 1 by (x * 255).round().astype('uint8')",
+    "b": "by x.astype('uint8') * 255",
+    "uint16": "of 16 bits by (x // 257).astype('uint8')",
+}
+
+
 def check_pictures(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
     """Raises ValueError for an array that holds no pictures: `where` names it, such as "x in digits.npz"."""
     if dtype != np.uint8:
-        raise ValueError(
-            f"{where} has the type {dtype}: write pixels from 0 to 255 without NaN, as uint8 (x.astype('uint8'))."
-        )
+        how = HOW.get("uint16" if dtype == np.uint16 else dtype.kind, "x.astype('uint8')")
+        raise ValueError(f"{where} has the type {dtype}: write pixels from 0 to 255 without NaN, as uint8, {how}.")
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)) or 0 in shape[1:]:
         channels_first = len(shape) == 4 and shape[1] in (1, 3)
         hint = ", so x.transpose(0, 2, 3, 1)" if channels_first else ""

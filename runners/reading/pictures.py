@@ -44,6 +44,7 @@ REMARKS = {
         "1 image is animated or has several pages: its first frame is used.",
         "{} images are animated or have several pages: their first frame is used.",
     ),
+    "dark": ("1 image is black: no pixel is above 1 of 255.", "{} images are black: no pixel is above 1 of 255."),
     "cmyk": ("1 CMYK image is converted to RGB.", "{} CMYK images are converted to RGB."),
 }
 
@@ -60,6 +61,8 @@ class Facts:
 
 def facts_of(image_HWC: Pixels, remarks: tuple[str, ...] = ()) -> Facts:
     """The facts of RGB pixels (H, W, 3)."""
+    if image_HWC.max() <= 1:
+        remarks = (*remarks, "dark")
     height, width, _ = image_HWC.shape
     digest = hashlib.sha256(f"{height}x{width}:".encode())
     digest.update(np.ascontiguousarray(image_HWC).data)

@@ -74,13 +74,24 @@ def assemble(path: Path, checked: Checked, store: Store, facts: Sequence[Facts])
     """Bring what was checked and what was decoded into the canonical order.
 
     Raises:
-        ValueError: where nothing can be held out, since all images are of one group or copies of one picture.
+        ValueError: where nothing can be held out, since all images are of one group or copies of one picture; where
+            all are black, or have the same set of labels.
     """
     units = [item.group or f"image {one.digest[:16]}" for item, one in zip(checked.items, facts, strict=True)]
     if not checked.has_split and len(set(units)) == 1:
         raise ValueError(
             f"All images of --data {path} are of one group or copies of one picture: add others, so that a part can be "
             "held out."
+        )
+    if all("dark" in one.remarks for one in facts):
+        raise ValueError(
+            f"All pictures of --data {path} are black, with no pixel above 1 of 255: write pixels from 0 to 255, of "
+            "values from 0 to 1 (x * 255).round().astype('uint8')."
+        )
+    if checked.kind == "set" and len({*checked.of_item}) == 1:
+        raise ValueError(
+            f"All images of --data {path} show the same labels, so no condition differs from another: write "
+            "--task images to train without labels."
         )
     order = sorted(
         range(len(facts)),

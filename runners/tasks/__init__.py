@@ -20,11 +20,13 @@ from runners.experiment import Task
 class Module(Protocol):
     """What a file of this folder offers.
 
-    `SOURCES`: the names of its sources, by default its own; `SCALES`: scale -> fields in which its baseline differs
+    `SOURCES`: the names of its sources, by default its own; `OF_FILES`: those whose images the user gives, none by
+    default; `SCALES`: scale -> fields in which its baseline differs
     from that of the other tasks, none by default.
     """
 
     SOURCES: tuple[str, ...]
+    OF_FILES: tuple[str, ...]
     SCALES: Mapping[str, Mapping[str, Scalar]]
 
     def task(self, source: str) -> Task:
@@ -47,20 +49,27 @@ def _sources() -> dict[str, str]:
     """The name of a source -> its task."""
     found: dict[str, str] = {}
     for name in names():
-        module: Any = importlib.import_module(f"{__name__}.{name}")
-        found |= dict.fromkeys(getattr(module, "SOURCES", (name,)), name)
+        found |= dict.fromkeys(getattr(_module(name), "SOURCES", (name,)), name)
     return found
 
 
 def module(source: str) -> Module:
     """The task of a config's `data`. Raises ValueError, with the nearest name, for one that no task has."""
     call = Call.parse(source)
+    own = [name for name, task in _sources().items() if name in getattr(_module(task), "OF_FILES", ())]
     if call.name not in _sources():
+        built_in = _sources().keys() - set(own)
         raise ValueError(
-            f"data={source!r} is not a data source{nearest(call.name, _sources())} Your own images are given with "
+            f"data={source!r} is not a data source{nearest(call.name, built_in)} Your own images are given with "
             "--data PATH."
         )
-    return cast(Module, importlib.import_module(f"{__name__}.{_sources()[call.name]}"))
+    if call.name in own and "digest" not in dict(call.arguments):
+        raise ValueError(f"data={source!r} stands for images of your own: give them with --data PATH.")
+    return cast(Module, _module(_sources()[call.name]))
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 @functools.cache

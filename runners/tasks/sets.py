@@ -9,7 +9,9 @@ from runners.experiment import ListSpec, Task
 from runners.saturated import SCALES
 from runners.user_images import UserImages
 
-__all__ = ["SCALES", "produce", "stored", "task"]
+__all__ = ["OF_FILES", "SCALES", "produce", "stored", "task"]
+
+OF_FILES = ("sets",)
 
 
 def task(source: str) -> Task:

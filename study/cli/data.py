@@ -1,44 +1,86 @@
-"""The user's images, read, checked and written into the record before anything else happens: a corrupt one is bad
-input, not a failed study."""
+"""The user's files, read, checked and written into the record before anything else happens: a corrupt one is bad input,
+not a failed study."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.cli.progress import watched
 
 if TYPE_CHECKING:
-    from runners.contents import Given
+    import argparse
+
+    from runners.config import Scalar, StagedConfig
+    from runners.experiment import Given
     from study.design.plan import Plan
 
-CHANNELS = 3
+
+def read_as(arguments: argparse.Namespace) -> dict[str, str]:
+    """What the user says of `--data`, for an experiment's `read`; nothing without it. Raises ValueError for options
+    that are about nothing."""
+    if arguments.data is None:
+        for option, given in (("--task", arguments.task), ("--allow-unlabelled", arguments.allow_unlabelled)):
+            if given:
+                raise ValueError(f"{option} is about images of your own: add --data PATH.")
+        return {}
+    found = {"data": str(arguments.data.resolve()), "task": arguments.task}
+    return found | ({"allow_unlabelled": "yes"} if arguments.allow_unlabelled else {})
 
 
+def read(experiment: str, inputs: Mapping[str, str], record: Path, changes: dict[str, Scalar]) -> Given:
+    """Let the experiment check `--data`; the changes get what it sets: a digest of the content, never the path."""
+    from runners.experiment import find, reader_of
+    from study.record.layout import cache_folder
+
+    package, known = find(experiment), cache_folder(record)
+    reader = reader_of(package)
+    if reader is None:
+        raise ValueError(f"The experiment {experiment} reads no files of yours: leave --data out.")
+    if "data" in changes:
+        raise ValueError("--data and --set data=... name two sets of images: leave one of them out.")
+    found = watched(reader(inputs, known if known.is_dir() else None))
+    for name, value in found.changes.items():
+        package.Config.require(name)
+        if changes.setdefault(name, value) != value:
+            raise ValueError(f"--data sets {name}={value}, and --set {name}={changes[name]}: leave one of them out.")
+    return found
+
+
+@dataclass(frozen=True)
 class Images:
-    """The images of `--data`; without it a worker makes them when the study is prepared."""
+    """The images of one experiment of a command, at the size of its first study: of `--data`, else those that a worker
+    makes when the study is prepared."""
 
-    def __init__(self, given: Given | None, plan: Plan, record: Path) -> None:
-        fields = plan.baseline.to_dict()
-        self.given, self.cache = given, record / "cache"
-        self.source, self.size = str(fields["data"]), int(fields["image_size"])
-        self.count = given.count if given else plan.task.images
+    given: Given | None
+    plan: Plan
+    cache: Path
 
     @property
     def bytes(self) -> int:
         """What they take on the disk, decoded."""
-        return self.count * self.size**2 * CHANNELS
+        size, count = self.plan.experiment.cost(self.config).data_bytes, self.plan.task.images
+        return size * self.given.count // count if self.given and count else size
+
+    @property
+    def config(self) -> StagedConfig:
+        return self.plan.baseline
 
     def decode(self) -> None:
         """Decode what is new to the record. Raises ValueError for the first corrupt image."""
-        from runners import given, images
-
-        if self.given is not None and not images.place(self.source, self.size, self.cache).exists():
-            self.given = watched(given.decoded(self.given, self.size))
+        self._do("decode")
 
     def write(self) -> None:
         """Write what was decoded into the record, so that no worker decodes it again."""
-        from runners import images
+        self._do("write")
 
-        if self.given is not None:
-            watched(images.prepare(self.source, self.given, self.size, self.cache))
+    def _do(self, what: str) -> None:
+        steps = getattr(self.given, what, None)
+        if steps is not None:
+            watched(steps(self.config, self.cache))
+
+    def sentences(self) -> list[str]:
+        """What they are, and what was done with them."""
+        return self.given.sentences(self.config) if self.given else []

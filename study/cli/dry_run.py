@@ -8,10 +8,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runners.experiment import metric_name
+
 if TYPE_CHECKING:
     from runners.experiment import Cost
     from study.cli.request import Job, Request
     from study.design.plan import Plan
+
+
+NOTHING = ("0", "0 GFLOP", "shared")  # of a column that says nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +67,9 @@ def _text(preview: Preview) -> str:
     lines = [f"{plan.study_id}: {plan.spec.question}\n\n{_arm_table(plan)}\n"]
     to_run = f"{counted(estimate.missing_trials, 'trial')}, {counted(estimate.missing_trainings, 'training')}"
     lines.append(f"{size_of(plan)}; to run: {to_run}")
-    lines.append(
-        f"{flop(estimate.train_flop)} of training and {flop(estimate.sample_flop)} of sampling: about "
-        f"{minutes(estimate.seconds)} on {preview.job.where} ({estimate.basis})"
-    )
+    spent = f"{flop(estimate.train_flop)} of training and {flop(estimate.sample_flop)} of sampling: "
+    spent = spent if estimate.train_flop or estimate.sample_flop or not estimate.missing_trials else ""
+    lines.append(f"{spent}about {minutes(estimate.seconds)} on {preview.job.where} ({estimate.basis})")
     lines.append(f"disk: up to {estimate.disk_bytes / 1e6:,.0f} MB more (--keep-checkpoints {plan.keep})")
     more = minutes(preview.seed_seconds)
     lines.append(power.sentence(preview.spread, plan.answered_in, len(plan.seeds), plan.comparisons, more))
@@ -74,11 +78,21 @@ def _text(preview: Preview) -> str:
     if preview.asked and not preview.options and not plan.space:
         lines.append(power.no_budget_line(preview.spread, budget))
     lines += [f"note: {note}" for note in plan.notes]
+    lines += [no_margin_line(plan)] if not plan.task.metric.is_share else []
     lines += [f"search: {name}, {dimension.words}" for name, dimension in plan.space.items()]
     lines.append("\neverything else, in every arm:")
     varied = {name for arm in plan.design.arms.values() for name in arm} | plan.space.keys() | {"seed"}
     lines += [f"  {name} = {value}" for name, value in plan.baseline.to_dict().items() if name not in varied]
     return "\n".join(lines)
+
+
+def no_margin_line(plan: Plan) -> str:
+    """That a study's margin does not count for a score that is no share."""
+    name = metric_name(plan.task.metric.name)
+    return (
+        f"note: margin={plan.spec.margin:g} of the study is a difference of shares, and {name} is none: it does not "
+        "count, and no arm will be called equivalent"
+    )
 
 
 def size_of(plan: Plan) -> str:
@@ -105,7 +119,8 @@ def _seeds(numbers: Sequence[int]) -> str:
 
 
 def _arm_table(plan: Plan) -> str:
-    """One row per arm; an arm whose trainings another one above it has shares them and is marked so."""
+    """One row per arm; an arm whose trainings another one above it has shares them and is marked so. Of what nobody
+    counted there is no column."""
     head = ["arm", "seeds", "own trainings", "images each", "parameters", "training", "evaluations per image"]
     rows, seen = [head], set[str]()
     trials_of: dict[str, list[Any]] = {arm: [] for arm in plan.design.arms}
@@ -119,7 +134,9 @@ def _arm_table(plan: Plan) -> str:
         images = int(trials[0].config.to_dict().get("total_images", 0))
         cells = [name, f"{len(trials)}", f"{len(own)}", f"{images:,}", f"{cost.parameters:,}"]
         rows.append([*cells, flop(len(own) * cost.train_flop) if own else "shared", f"{cost.evaluations:,}"])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    shown = [column for column in range(len(head)) if column < 3 or any(row[column] not in NOTHING for row in rows[1:])]
+    rows = [[row[column] for column in shown] for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(shown))]
     return "\n".join(
         row[0].ljust(widths[0])
         + "".join("  " + cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))

@@ -66,26 +66,27 @@ def print_list() -> int:
 def run(request: Request, command: str) -> int:
     """The studies of a command, one after another."""
     from runners.process.locks import Held, lock
-    from study.cli.data import Images
     from study.executors.local import LocalExecutor
     from study.record import layout
     from study.scheduling import devices
 
     record, slots = request.record, request.slots
     jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
-    images = Images(request.images, request.plans[0], record)
-    images.decode()
+    images = request.images
+    for each in images:
+        each.decode()
     requests.print_found(request)
     if request.auto and any(job.estimate.missing_trials for job in jobs):
         slots = devices.benchmarked(request.plans, slots)
         jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
-    probe(record, images.bytes + max(job.estimate.disk_bytes for job in jobs))
+    probe(record, sum(each.bytes for each in images) + max(job.estimate.disk_bytes for job in jobs))
     executor = LocalExecutor(slots, layout.logs_folder(record), request.worker_timeout)
     codes = []
     try:
         with lock(layout.record_lock(record), shared=True):
             relocate(record)
-            images.write()
+            for each in images:
+                each.write()
             for job in jobs:
                 codes.append(locked(job, request, executor, command))
                 if codes[-1] == INTERRUPTED:
@@ -168,8 +169,8 @@ def carry_out(job: Job, request: Request, executor: LocalExecutor, command: str)
         command=command,
         curve_points=job.scale.curve_points,
         retries=request.retries,
-        inputs=request.inputs,
-        files=_study_file(request, plan),
+        inputs=request.inputs(plan),
+        files=_study_files(request, plan),
         on_trial_complete=draw_sheet(),
     )
 
@@ -201,11 +202,10 @@ def carry_out(job: Job, request: Request, executor: LocalExecutor, command: str)
     return summarize(plan, record, launch)
 
 
-def _study_file(request: Request, plan: Plan) -> dict[str, str]:
-    """The text of a study's own file, which no commit of the project has."""
-    files = {one.name: one.file for one in request.named}
-    path = files.get(plan.study)
-    return {f"launch/{path.name}": path.read_text(encoding="utf-8")} if path else {}
+def _study_files(request: Request, plan: Plan) -> dict[str, str]:
+    """The texts of a study's own file and of its own experiment, which no commit of the project has."""
+    files = next((list(one.files) for one in request.named if one.name == plan.study), [])
+    return {f"launch/{name}": path.read_text(encoding="utf-8", errors="replace") for name, path in files}
 
 
 def probe(record: Path, needed: float) -> None:

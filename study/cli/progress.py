@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from runners.experiment import Progress
+from runners.experiment import Progress, metric_name
 from study.scheduling import events
 
 TRAINING_SHARE = 0.9  # of a trial's time; the rest is sampling and scoring
@@ -130,7 +130,7 @@ class Display:
     def begin(self, total: int, already: int, slots: int, metric: str = "accuracy/validation") -> None:
         """A launch of `total` trials, of which the record has some, on so many slots; they are scored in `metric`."""
         self.total, self.done, self.before, self.slots, self.spent = total, already, already, slots, 0.0
-        self.score = " ".join(reversed(metric.split("/")))
+        self.score = " ".join(reversed(metric_name(metric).split("/")))
 
     def end(self) -> None:
         self.screen.clear()
@@ -142,7 +142,8 @@ class Display:
             case events.Noted(text, about):
                 self.screen.line(f"{about}: {text}" if about else text)
             case events.Stopping(workers, seconds):
-                wait = f"{workers} at their checkpoints, at most {seconds:.0f} s"
+                places = "its checkpoint" if workers == 1 else "their checkpoints"
+                wait = f"{workers} at {places}, at most {seconds:.0f} s"
                 self.screen.show(f"stopping: {wait}; Ctrl-C again stops now", force=self.first)
                 self.first = False
             case events.Started(trial, slot, device):
@@ -171,10 +172,11 @@ class Display:
                 self.screen.line(f"{trial.name}: {status}: {error}; retry {tries}")
 
     def _trained(self, name: str, slot: int, lines: Sequence[Mapping[str, float]], total: int) -> None:
-        reports = [line for line in lines if "loss" in line]
+        reports = [line for line in lines if "loss" in line] or [line for line in lines if "images" in line]
         row = self.running[slot]
         if reports:
-            row = Row(name, TRAINING_SHARE * reports[-1]["images"] / total, reports[-1]["images_per_second"])
+            rate = reports[-1].get("images_per_second", row.rate)
+            row = Row(name, TRAINING_SHARE * reports[-1]["images"] / max(1, total), rate)
         self._at(slot, row)
 
     def _at(self, slot: int, row: Row) -> None:
@@ -197,7 +199,8 @@ class Display:
             return f"{self.done} of {self.total} done | {wait}"
         parts = ", ".join(f"{row.name} {row.share:.0%}" for row in self.running.values())
         rate = sum(row.rate for row in self.running.values())
-        return f"{self.done} of {self.total} done | {parts} | {rate:,.0f} images/s | {wait}"
+        speed = f" | {rate:,.0f} images/s" if rate else ""
+        return f"{self.done} of {self.total} done | {parts}{speed} | {wait}"
 
     def _seconds_left(self) -> float:
         """Deal the remaining trials to the slots, each as long as a worker took for one so far on average. A slot

@@ -6,16 +6,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.cli import growing
+from study.cli import data, growing, terms
+from study.cli.terms import ALL, Terms
 from study.record.layout import DEFAULT_RECORD
 
 if TYPE_CHECKING:
     from runners.config import Scalar
-    from runners.contents import Given
     from study.design.cost import Estimate, Price
     from study.design.plan import Plan
     from study.design.plan import Request as Asked
@@ -30,7 +30,6 @@ DOC = """Run a study: train and score every arm, record it, and answer its quest
 
 The same command again runs only what is missing.
 """
-ALL = "all"  # of --study
 SHOWN_ARMS = 3  # that a warning names
 
 
@@ -81,30 +80,32 @@ def parser() -> argparse.ArgumentParser:
 
 @dataclass(frozen=True)
 class Request:
-    """A command that can be carried out.
-
-    `changes` are those of the user to every baseline; `images` are the checked ones of `--data`, `evaluator` the
-    checked `--evaluator`.
-    """
+    """A command that can be carried out; `terms`: experiment -> what it says to its studies."""
 
     plans: Sequence[Plan]
     named: Sequence[Named]
-    scale: Scale
+    terms: Mapping[str, Terms]
     scale_was_chosen: bool  # because no --scale was given
     slots: Sequence[Slot]
     record: Path
-    images: Given | None
-    read_as: Mapping[str, str]  # what `runners.given.read` was given for them
-    evaluator: Path | None
+    read_as: Mapping[str, str]  # what the experiments' `read` was given for `--data`
     worker_timeout: float  # seconds
     retries: int
     auto: bool  # --per-device auto: the slots are still to be benchmarked
-    changes: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def of(self, plan: Plan) -> Terms:
+        return self.terms[plan.spec.experiment]
+
+    def inputs(self, plan: Plan) -> dict[str, str]:
+        """Files that the user named, for the experiment."""
+        evaluator = self.of(plan).evaluator
+        return {**self.read_as, **({"evaluator": str(evaluator)} if evaluator else {})}
 
     @property
-    def inputs(self) -> dict[str, str]:
-        """Files that the user named, for the experiment."""
-        return {**self.read_as, **({"evaluator": str(self.evaluator)} if self.evaluator else {})}
+    def images(self) -> list[data.Images]:
+        """Those of each experiment."""
+        first = {plan.spec.experiment: plan for plan in reversed(self.plans)}
+        return [data.Images(self.of(plan).given, plan, self.record / "cache") for plan in first.values()]
 
 
 @dataclass(frozen=True)
@@ -133,58 +134,45 @@ def read(arguments: argparse.Namespace) -> Request:
         given = f"--worker-timeout {arguments.worker_timeout:g}"
         raise ValueError(f"{given} ends every worker: write minutes, such as --worker-timeout 15.")
     has_cuda = devices.cuda_count() if arguments.scale is None or arguments.devices is None else 0
-    changes = parse_changes(arguments.set)
-    count = arguments.evaluators
-    if count is not None and changes.setdefault("evaluators", count) != count:
-        raise ValueError("--evaluators and --set evaluators=... name two numbers: leave one of them out.")
     asked = arguments.devices, arguments.per_device
     slots = devices.named(*asked, has_cuda, arguments.deterministic, arguments.compile)
-    read_as = _read_as(arguments, changes)
-    images = _read_data(read_as, arguments.record.resolve(), changes) if read_as else None
-    evaluator = _read_evaluator(arguments.evaluator, changes)
-    from study.design import scales
-
-    name = arguments.scale or ("gpu" if has_cuda else "laptop")
-    scale = scales.find(name)
-    named = _studies(arguments)
-    record = arguments.record.resolve()
-    planned = [(one, _plan(one, name, scale, arguments, changes)) for one in named]
+    read_as, named = data.read_as(arguments), _studies(arguments)
+    found = terms.gathered(named, read_as, "gpu" if has_cuda else "laptop", arguments)
+    named = [one for one in named if one.spec.experiment in found]
+    planned = [(one, _plan(one, found[one.spec.experiment], arguments)) for one in named]
     named, plans = [one for one, plan in planned if plan], [plan for _, plan in planned if plan]
     for plan in plans:
-        _check_evaluator(evaluator, plan)
+        terms.check_evaluator(found[plan.spec.experiment].evaluator, plan)
     return Request(
         plans=plans,
         named=named,
-        scale=scale,
+        terms=found,
         scale_was_chosen=arguments.scale is None,
         slots=slots,
-        record=record,
-        images=images,
+        record=arguments.record.resolve(),
         read_as=read_as,
-        evaluator=evaluator,
         worker_timeout=60 * arguments.worker_timeout,
         retries=arguments.retries,
         auto=arguments.per_device == devices.AUTO,
-        changes=changes,
     )
 
 
-def _plan(
-    one: Named, scale_name: str, scale: Scale, arguments: argparse.Namespace, changes: Mapping[str, Scalar]
-) -> Plan | None:
+def _plan(one: Named, said: Terms, arguments: argparse.Namespace) -> Plan | None:
     """The plan of a study; of all studies None for one that makes no sense for these images, which is said."""
     from study.design import registry
     from study.design.spec import WrongKind
 
     record = arguments.record.resolve()
     try:
-        plan, kept = growing.plan_of(one, scale_name, scale, asked_of(arguments, one, changes), record)
+        asked = asked_of(arguments, one, said.changes)
+        plan, kept = growing.plan_of(one, said.scale_name, said.scale, asked, record)
     except WrongKind as error:
         if arguments.study == [ALL]:
             print(f"{one.name} is left out: {error}.", file=sys.stderr)
             return None
-        fitting = ", ".join(registry.fitting(error.kind))
-        raise ValueError(f"The study {one.name} cannot run: {error}. Write --study with one of {fitting}.") from None
+        fitting = ", ".join(registry.fitting(error.kind, one.spec.experiment))
+        instead = f" Write --study with one of {fitting}." if fitting else ""
+        raise ValueError(f"The study {one.name} cannot run: {error}.{instead}") from None
     plan = growing.looked_at(plan, record)
     if kept:
         print(kept, file=sys.stderr)
@@ -225,103 +213,30 @@ def job_of(plan: Plan, request: Request, slots: Sequence[Slot]) -> Job:
     from study.design import cost
     from study.scheduling.devices import describe
 
-    elsewhere = (request.scale.machine == "gpu") == all(slot.device == "cpu" for slot in slots)
+    scale = request.of(plan).scale
+    elsewhere = (scale.machine == "gpu") == all(slot.device == "cpu" for slot in slots)
     where = f"one machine that the scale is made for, not {describe(slots)}" if elsewhere else describe(slots)
-    estimate = cost.estimate(plan, request.scale, request.record, 1 if elsewhere else len(slots))
-    return Job(plan, request.scale, estimate, where)
+    estimate = cost.estimate(plan, scale, request.record, 1 if elsewhere else len(slots))
+    return Job(plan, scale, estimate, where)
 
 
 def price_of(plan: Plan, request: Request) -> Price:
     """What a seed of the plan takes on the request's slots."""
     from study.design import cost
 
-    elsewhere = (request.scale.machine == "gpu") == all(slot.device == "cpu" for slot in request.slots)
-    return cost.price(plan, request.scale, request.record, 1 if elsewhere else len(request.slots))
+    scale = request.of(plan).scale
+    elsewhere = (scale.machine == "gpu") == all(slot.device == "cpu" for slot in request.slots)
+    return cost.price(plan, scale, request.record, 1 if elsewhere else len(request.slots))
 
 
-# --- single arguments ----------------------------------------------------------------------------------
-
-
-def parse_changes(settings: Sequence[str]) -> dict[str, Scalar]:
-    """`--set field=value`, typed. Raises ValueError for what sets nothing, or not what it should."""
-    from runners.ddpm.config import TrialConfig
-
-    changes: dict[str, Scalar] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise ValueError(f"--set {setting!r} sets nothing: write --set field=value, such as --set lr=0.001.")
-        value = TrialConfig.read_value(name, text)
-        if name in changes:
-            raise ValueError(f"--set {name}=... is given twice: leave one of them out.")
-        changes[name] = value
-    for name, option in (("data", "--data DIR"), ("evaluator", "--evaluator FILE")):
-        if any(f"{digest}=" in str(changes.get(name, "")) for digest in ("digest", "sha256")):
-            raise ValueError(f"{name}={changes[name]!r} is a digest of a file: give the file with {option}.")
-    return changes
-
-
-def _read_as(arguments: argparse.Namespace, changes: Mapping[str, Scalar]) -> dict[str, str]:
-    """What the user says of `--data`, for `runners.given.read`; nothing without it."""
-    if arguments.data is None:
-        for option, given in (("--task", arguments.task), ("--allow-unlabelled", arguments.allow_unlabelled)):
-            if given:
-                raise ValueError(f"{option} is about images of your own: add --data PATH.")
-        return {}
-    if "data" in changes:
-        raise ValueError("--data and --set data=... name two sets of images: leave one of them out.")
-    found = {"data": str(arguments.data.resolve()), "task": arguments.task}
-    return found | ({"allow_unlabelled": "yes"} if arguments.allow_unlabelled else {})
-
-
-def _read_data(read_as: Mapping[str, str], record: Path, changes: dict[str, Scalar]) -> Given:
-    """Check `--data`, and say what was found; the config gets the digest of what is in it."""
-    from runners import given
-    from study.cli.progress import watched
-    from study.record.layout import cache_folder
-
-    known = cache_folder(record)
-    found = watched(given.read(read_as, known if known.is_dir() else None))
-    changes["data"] = found.data
-    return found
+# --- what is said of it ----------------------------------------------------------------------------------
 
 
 def print_found(request: Request) -> None:
     """What `--data` is, and what was done with it, on standard error."""
-    from runners import given
-
-    size = int(request.plans[0].baseline.to_dict()["image_size"])
-    for sentence in given.sentences(request.images, size) if request.images else ():
-        print(sentence, file=sys.stderr)
-
-
-def _read_evaluator(path: Path | None, changes: dict[str, Scalar]) -> Path | None:
-    """The file of `--evaluator`, whose digest the config gets."""
-    if path is None:
-        return None
-    from runners.config import Call
-    from runners.evaluation import official, own
-    from runners.process.files import sha256
-
-    if path.suffix == official.SUFFIX:
-        _, digest = official.load_checkpoint(path)
-        verdict = "is the official evaluator" if official.is_official(digest) else "is NOT the official evaluator"
-        print(f"{path} {verdict} (sha256 {digest[:12]}...)", file=sys.stderr)
-    else:
-        own.require_file(str(path))
-        digest = sha256(path)
-    changes["evaluator"] = str(Call("checkpoint", (("sha256", digest),)))
-    return path.resolve()
-
-
-def _check_evaluator(path: Path | None, plan: Plan) -> None:
-    """Raises ValueError for an evaluator of the user's that cannot score the images of every arm."""
-    if path is None:
-        return
-    from runners.evaluation import evaluator
-
-    for size in {int(trial.config.to_dict()["image_size"]) for trial in plan.trials}:
-        evaluator.users(str(path), size, plan.task)
+    for images in request.images:
+        for sentence in images.sentences():
+            print(sentence, file=sys.stderr)
 
 
 def check(plan: Plan) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 
 from runners import models
+from runners.config import FIRST
 from runners.ddpm.config import TrialConfig
 from runners.process.files import write_json
 from study.design import plan, registry
@@ -20,8 +21,8 @@ Network = tuple[str, int, int, int]  # model, image size, labels, timesteps
 
 
 def networks() -> Iterator[Network]:
-    """The arguments of `models.count` for every arm of every study at every scale that the study has."""
-    for name in registry.names():
+    """The arguments of `models.count` for every arm of every study of samples at every scale that the study has."""
+    for name in (name for name in registry.names() if registry.find(name).experiment == FIRST):
         for scale_name, scale in SCALES.items():
             try:
                 made = plan.make(name, registry.find(name), scale_name, scale, plan.Request())

@@ -85,7 +85,10 @@ def draw_sheet() -> Callable[[Path], None]:
         from analysis.figures import schedule_sheet
         from analysis.plotting import style
 
-        shown = b"".join((trial / name).read_bytes() for name in ("schedule.csv", "noised.png"))
+        files = [trial / name for name in ("schedule.csv", "noised.png")]
+        if not all(path.is_file() for path in files):
+            return  # of another experiment
+        shown = b"".join(path.read_bytes() for path in files)
         if shown not in drawn:
             drawn[shown] = style.save(schedule_sheet.draw_trial(trial), trial / "schedule_sheet")
             return

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from runners.config import StagedConfig
-from runners.experiment import Cost, Experiment
+from runners.experiment import Cost, Experiment, leaves_out
 from runners.process.files import read_json
 from study.design.plan import Plan, Trial
 from study.design.scales import Scale
@@ -19,6 +19,7 @@ from study.record.schema import Search
 
 WEIGHT_COPIES = 2  # that a finished training keeps: the average and the last step
 STATE_COPIES = 4  # in a checkpoint of a training: weights, their average, two moments
+MEASURED = "measured in this record"
 ENOUGH = 100  # finished trials for a median of their speed
 TRIAL_BYTES = 6 * 2**20  # pictures of a trial at 64x64, once in its folder and once in MLflow
 
@@ -42,12 +43,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Throughput:
-    """FLOP per second of one device slot in training and in sampling, and seconds that a trial takes besides."""
+    """FLOP per second of one device slot in training and in sampling, and seconds that a trial takes besides: all of
+    them, where nobody counted FLOP."""
 
     train: float
     sample: float
     trial_seconds: float
     basis: str
+
+    def seconds(self, train_flop: float, sample_flop: float) -> float:
+        return (train_flop / self.train if train_flop else 0.0) + (sample_flop / self.sample if sample_flop else 0.0)
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,14 @@ def estimate(plan: Plan, scale: Scale, record: Path, slots: int) -> Estimate:
     trials = len(to_sample)
     sample_flop = {config: cost(config).sample_flop - _drawn(config, record, cost) for config in to_sample}
     busy = trials * rates.trial_seconds
-    busy += sum(cost(config).train_flop / rates.train / pace(config, scale) for config in to_train)
-    busy += sum(sample_flop[config] / rates.sample / pace(config, scale) for config in to_sample)
+    busy += sum(rates.seconds(cost(config).train_flop, 0) / pace(config, scale) for config in to_train)
+    busy += sum(rates.seconds(0, sample_flop[config]) / pace(config, scale) for config in to_sample)
     # Whole trials are dealt to the slots, so the last round may be half empty.
     units = len(to_train) or trials
     seconds = busy / slots * (-(-units // slots) * slots / max(1, units))
     if trials:
-        seconds += 0 if layout.trials_folder(record).is_dir() else scale.preparation_seconds
+        prepared = layout.trials_folder(record).is_dir() or leaves_out(plan.experiment, "prepare")
+        seconds += 0 if prepared else scale.preparation_seconds
         seconds += scale.surrogate_seconds * plan.experiment.more_surrogates(plan.baseline, record)
     weights = [cost(config).checkpoint_bytes for config in to_train]
     largest = max(weights, default=0)
@@ -132,9 +138,9 @@ def price(plan: Plan, scale: Scale, record: Path, slots: int) -> Price:
     """What a seed of the whole plan takes on `slots` device slots, whatever the record has of it already."""
     rates, cost, n = throughput(plan, scale, record), _costs(plan.experiment), max(1, len(plan.seeds)) * slots
     trainings = {trial.train_key: trial.config for trial in plan.trials}.values()
-    train = sum(cost(config).train_flop / rates.train / pace(config, scale) for config in trainings)
+    train = sum(rates.seconds(cost(config).train_flop, 0) / pace(config, scale) for config in trainings)
     samples = [(cost(trial.config), pace(trial.config, scale)) for trial in plan.trials]
-    sampling = sum(one.sample_flop / one.passes / rates.sample / speed for one, speed in samples)
+    sampling = sum(rates.seconds(0, one.sample_flop / one.passes) / speed for one, speed in samples)
     return Price(train / n, sampling / n, len(plan.trials) * rates.trial_seconds / n, cost(plan.baseline).passes)
 
 
@@ -174,22 +180,43 @@ def pace(config: StagedConfig, scale: Scale) -> float:
     return PACE.get(str(config.to_dict().get("precision")), 1.0) if scale.machine == "gpu" else 1.0
 
 
+SHAPES = ("image_size", "batch_size", "precision")  # fields that a speed depends on, of those that a setting has
+
+
 def throughput(plan: Plan, scale: Scale, record: Path) -> Throughput:
-    """Medians of the record's finished trials of this picture size, batch and precision, else the scale's own."""
-    names = ("image_size", "batch_size", "precision")
-    baseline, defaults = plan.baseline.to_dict(), plan.experiment.Config.defaults()
+    """Medians of the record's finished trials of this experiment, picture size, batch and precision, else the scale's
+    own."""
+    config, counted = plan.baseline, plan.experiment.cost(plan.baseline).train_flop > 0
+    shapes = [name for name in SHAPES if name in config.types()]
     train: list[float] = []
     sampling: list[float] = []
+    whole: list[float] = []
     for path in layout.trials_folder(record).glob("*/result.json"):
-        if len(train) == ENOUGH:
+        if len(whole) == ENOUGH:
             break
-        fields, result = defaults | read_json(path.with_name("config.json")), read_json(path)
-        if all(fields.get(name) == baseline.get(name) for name in names) and "train_pflop" in result:
-            cost = plan.experiment.cost(plan.experiment.Config.from_dict(read_json(path.with_name("config.json"))))
-            train.append(float(result["train_pflop"]) * 1e15 / float(result["seconds/train"]))
-            sampling.append(cost.sample_flop / float(result["seconds/sample"]))
+        found = _setting(path.parent, type(config))
+        if found is None or any(getattr(found, name) != getattr(config, name) for name in shapes):
+            continue
+        result = read_json(path)
+        seconds = [float(result.get(f"seconds/{part}", 0.0)) for part in ("train", "sample")]
+        whole.append(sum(seconds))
+        if counted and "train_pflop" in result and seconds[0]:
+            train.append(float(result["train_pflop"]) * 1e15 / seconds[0])
+            sampling += [plan.experiment.cost(found).sample_flop / seconds[1]] if seconds[1] else []
     if train:
-        return Throughput(median(train), median(sampling), scale.trial_seconds, "measured in this record")
+        return Throughput(median(train), median(sampling or train), scale.trial_seconds, MEASURED)
+    if not counted:
+        uncounted = f"{scale.trial_seconds:g} s per trial: no FLOP were counted"
+        return Throughput(1.0, 1.0, *((median(whole), MEASURED) if any(whole) else (scale.trial_seconds, uncounted)))
     flops, unit = scale.flop_per_second, "TFLOP/s" if scale.flop_per_second >= 1e12 else "GFLOP/s"
     number = flops / (1e12 if unit == "TFLOP/s" else 1e9)
     return Throughput(flops, flops, scale.trial_seconds, f"at {number:.3g} {unit}, {scale.measured_on}")
+
+
+def _setting(folder: Path, config: type[StagedConfig]) -> StagedConfig | None:
+    """The setting of a finished trial; None for one of another experiment, and for a damaged one."""
+    try:
+        found = config.from_dict(read_json(folder / "config.json"))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    return found if found.trial_key == folder.name else None

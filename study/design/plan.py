@@ -18,6 +18,7 @@ from study.design import training_seeds
 from study.design.scales import Scale
 from study.design.space import Dimension
 from study.design.spec import Arm, Design, StudySpec
+from study.record import recorded
 from study.record.schema import Keep, Search, Study, StudyTrial
 
 BASELINE, WINNER = "baseline", "winner"  # the arms of a search
@@ -201,6 +202,7 @@ class Plan:
             launched=launched,
             command=command,
             experiment=self.spec.experiment,
+            **recorded.described(self.spec.experiment),
             metric=self.metric,
             task=self.task,
             factors={name: tuple(values) for name, values in self.design.factors.items()},
@@ -253,8 +255,7 @@ def make(
         raise ValueError(f"--trials {asked.searched} suggests nothing: write --trials 1 or more.")
     training_seeds.check_looks(asked.looks, asked.confirmatory)
     count = training_seeds.count(asked.seeds, asked.looks, asked.confirmatory, scale.seeds or spec.seeds)
-    experiment = find_experiment(spec.experiment)
-    baseline = _baseline(spec, scale_name, scale, asked.changes, kept)
+    experiment, baseline = find_experiment(spec.experiment), _baseline(spec, scale_name, scale, asked.changes, kept)
     task = experiment.task(baseline)
     spec.check_task(task)
     design = spec.design(scale_name, baseline)
@@ -267,8 +268,7 @@ def make(
         if (other.kind, other.metric, other.lists) != (task.kind, task.metric, task.lists):
             raise ValueError(f"The arms of {study} are about tasks with other scores, {task.name} and {other.name}.")
     choosing = training_seeds.choosing(min(spec.selection_seeds, scale.seeds or spec.selection_seeds)) if space else ()
-    first = choosing[-1] + 1 if choosing else 0
-    numbers = tuple(range(first, first + count))
+    numbers = training_seeds.after(choosing, count)
     return Plan(
         study=study,
         scale=scale_name,
@@ -295,8 +295,8 @@ def _baseline(
     """The scale's setting, changed by its task, by what the study was begun with, by the study, and by the user."""
     changed = {**kept, **spec.fixed, **spec.baseline, **changes}
     data = {name: value for name, value in changed.items() if name == "data"}
-    of_task = find_experiment(spec.experiment).at_scale(scale.config.replace(**data), scale_name)
-    return scale.config.replace(**{**of_task, **changed})
+    experiment = find_experiment(spec.experiment)
+    return scale.baseline({**experiment.at_scale(scale.baseline(data), scale_name), **changed})
 
 
 def _trials(arms: Mapping[str, Arm], baseline: StagedConfig, seeds: Sequence[int]) -> tuple[Trial, ...]:

@@ -6,12 +6,15 @@ import hashlib
 import importlib.util
 import pkgutil
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runners.config import nearest
+from runners import packages
+from runners.config import FIRST, nearest
 from runners.experiment import Kind
+from runners.experiment import find as find_experiment
 from study.design.spec import StudySpec
 
 STUDIES = Path(__file__).resolve().parent.parent / "studies"
@@ -29,9 +32,10 @@ def find(name: str) -> StudySpec:
     return _study_of(importlib.import_module(f"study.studies.{name}"), f"study/studies/{name}.py")
 
 
-def fitting(kind: Kind) -> list[str]:
-    """The studies whose question makes sense for images of a kind."""
-    return [name for name in names() if kind in find(name).kinds]
+def fitting(kind: Kind, experiment: str = FIRST) -> list[str]:
+    """The studies of an experiment whose question makes sense for images of a kind."""
+    specs = {name: find(name) for name in names()}
+    return [name for name, spec in specs.items() if kind in spec.kinds and spec.experiment == experiment]
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,22 @@ class Named:
     digest: str = ""
     file: Path | None = None
 
+    @property
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Name and path of what no commit of the project has: the study's file, and those of its own experiment."""
+        if self.file is None:
+            return
+        yield self.file.name, self.file
+        if folder := packages.folder_of(self.spec.experiment):
+            yield from ((path.relative_to(folder.parent).as_posix(), path) for path in packages.files_of(folder))
+
 
 def asked(word: str) -> Named:
     """The study of a word of `--study`: a name, or the path of a file `my_study.py` that defines a `STUDY`.
 
-    A study from a path is named after its file, and its id bears a digest of the file: an edited file is another study.
-    The file is Python code, and it is run. Raises ValueError for what is neither.
+    A study from a path is named after its file, and its id bears a digest of the file, and of its experiment where that
+    is a folder beside it: an edited file is another study. The file is Python code, and it is run. Raises ValueError
+    for what is neither.
     """
     path = Path(word)
     if path.is_dir() and word not in names():
@@ -68,13 +82,16 @@ def asked(word: str) -> Named:
     assert found is not None  # of a file that is there and ends in .py
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
+    packages.look_beside(path.parent)
     try:
         found.loader.exec_module(module)
     except Exception as error:  # whatever the user's file raises
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"{word} cannot be read as a study ({reason}): correct the file.") from error
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:6]
-    return Named(path.stem, _study_of(module, word), digest, path)
+    spec = _study_of(module, word)
+    experiment = find_experiment(spec.experiment).Config.identity() if packages.folder_of(spec.experiment) else ""
+    digest = hashlib.sha256(path.read_bytes() + experiment.encode()).hexdigest()[:6]
+    return Named(path.stem, spec, digest, path)
 
 
 def _study_of(module: Any, where: str) -> StudySpec:

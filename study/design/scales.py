@@ -1,4 +1,6 @@
-"""Scales: the baselines of a study as one aligned table. Same code path, other numbers.
+"""Scales: the baselines of a diffusion study as one aligned table. Same code path, other numbers.
+
+Another experiment brings its own fields (`SCALES` in its package); the machines and their speeds are these.
 
 smoke proves that everything runs, in seconds; laptop is the whole study on 2 cores in a quarter of an hour; gpu
 is minutes per trial on one modern GPU; paper is the reports' setting.
@@ -6,17 +8,22 @@ is minutes per trial on one modern GPU; paper is the reports' setting.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from runners.config import Scalar, nearest
+from runners.config import FIRST, Scalar, StagedConfig, nearest
 from runners.ddpm.config import TrialConfig
+from runners.experiment import find as find_experiment
+from runners.experiment import scales_of
 
 
 @dataclass(frozen=True)
 class Scale:
     """A baseline, and what it costs on the machine it was measured on (the dry run's estimate)."""
 
-    config: TrialConfig
+    config: Any  # of the experiment's Config
     seeds: int | None  # None: the study's own number
     curve_points: int
     flop_per_second: float  # one device slot, training and sampling
@@ -25,6 +32,11 @@ class Scale:
     surrogate_seconds: float  # each further surrogate evaluator of --evaluators N, once per record
     measured_on: str
     machine: str  # "cpu" or "gpu"
+
+    def baseline(self, changes: Mapping[str, Scalar]) -> StagedConfig:
+        """The scale's setting with these fields changed."""
+        found: StagedConfig = self.config.replace(**changes)
+        return found
 
 
 REPORTS_UNET = "unet"  # its defaults are the reports' network, 113.7 M parameters
@@ -107,3 +119,32 @@ def find(name: str) -> Scale:
     if name not in SCALES:
         raise ValueError(f"Unknown scale {name!r}{nearest(name, SCALES)}")
     return SCALES[name]
+
+
+def of(experiment: str, name: str) -> Scale:
+    """An experiment's baseline at a scale. ValueError for a scale that is unknown or that it does not offer."""
+    scale = find(name)
+    if experiment == FIRST:
+        return scale
+    package = find_experiment(experiment)
+    if name not in (offered := offered_by(experiment)):
+        raise ValueError(f"The experiment {experiment} has no scale {name!r}: write --scale {' or '.join(offered)}.")
+    fields = (scales_of(package) or {}).get(name, {})
+    for field in fields:
+        package.Config.require(field)
+    return dataclasses.replace(scale, config=package.Config().replace(**fields), surrogate_seconds=0.0)
+
+
+def offered_by(experiment: str) -> list[str]:
+    """The scales of an experiment: those that its SCALES names, without any all. ValueError for one that is unknown."""
+    own = None if experiment == FIRST else scales_of(find_experiment(experiment))
+    for name in own or ():
+        if name not in SCALES:
+            raise ValueError(f"SCALES of {experiment} names an unknown scale {name!r}{nearest(name, SCALES)}")
+    return [name for name in SCALES if not own or name in own]
+
+
+def usual(experiment: str, preferred: str) -> str:
+    """The scale where none is asked for: the `preferred` one, or the first that the experiment offers."""
+    offered = offered_by(experiment)
+    return preferred if preferred in offered else offered[0]

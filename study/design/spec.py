@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from runners import packages
 from runners.config import Scalar, StagedConfig, nearest
 from runners.experiment import Kind, Task
 from runners.experiment import find as find_experiment
@@ -137,6 +138,11 @@ class StudySpec:
 
     def check_task(self, task: Task) -> None:
         """Raises WrongKind for a task that the question makes no sense for, ValueError without its metric."""
+        if not task.scores("choose"):
+            raise ValueError(
+                f"The task {task.name} of the experiment {self.experiment} has no list to choose by: write "
+                'ListSpec("validation", "choose") for one of its lists.'
+            )
         if task.kind not in self.kinds:
             wanted = " or ".join(IMAGES_WITH[kind] for kind in self.kinds)
             raise WrongKind(f"it is about {wanted}, and these are {IMAGES_WITH[task.kind]}", task.kind)
@@ -199,9 +205,8 @@ class StudySpec:
 
     def _require(self, name: str) -> None:
         config = find_experiment(self.experiment).Config
-        known = config.types()
-        if name not in known:
-            raise ValueError(f"The study varies the unknown field {name!r}{config.nearest_field(name)}")
+        if name not in config.types():
+            raise ValueError(f"The study varies {foreign(name, self.experiment)}")
         if name in config.replicated() and name != "seed":  # an arm's seed shifts those of the blocks
             raise ValueError(f"The field {name!r} is drawn anew for each training seed: leave it out of the study.")
 
@@ -222,6 +227,24 @@ class StudySpec:
                 raise ValueError(f"against= names the unknown arm {name!r}{nearest(name, arms)}")
         full = {arm: given.get(arm, baseline_arm) for arm in arms if arm != baseline_arm}
         return {arm: other for arm, other in full.items() if other}
+
+
+def owners_of(field: str) -> list[str]:
+    """The project's own experiments that have a field."""
+    return [name for name in packages.names() if field in find_experiment(name).Config.types()]
+
+
+def foreign(name: str, experiment: str) -> str:
+    """What a name is that is no field of the experiment: one of another experiment, or of none ("the unknown ...")."""
+    owners = owners_of(name)
+    if name == "experiment":
+        return "the experiment: a study has one, so write experiment= of its StudySpec, and a study for each."
+    if owners:
+        return (
+            f"{name!r}, a field of the experiment {' and '.join(owners)} and not of {experiment}: a study has one "
+            f"experiment, and its fields are {', '.join(find_experiment(experiment).Config.types())}."
+        )
+    return f"the unknown field {name!r}{find_experiment(experiment).Config.nearest_field(name)}"
 
 
 def _check_contrasts(contrasts: Mapping[str, Weights], arms: Sequence[str], against: Mapping[str, str]) -> None:

@@ -14,6 +14,12 @@ def choosing(count: int) -> tuple[int, ...]:
     return tuple(range(OF_SEARCH + 1, OF_SEARCH + 1 + count))
 
 
+def after(choosing: Sequence[int], count: int) -> tuple[int, ...]:
+    """`count` training seeds on which nothing was chosen."""
+    first = choosing[-1] + 1 if choosing else 0
+    return tuple(range(first, first + count))
+
+
 def check_looks(looks: Sequence[int], confirmatory: bool) -> None:
     """Raises ValueError for looks that are no plan."""
     if not looks:

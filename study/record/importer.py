@@ -6,6 +6,7 @@ refused. Nothing that is here is overwritten; what differs is reported.
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -13,13 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runners.experiment import Progress, find
+from runners.experiment import Progress
 from runners.process.files import read_json
 from study.record import integrity, layout, reader
 from study.record.journal import Journal
-from study.record.schema import DEFAULT_EXPERIMENT, Search, Study, renamed
+from study.record.schema import Search, Study, renamed
 
-SETTLED = ("study", "scale", "experiment", "metric", "baseline", "baseline_arm", "question")  # equal, or another study
+# Of one study these are equal.
+SETTLED = ("study", "scale", "experiment", "identity", "metric", "baseline", "baseline_arm", "question")
 # Of one trial on two machines these differ: what it took, and which passes it had to draw itself.
 TIMES = ("seconds/", "images_per_second", "peak_memory_mb", "sampled/")
 
@@ -49,7 +51,8 @@ def take(source: Path, record: Path) -> Iterator[Progress | Imported]:
         raise ValueError(f"{source} is not a record (it has no trials/): give the folder of another one to --import.")
     studies = [path.parent for path in layout.study_files(source)]
     yield from _take("trials", take_trial, sorted(layout.trials_folder(source).glob("*")), record)
-    yield from _take("trainings", take_training, sorted(layout.trainings_folder(source).glob("*")), record)
+    with_owners = functools.partial(take_training, known=integrity.owners(source))
+    yield from _take("trainings", with_owners, sorted(layout.trainings_folder(source).glob("*")), record)
     yield from _take("studies", take_study, studies, record)
 
 
@@ -86,14 +89,15 @@ def take_trial(folder: Path, record: Path) -> bool | None:
     return False
 
 
-def take_training(folder: Path, record: Path) -> bool | None:
-    """Copy a finished training with its weights; False when it is here, None for one without. Raises Conflict."""
+def take_training(folder: Path, record: Path, known: Mapping[str, Study]) -> bool | None:
+    """Copy a finished training with its weights; False when it is here, None for one without. `known`: the studies
+    that it is of (`integrity.owners`). Raises Conflict."""
     if not (folder / "done.json").is_file() or not layout.has_weights(folder.parents[2], folder.name):
         return None
     if not layout.KEY.fullmatch(folder.name):
         raise Conflict("its name is not the key of a training")
     _refuse_links(folder)
-    if problem := find(DEFAULT_EXPERIMENT).training_damage(folder):
+    if problem := integrity.training_damage(folder, known):
         raise Conflict(problem)
     place = layout.training_folder(record, folder.name)
     if not place.exists():
@@ -166,7 +170,7 @@ def _search_of_both(ours: Search | None, theirs: Search | None) -> Search | None
 def _settled(study: Study, name: str) -> Any:
     """A field of SETTLED; a field of the baseline that is younger than the record had its default."""
     if name == "baseline" and study.baseline:
-        return study.of_experiment().Config.defaults() | study.baseline
+        return study.config_type.defaults() | study.baseline
     return getattr(study, name)
 
 

@@ -6,11 +6,13 @@ would put it right (`study.record.repair`).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from runners import packages
 from runners.experiment import Progress, find
 from runners.process.files import damaged as files_damage
 from runners.process.files import read_json, read_lines
@@ -18,6 +20,7 @@ from study.record import errors, layout, mlflow_index, reader
 from study.record.schema import DEFAULT_EXPERIMENT, SearchTrial, Study, StudyTrial
 
 AnyTrial = StudyTrial | SearchTrial
+OWN = "@"  # in the identity of a user's own experiment
 Trials = Mapping[str, AnyTrial]  # trial_key -> trial
 P = TypeVar("P")
 
@@ -96,7 +99,7 @@ def trial_damage(folder: Path) -> str:
     if broken := files_damage(folder):
         return ", ".join(f"{name} is {state}" for name, state in broken.items())
     try:
-        key = find(DEFAULT_EXPERIMENT).Config.from_dict(read_json(folder / "config.json")).trial_key
+        key = _key_of(folder)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         return f"config.json: {_short(error)}"
     if key != folder.name:
@@ -104,6 +107,25 @@ def trial_damage(folder: Path) -> str:
     if torn(folder / "metrics.jsonl"):
         return "metrics.jsonl has a line that is not JSON"
     return ""
+
+
+def _key_of(folder: Path) -> str:
+    """The key of a trial's setting. A user's own experiment is not there to be asked: what the trial wrote of it is.
+
+    Raises ValueError for a setting that belongs to no experiment.
+    """
+    fields, environment = read_json(folder / "config.json"), folder / "environment.json"
+    said = read_json(environment) if environment.is_file() else {}
+    if OWN in str(said.get("experiment", "")):
+        return str(said.get("trial_key", ""))
+    if name := str(said.get("experiment", "")):
+        return find(name).Config.from_dict(fields).trial_key
+    names = [DEFAULT_EXPERIMENT, *(name for name in packages.names() if name != DEFAULT_EXPERIMENT)]
+    for name in names:
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            if (key := find(name).Config.from_dict(fields).trial_key) == folder.name:
+                return key
+    return find(DEFAULT_EXPERIMENT).Config.from_dict(fields).trial_key
 
 
 def torn(path: Path) -> bool:
@@ -119,16 +141,34 @@ def damaged_trainings(record: Path) -> Found:
     weighty = [folder for folder in finished if layout.has_weights(record, folder.name)]
     if not weighty:
         return
-    experiment = find(DEFAULT_EXPERIMENT)
+    known = owners(record)
 
     def look(folder: Path) -> Iterator[Trouble]:
-        problem = experiment.training_damage(folder)
+        problem = training_damage(folder, known)
         if not problem and torn(folder / "curve.jsonl"):
             problem = "curve.jsonl has a line that is not JSON"
         if problem:
             yield Trouble(f"training {folder.name}: {problem}", "quarantine", folder)
 
     yield from walked("trainings", weighty, look)
+
+
+def owners(record: Path) -> dict[str, Study]:
+    """train_key -> a study that has it, of the studies that can be read."""
+    found: dict[str, Study] = {}
+    for path in layout.study_files(record):
+        with contextlib.suppress(reader.DamagedStudy):
+            study = reader.read_study(path)
+            found |= {trial.train_key: study for trial in study.all_trials.values()}
+    return found
+
+
+def training_damage(folder: Path, known: Mapping[str, Study]) -> str:
+    """What is wrong with a finished training, as its experiment says it; `known`: `owners`. "" for a user's own."""
+    study = known.get(folder.name)
+    if study is not None and study.config_fields:
+        return ""
+    return find(study.experiment if study else DEFAULT_EXPERIMENT).training_damage(folder)
 
 
 def sound_studies(record: Path) -> dict[str, Study]:

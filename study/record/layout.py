@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from runners.process.files import read_json
 from study.record.schema import TrialState
 
 DEFAULT_RECORD = Path(__file__).resolve().parent.parent.parent / "mlruns"
 KEY = re.compile("[0-9a-f]{12}")  # of a trial or a training
+WEIGHTS = ("ema", "raw")  # of a training whose done.json cannot be read
 STUDY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -96,9 +98,15 @@ def training_folder(record: Path, train_key: str) -> Path:
 
 
 def has_weights(record: Path, train_key: str) -> bool:
-    """Whether a training is finished and its checkpoints were kept."""
+    """Whether a training is finished and its checkpoints were kept: those that its done.json has digests of."""
     folder = training_folder(record, train_key)
-    return all((folder / name).is_file() for name in ("done.json", "ema.safetensors", "raw.safetensors"))
+    if not (folder / "done.json").is_file():
+        return False
+    try:
+        names = list(read_json(folder / "done.json")["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        names = []
+    return all((folder / f"{name}.safetensors").is_file() for name in names or WEIGHTS)
 
 
 def logs_folder(record: Path) -> Path:

@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runners.config import Scalar, StagedConfig
-from runners.experiment import Experiment, Task, find
+from runners.config import FIRST, Scalar, StagedConfig
+from runners.experiment import Task, find
+from study.record import recorded
+from study.record.recorded import RecordedField
 
 TrialState = Literal["complete", "pruned", "failed", "missing"]
 SearchState = Literal["running", "complete", "pruned", "failed"]
 Keep = Literal["all", "best", "none"]
-DEFAULT_EXPERIMENT = "ddpm"  # of records that name none
+DEFAULT_EXPERIMENT = FIRST  # of records that name none
 
 
 class _Frozen(BaseModel):
@@ -115,7 +117,10 @@ class Search(_Frozen):
 
 
 class Study(_Frozen):
-    """A study as it was launched: its question, its arms and seeds, and the trials that answer it."""
+    """A study as it was launched: its question, its arms and seeds, and the trials that answer it.
+
+    `identity` and `config_fields` describe the settings of a user's own experiment, whose code cannot be asked.
+    """
 
     study_id: str
     study: str
@@ -124,6 +129,8 @@ class Study(_Frozen):
     launched: str
     command: str = ""
     experiment: str = DEFAULT_EXPERIMENT
+    identity: str = ""
+    config_fields: dict[str, RecordedField] = {}
     metric: str
     task: Task | None = None
     factors: dict[str, tuple[Scalar, ...]] = {}
@@ -172,7 +179,7 @@ class Study(_Frozen):
         best = self.search.best if self.search else None
         if best is None:
             return False
-        baseline = self.of_experiment().Config.from_dict(self.baseline)
+        baseline = self.config_type.from_dict(self.baseline)
         return self.config(best).at_seed(0, 0) == baseline.at_seed(0, 0)
 
     @property
@@ -190,27 +197,31 @@ class Study(_Frozen):
         found |= {trial.trial_key: trial for trial in self.trials}
         return found
 
-    def of_experiment(self) -> Experiment:
-        return find(self.experiment)
+    @property
+    def config_type(self) -> type[StagedConfig]:
+        """The Config of its experiment. Raises ValueError for an experiment that is unknown and not described."""
+        if self.config_fields:
+            return recorded.config_of(self.identity, self.config_fields)
+        return find(self.experiment).Config
 
     def of_task(self) -> Task:
         """Whose images it is about; records of versions that knew one task say it in their baseline alone."""
-        experiment = self.of_experiment()
-        return self.task or experiment.task(experiment.Config.from_dict(self.baseline))
+        return self.task or find(self.experiment).task(self.config_type.from_dict(self.baseline))
 
     def config(self, trial: StudyTrial | SearchTrial) -> StagedConfig:
         """The trial's setting, typed. Raises ValueError where the record names fields that the experiment lacks."""
-        return self.of_experiment().Config.from_dict(trial.config)
+        return self.config_type.from_dict(trial.config)
 
     def fields(self, trial: StudyTrial | SearchTrial) -> dict[str, Scalar]:
         """Every field of the trial's setting; those that are newer than the record have their defaults."""
-        return self.of_experiment().Config.defaults() | trial.config
+        return self.config_type.defaults() | trial.config
 
     def to_json(self) -> dict[str, Any]:
         """What is written to study.json."""
         value = self.model_dump(mode="json")
-        if self.search is None:
-            del value["search"]
+        for name in ("search", "identity", "config_fields"):
+            if not value[name]:
+                del value[name]
         return value
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+from runners import packages
 from runners.config import StagedConfig
+from runners.experiment import leaves_out
 from runners.process.cores import usable
 from study.design.plan import Plan
 from study.executors import Slot
@@ -72,9 +74,17 @@ def benchmarked(plans: Sequence[Plan], given: Sequence[Slot]) -> list[Slot]:
 
     Prints what it saw. ValueError where it cannot train at all.
     """
+    for plan in plans:
+        if leaves_out(plan.experiment, "steps"):
+            raise ValueError(
+                f"--per-device auto: the experiment {plan.spec.experiment} has no `steps` to benchmark: write "
+                "--per-device 1, or another number."
+            )
     print("benchmark: training for seconds with one, two and more workers", file=sys.stderr, flush=True)
     sizes = {
-        (plan.spec.experiment, trial.config.at_seed(0, 0)): plan.experiment for plan in plans for trial in plan.trials
+        (packages.address(plan.spec.experiment), trial.config.at_seed(0, 0)): plan.experiment
+        for plan in plans
+        for trial in plan.trials
     }
     name, heaviest = max(sizes, key=lambda size: sizes[size].cost(size[1]).step_flop)
     devices = list(dict.fromkeys(slot.device for slot in given))

@@ -6,11 +6,11 @@ from collections.abc import Generator
 from pathlib import Path
 
 from runners.experiment import Note, Progress
-from runners.process.protocol import Done, Failed, Job, Stopped
+from runners.process.protocol import Done, Failed, Stopped
 from study.design.plan import Plan
 from study.executors import Executor
 from study.scheduling import events
-from study.scheduling.settings import RETRIED, Settings, context, refuse_full_disk
+from study.scheduling.settings import RETRIED, Settings, context, job, refuse_full_disk
 
 
 def prepare(plan: Plan, record: Path, executor: Executor, settings: Settings) -> Generator[events.Event, None, None]:
@@ -20,8 +20,7 @@ def prepare(plan: Plan, record: Path, executor: Executor, settings: Settings) ->
     """
     slot, tries = executor.slots[0], 0
     while True:
-        job = Job("prepare", 0, plan.spec.experiment, plan.baseline.to_dict(), context(record, slot, settings))
-        executor.submit(slot, job)
+        executor.submit(slot, job("prepare", plan, plan.baseline, context(record, slot, settings)))
         failed = yield from _preparing(executor)
         if failed is None:
             return

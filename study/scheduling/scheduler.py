@@ -19,7 +19,7 @@ from runners.config import StagedConfig
 from runners.experiment import Curve, Note, Progress
 from runners.process.files import append_lines, read_json, write_json
 from runners.process.locks import lock
-from runners.process.protocol import LAST, Done, Failed, Job, Message, Stopped
+from runners.process.protocol import LAST, Done, Failed, Message, Stopped
 from study.design.cost import images_ahead
 from study.design.plan import Plan, Trial
 from study.executors import Executor, Slot
@@ -32,7 +32,7 @@ from study.scheduling.cells import Cell, Cells
 from study.scheduling.finalists import FinalistCells
 from study.scheduling.grid import GridCells
 from study.scheduling.retention import Retention
-from study.scheduling.settings import RETRIED, Settings, context, refuse_full_disk
+from study.scheduling.settings import RETRIED, Settings, context, job, refuse_full_disk
 from study.scheduling.tpe import SearchCells
 
 FLUSH_SECONDS = 10.0  # learning curves reach MLflow in batches
@@ -139,7 +139,7 @@ class Launch:
             self._note_suggestion(cell)
             ahead = self.images_ahead[trial.config.step_key] // len(self.executor.slots)
             place = context(self.record, slot, self.settings, ahead)
-            self.executor.submit(slot, Job("trial", 0, self.plan.spec.experiment, trial.config.to_dict(), place))
+            self.executor.submit(slot, job("trial", self.plan, trial.config, place))
             yield events.Started(trial, slot.number, slot.device)
             yield from self._write_index()
 

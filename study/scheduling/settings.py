@@ -7,9 +7,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+from runners import packages
+from runners.config import StagedConfig
 from runners.experiment import ExecutionContext
-from runners.process.protocol import Failed
+from runners.process.protocol import Failed, Job
+from study.design.plan import Plan
 from study.executors import Slot
 from study.record import errors
 
@@ -33,6 +37,12 @@ class Settings:
     inputs: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     on_trial_complete: TrialHook | None = None
+
+
+def job(kind: Literal["prepare", "trial"], plan: Plan, config: StagedConfig, place: ExecutionContext) -> Job:
+    """What a worker is asked to do; the executor gives it its number."""
+    where, identity = packages.address(plan.spec.experiment), config.identity()
+    return Job(kind, 0, where, config.to_dict(), place, identity)
 
 
 def context(record: Path, slot: Slot, settings: Settings, ahead: int = 0) -> ExecutionContext:

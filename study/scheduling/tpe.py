@@ -27,8 +27,8 @@ PRUNE_AFTER = 5  # finished trials before any is pruned
 RUNG = 0.3  # share of the training before which nothing is pruned: ranks at 30 % agree with the last at about .86
 PRUNING = (
     f"A trial is stopped at a point of its learning curve, from {RUNG:.0%} of its images on, when its best validation "
-    f"accuracy so far is below the median of the complete trials at the same number of images (at least {PRUNE_AFTER} "
-    "of them); never because of a loss."
+    "score so far is worse than the median of the complete trials at the same number of images (at least "
+    f"{PRUNE_AFTER} of them); never because of a loss."
 )
 
 

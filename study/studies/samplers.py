@@ -1,4 +1,4 @@
-"""Which sampler, with how many steps and how much noise, gives the best accuracy for its cost?
+"""Which sampler, with how many steps and how much noise, gives the best samples for its cost?
 
     python study/run.py --study samplers
 
@@ -47,7 +47,7 @@ def contrasts(scale: str, baseline: TrialConfig) -> dict[str, dict[str, float]]:
 
 
 STUDY = StudySpec(
-    question="Which sampler, with how many steps and how much noise, gives the best accuracy for its cost?",
+    question="Which sampler, with how many steps and how much noise, gives the best samples for its cost?",
     arms=arms,
     contrasts=contrasts,
     margin=0.05,

@@ -1,4 +1,4 @@
-"""Which beta schedule gives the best conditional accuracy at equal compute?
+"""Which beta schedule gives the best samples at equal compute?
 
     python study/run.py --study schedules
 
@@ -9,7 +9,7 @@ fixed end points, so its terminal SNR depends on T; the schedule sheet shows wha
 from study.design.spec import StudySpec
 
 STUDY = StudySpec(
-    question="Which beta schedule gives the best conditional accuracy at equal compute?",
+    question="Which beta schedule gives the best samples at equal compute?",
     factors={"schedule": ("linear", "cosine", "squaredcos_cap_v2")},
     baseline={"schedule": "linear"},
     # A report's values on the real data at 200 epochs, one training seed each, unguided and guided alike.

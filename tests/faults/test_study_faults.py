@@ -211,7 +211,7 @@ def test_the_second_ctrl_c_stops_now(undisturbed, tmp_path):
     (worker,) = launch.workers
     os.kill(worker, signal.SIGSTOP)
     launch.process.send_signal(signal.SIGINT)
-    launch.says("stopping: 1 at their checkpoints, at most ")
+    launch.says("stopping: 1 at its checkpoint, at most ")
     assert launch.process.poll() is None
     launch.process.send_signal(signal.SIGINT)
     assert launch.end() == 130

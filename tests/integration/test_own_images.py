@@ -151,7 +151,7 @@ def test_images_without_labels(tmp_path):
     study = reader.load_study("schedules", record)
     assert (study.metric, study.margin) == ("kid/validation", None)
     best = rows.loc[rows["kid/validation"].idxmin(), "arm"]
-    assert f"in kid/validation the best arm is {best}" in done.stdout
+    assert f"in KID/validation the best arm is {best}" in done.stdout
     names = {path.stem for path in record.glob("studies/schedules*/report/figures/*.png")}
     assert not {"class_grid", "confusion", "accuracy_by_class", "failures"} & names
     (steps, *_) = record.glob("trials/*/interpolation.csv")
@@ -172,6 +172,9 @@ def test_images_without_labels(tmp_path):
     every = refused("--study", "all", *SMOKE, "--record", record, *own, "--dry-run")
     assert every.returncode == 0
     assert "guidance is left out: it is about images with sets of labels" in every.stderr
+    assert (
+        "note: margin=0.05 of the study is a difference of shares, and KID is none: it does not count" in every.stdout
+    )
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 from runners.tasks.iclevr.source import produce, stored, task
 
-__all__ = ["SOURCES", "produce", "stored", "task"]
+__all__ = ["OF_FILES", "SOURCES", "produce", "stored", "task"]
 
 SOURCES = ("rendered", "folder")
+OF_FILES = ("folder",)

@@ -95,7 +95,7 @@ def test_protocol_of_the_miniature(miniature_record: Path) -> None:
         "last step, EMA weights",
         "Sampler: ddpm",
         "s = 1 in eps_u + s (eps_c - eps_u)",
-        "Evaluator: surrogate. Its accuracy on held-out images: 0.97.",
+        "Evaluator: surrogate. Its accuracy on 300 held-out images: 0.97.",
         "with 3 seeds its p is at least 0.25, 0.5 after Holm over 2 comparisons: it cannot confirm a verdict here",
         "test: 72 objects, chance level 0.200",
         # mean .688889 of 72 objects: sqrt(.688889 x .311111 / 72) = .0546
@@ -168,3 +168,10 @@ def test_one_is_no_plural() -> None:
     assert "-0.000" not in answer([[0.5001, 0.50], [0.5, 0.4998], [0.4999, 0.5]])
     assert decimal(-0.0001) == "0.000"
     assert (decimal(-0.0001, "+"), decimal(-0.0006, "+"), decimal(-12.0)) == ("+0.000", "-0.001", "-12")
+
+
+def test_arms_that_tie_are_all_the_best() -> None:
+    said = answer([[0.6, 0.6, 0.6]])
+    assert "in accuracy/validation lr=0, lr=1 and lr=2 tie as the best arms with 0.600 (n = 1)." in said
+    assert "lr=1 and lr=2 tie as the best arms with 0.700, the baseline lr=0 has 0.600" in answer([[0.6, 0.7, 0.7]])
+    assert "the best arm is lr=1 with 0.700, the baseline lr=0 has 0.600" in answer([[0.6, 0.7, 0.65]])

@@ -37,7 +37,7 @@ digits = functools.partial(synthetic_record.make, task=synthetic_tasks.classes()
 
 # The kind of study that a figure is for, and words that must stand in it; the others are for every study.
 KINDS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
-    "class_grid": (digits, ("linear (baseline)", "9")),
+    "class_grid": (digits, ("schedule=linear (baseline)", "9")),
     "accuracy_by_cost": (synthetic_record.samplers, ("ddpm", "ddim", "ddim(eta=1.0)", "network evaluations per image")),
     "accuracy_by_guidance": (
         synthetic_record.guidance,
@@ -69,8 +69,8 @@ KINDS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
 
 # Figures that look into two arms only, the baseline and the best (worst) other one.
 TWO_ARMS = {
-    "confusion": ("linear (baseline)", "squaredcos_cap_v2 (best other arm on validation)"),
-    "failures": ("linear: ", "cosine: ", "asked", "seen", "× "),
+    "confusion": ("schedule=linear (baseline)", "schedule=squaredcos_cap_v2 (best other arm on"),
+    "failures": ("schedule=linear: ", "schedule=cosine: ", "asked", "seen", "× "),
 }
 
 
@@ -197,7 +197,7 @@ def test_a_figure_of_many_arms_that_share_their_trainings(name: str, once: Calla
     """Nine arms of two sampling factors, one seed: more arms than colours, one training for all."""
     caption = drawn(name, once(sampling_study), tmp_path / "figure.png")
     if name == "learning_curves":
-        assert "and 8 more (one training)" in caption
+        assert "all 9 arms (one training)" in caption
     if name == "schedule_sheet":
         assert "(9 arms)" in caption
 

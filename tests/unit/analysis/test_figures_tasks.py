@@ -322,7 +322,7 @@ def test_the_class_grid_names_its_rows(opened: Opened) -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == list("0123456789")
     height = axes.images[0].get_array().shape[0]  # type: ignore[union-attr]
     assert axes.get_yticks()[3] == pytest.approx(height * 3.5 / 10)
-    assert axes.get_title(loc="left") == "linear (baseline)"
+    assert axes.get_title(loc="left") == "schedule=linear (baseline)"
     assert "training seed 0, n = 1 training" in caption
     assert "are shown" not in caption
     assert "The first 10 of 30 classes are shown." in drawn("class_grid", opened("thirty"))[1]

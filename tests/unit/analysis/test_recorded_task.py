@@ -91,7 +91,7 @@ def test_the_score_sheet_of_labels(tmp_path: Path) -> None:
     results = Results.open("schedules-smoke", synthetic_record.make(tmp_path, task=synthetic_tasks.sets()))
     results = with_scores(results, accuracy_1_objects__test=0.5, accuracy_2_objects__test=0.25)
     (lists, _) = scores.readable(scores.table(results), results)
-    assert {"accuracy 1 labels", "accuracy 2 labels"} <= set(lists)
+    assert {"accuracy 1 label", "accuracy 2 labels"} <= set(lists)
 
 
 def test_a_facet_has_its_own_misses(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_classes_of_many_labels_are_cut_short(tmp_path: Path, digits: Results) -
     assert len(table) == 600
     sheet = classes.readable(table, results)["test"]
     kept = [*range(20), *range(195, 200)]
-    assert sheet["label"].tolist() == [f"species no. {index:03d}" for index in kept]
+    assert sheet["class"].tolist() == [f"species no. {index:03d}" for index in kept]
     assert sheet.iloc[:, 2].tolist() == [f"{index / 200:.3f}" for index in kept]
     assert classes.note(table, results).endswith(
         "Of a list of more than 100 classes only the 20 worst and the 5 best are shown."

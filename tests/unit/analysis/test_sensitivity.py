@@ -80,7 +80,7 @@ def test_the_table_names_arms_that_did_not_train():
     rows = rows_of(values).assign(**{"chance/validation": 0.2, "objects/validation": 100})
     found = table.table(results_of(rows, study_of()))
     assert found["at chance"].tolist() == [0, 1]
-    assert table.readable(found)["at chance"].tolist() == ["0", "1 of 3"]
+    assert table.readable(found, results_of(rows, study_of()))["at chance"].tolist() == ["0", "1 of 3"]
     assert found["P(best)"].sum() == pytest.approx(1)
     assert table.table(lr_results(values[:1], METRIC)).empty
 

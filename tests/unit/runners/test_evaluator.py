@@ -163,7 +163,7 @@ def test_wrong_checkpoints_are_refused_in_one_sentence(tmp_path: Path, content: 
         official.load_checkpoint(tmp_path / "wrong.pth")
     assert str(refusal.value).endswith(".")
     assert "\n" not in str(refusal.value)
-    assert "give the evaluator's checkpoint.pth" in str(refusal.value)
+    assert "give i-CLEVR's checkpoint.pth" in str(refusal.value)
 
 
 def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_what_a_trial_measures_are_its_own_images(tmp_path, monkeypatch: pytest.
     context = ExecutionContext(str(tmp_path), "cpu", inputs={"evaluator": "none"}, curve_points=1)
     list(trial.train(trial._begun(TINY, context)))
     (arguments,) = given
-    for found, wanted in zip(arguments[-1], (scenes().images_NHWC, scenes().labels_NK, np.arange(24)), strict=True):
+    for found, wanted in zip(arguments[-2], (scenes().images_NHWC, scenes().labels_NK, np.arange(24)), strict=True):
         assert np.array_equal(found, wanted)
 
 

@@ -14,8 +14,11 @@ X, Y = grey(), np.array(labels_of(), int)
 ARRAYS = {
     "floats": (
         {"x": X / 255, "y": Y},
-        r"x in a\.npz has the type float64: write pixels from 0 to 255 without NaN, as uint8",
+        r"x in a\.npz has the type float64: .* as uint8, of values from 0 to 1 by \(x \* 255\)\.round\(\)",
     ),
+    "16 bits": ({"x": X.astype(np.uint16) * 257, "y": Y}, r"as uint8, of 16 bits by \(x // 257\)\.astype"),
+    "bits": ({"x": X > 99, "y": Y}, r"has the type bool: .* by x\.astype\('uint8'\) \* 255"),
+    "values from 0 to 1 as uint8": ({"x": X // 128, "y": Y}, "are black, with no pixel above 1 of 255: write"),
     "wide integers": ({"x": X.astype(np.int64), "y": Y}, "has the type int64"),
     "channels first": (
         {"x": np.zeros((100, 3, 8, 8), np.uint8)},

@@ -279,3 +279,9 @@ def test_held_out_images_without_training_images(tmp_path):
     for name in ("test", "val"):
         class_folders(tmp_path / name, grey(), labels_of())
     refused(tmp_path, "has the folders test, val, but no train: add the training images")
+
+
+def test_images_that_all_show_the_same_labels_have_no_conditions(tmp_path):
+    names = flat(tmp_path, grey())
+    write_json_lines(tmp_path / "metadata.jsonl", [{"file_name": name, "labels": ["a", "b"]} for name in names])
+    refused(tmp_path, "show the same labels, so no condition differs from another: write --task images")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,56 @@ def test_what_is_held_out_is_whole_and_follows_the_order_of_units():
     held = splits.held_out(units)
     assert len(held) == 15
     assert {units[position] for position in held}.isdisjoint(units[i] for i in range(300) if i not in held)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "held"),
+    [
+        ([1] * 100, 5),
+        ([279, 21], 21),  # the smallest, where none is 5 %: 21 were trained on once, and 279 held out
+        ([90, 60, 5, 145], 5),
+        ([260] + [1] * 40, 15),  # copies of one picture are one unit
+        ([2], None),
+        ([60, 60], 60),
+    ],
+)
+def test_5_percent_of_the_images_are_held_out_however_large_their_groups_are(sizes, held):
+    units = [str(unit) for unit, size in enumerate(sizes) for _ in range(size)]
+    if held is None:
+        with pytest.raises(ValueError, match="Make smaller groups"):
+            splits.held_out(units)
+    else:
+        assert len(splits.held_out(units)) == held
+
+
+def test_no_label_loses_most_of_its_images():
+    """A group that holds a whole class is trained on; a class of 8 loses one image at most."""
+    units = ["all of b"] * 8 + [f"image {number}" for number in range(200)]
+    conditions = [("b",)] * 8 + [("a",)] * 200
+    held = splits.held_out(units, conditions)
+    assert len(held) == 10
+    assert min(held) >= 8
+    small = [(label,) for label in "abcde" for _ in range(8)]
+    assert max(Counter(small[i] for i in splits.held_out([str(i) for i in range(40)], small)).values()) == 1
+    with pytest.raises(ValueError, match="7 of each label are to be left"):
+        splits.held_out(["one", "two"] * 6, [("a",)] * 12)
+
+
+@pytest.mark.parametrize("source", ["classes", "images", "sets", "folder", "folder(path='/somewhere')"])
+def test_a_source_of_files_is_given_by_its_path(source):
+    with pytest.raises(ValueError, match="stands for images of your own: give them with --data PATH"):
+        tasks.of(source)
+
+
+def test_the_sources_that_are_recommended_can_be_written():
+    with pytest.raises(ValueError, match=r"write one of digits, rendered\. Your own images"):
+        tasks.of("mnist")
+
+
+@pytest.mark.parametrize(("word", "nearest"), [("class", "classes"), ("classs", "classes"), ("set", "sets")])
+def test_an_unknown_task_is_told_the_nearest_one(word, nearest):
+    with pytest.raises(ValueError, match=f"--task {word} is unknown: did you mean '{nearest}'"):
+        given.task_of(word)
 
 
 def test_one_image_of_each_unit_at_every_stage():

@@ -63,3 +63,17 @@ def test_before_anything_is_done_it_promises_nothing(clock) -> None:
     display.begin(3, 0, slots=2)
     started(display, "a", 0)
     assert display._seconds_left() == 0.0
+
+
+@pytest.mark.parametrize(("workers", "places"), [(1, "1 at its checkpoint"), (3, "3 at their checkpoints")])
+def test_stopping_says_how_many_it_waits_for(workers: int, places: str, capsys: pytest.CaptureFixture[str]) -> None:
+    progress.Display().show(events.Stopping(workers, 30.0))
+    assert f"stopping: {places}, at most 30 s" in capsys.readouterr().out
+
+
+def test_a_score_is_called_what_it_is_called_in_reports(capsys: pytest.CaptureFixture[str]) -> None:
+    display = progress.Display()
+    display.begin(1, 0, 1, "kid/validation")
+    started(display, "a", 0)
+    display.show(events.Scored(Named("a"), 0, 0.01))
+    assert "a: validation KID 0.010" in capsys.readouterr().out
