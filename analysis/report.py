@@ -55,10 +55,12 @@ class Answer:
 def answer_of(results: Results) -> Answer:
     from analysis.narrative import answer, search, warnings
     from analysis.narrative.stopping import kind_line
-    from analysis.tables import comparison, contrasts, factors, nuisance
+    from analysis.tables import comparison, contrasts, crosstab, factors, nuisance
 
     metric = results.metric
     shown = [comparison.readable(comparison.summary(results, metric), results, metric)]
+    if len(cells := crosstab.table(results, metric)):
+        shown.append(crosstab.readable(cells))
     if len(found := contrasts.table(results, metric)):
         shown.append(contrasts.readable(found))
     if answering := nuisance.metric_that_answers(results):
@@ -204,6 +206,7 @@ def build_all(
 def write_tables(results: Results, folder: Path) -> None:
     """A metric's table in full (CSV) and as it is read (Markdown, LaTeX), with the protocol under it.
 
+    `<metric>_crosstab` has one cell per arm, where a study has rows and columns;
     `<metric>_contrasts` is what is compared beside arms and references, `<metric>_sensitivity` the study's metric seen
     in other ways; `<metric>_best`, of a list that nothing is chosen on, has each setting at its best nuisance value.
     `<metric>_factors` and `_levels` are of crossed factors, `score_sheet` has all scores of all lists, `classes` those
@@ -240,7 +243,7 @@ def write_tables(results: Results, folder: Path) -> None:
 
 def _stems(results: Results) -> list[str]:
     """The names of all tables that a report of the study may have."""
-    parts = ("", "_contrasts", "_sensitivity", "_best", "_factors", "_levels")
+    parts = ("", "_crosstab", "_contrasts", "_sensitivity", "_best", "_factors", "_levels")
     of_metrics = [f"{file_stem(metric)}{part}" for metric in results.metrics for part in parts]
     return [*of_metrics, "score_sheet", "classes", "search", "finalists", "importance"]
 
@@ -248,7 +251,7 @@ def _stems(results: Results) -> list[str]:
 def _write_metric(results: Results, metric: str, folder: Path, lines: list[str]) -> None:
     """The tables of one metric."""
     from analysis import recorded_task
-    from analysis.tables import comparison, contrasts, factors, nuisance, sensitivity
+    from analysis.tables import comparison, contrasts, crosstab, factors, nuisance, sensitivity
 
     stem, table = file_stem(metric), comparison.summary(results, metric)
     timed = [comparison.SECONDS_NOTE] if comparison.shows_seconds(results, metric) else []
@@ -256,6 +259,8 @@ def _write_metric(results: Results, metric: str, folder: Path, lines: list[str])
     _write_table(
         folder / stem, table.rename(columns=columns), [comparison.readable(table, results, metric)], [*timed, *lines]
     )
+    if len(cells := crosstab.table(results, metric)):
+        _write_table(folder / f"{stem}_crosstab", cells, [crosstab.readable(cells)], [crosstab.note(cells), *lines])
     if len(found := contrasts.table(results, metric)):
         _write_table(folder / f"{stem}_contrasts", found, [contrasts.readable(found)], lines)
     if metric == results.metric and len(found := sensitivity.table(results)):

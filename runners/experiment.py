@@ -51,6 +51,13 @@ def metric_name(metric: str) -> str:
     return ACRONYMS.sub(lambda found: found[0].upper(), metric)
 
 
+def oracle_of(metric: str) -> str:
+    """The column of the same score at a checkpoint that was chosen by what a user does not have: of "accuracy/test"
+    "accuracy_oracle/test". It is shown as such, and nothing is decided by it."""
+    name, _, of_list = metric.partition("/")
+    return f"{name}_oracle/{of_list}"
+
+
 Kind = Literal["set", "class", "none"]
 
 

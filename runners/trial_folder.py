@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from runners.config import Scalar, StagedConfig
@@ -55,12 +56,13 @@ def write(
     result: Mapping[str, Scalar],
     curve: Sequence[Mapping[str, float]] = (),
     labels: Sequence[str] = (),
+    versions: Mapping[str, str] = MappingProxyType({}),
     **more: Any,
 ) -> None:
     """The files that every trial has. Numbers that are not finite are left out: JSON has none.
 
     `curve`: lines of the learning curve, each with the `images` it was reported at; `labels`: what the task's classes
-    are called; `more`: further entries of task.json, such as `noun="digit"`.
+    are called; `versions`: further entries of environment.json; `more`: of task.json, such as `noun="digit"`.
     Raises ValueError for a result without the task's scores.
     """
     lacking = [name for name in task.scores() if name not in result]
@@ -79,7 +81,8 @@ def write(
         **more,
     }
     known = {name: value for name, value in result.items() if not isinstance(value, float) or math.isfinite(value)}
-    texts = {"config": config.to_dict(), "environment": environment(config, context), "task": described}
+    surroundings = environment(config, context) | dict(versions)
+    texts = {"config": config.to_dict(), "environment": surroundings, "task": described}
     for file, value in (texts | {"result": known}).items():
         (folder / f"{file}.json").write_text(json.dumps(value, indent=1), encoding="utf-8")
     (folder / "metrics.jsonl").write_text("".join(json.dumps(dict(line)) + "\n" for line in curve), encoding="utf-8")

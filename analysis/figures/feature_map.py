@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 from analysis import recorded_task
 from analysis.needs import Needs
 from analysis.plotting import axes as shared
-from analysis.plotting import heat, labels, marks, style
+from analysis.plotting import heat, labels, marks, style, tsne
 from analysis.recorded_task import Task
 from analysis.results import Results
 
 NEEDS = Needs(files=("features.npz",))
 
-PERPLEXITY = 30  # van der Maaten & Hinton 2008: 5 to 50
 REAL, GENERATED = "real", "generated"
 TESTED = 10  # trainings of an arm: a test takes up to a tenth of a second
 MOST = 10  # groups with a look of their own
@@ -106,7 +105,7 @@ def _mapped(
     features_ND: NDArray[np.float32], real_N: NDArray[np.bool_], labels_NL: NDArray[np.bool_], found: Groups | None
 ) -> pd.DataFrame:
     """One row per image: x, y, source, and the group of its first label in the task's order."""
-    x_N2 = embedded(features_ND)
+    x_N2 = tsne.embedded(features_ND)
     points = pd.DataFrame({"x": x_N2[:, 0], "y": x_N2[:, 1], "source": np.where(real_N, REAL, GENERATED)})
     if found:
         points[found.name] = [found.of_label[index] for index in labels_NL.argmax(1)]
@@ -164,18 +163,6 @@ def chance_in_classes(near_N: NDArray[np.int64], class_N: NDArray[np.int64]) -> 
     """
     m_N = np.bincount(class_N)[class_N] / 2
     return float(np.where(class_N[near_N] == class_N, (m_N - 1) / (2 * m_N - 1), 0.5).mean())
-
-
-def embedded(features_ND: NDArray[np.float32]) -> NDArray[np.float32]:
-    """t-SNE (van der Maaten & Hinton 2008) from the principal components, without chance: float32 (N, 2)."""
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
-    perplexity = min(PERPLEXITY, (len(features_ND) - 1) / 3)
-    with threadpool_limits(1):  # the work of a second thread is less than its waiting: 30 times slower on busy cores
-        x_N2 = TSNE(perplexity=perplexity, init="pca", random_state=0, max_iter=500).fit_transform(features_ND)
-    found: NDArray[np.float32] = x_N2
-    return found
 
 
 def lacking(table: pd.DataFrame, results: Results) -> str:

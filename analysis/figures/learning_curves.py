@@ -7,14 +7,11 @@ share their trainings are one curve.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-from numpy.typing import NDArray
 
 from analysis.needs import Needs
 from analysis.plotting import axes as shared
@@ -24,8 +21,6 @@ from analysis.plotting.trainings import THIN, Trainings
 from analysis.results import Results
 
 NEEDS = Needs(curves=("images",))
-
-MIN_REPORTS = 2  # of a curve; fewer are drawn as points
 
 
 def table(results: Results) -> pd.DataFrame:
@@ -61,7 +56,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
         clock = figure.add_subplot(grid[:, 2])
         panels.append((clock, "minutes", metric))
     for axes, x, y in panels:
-        _curves(axes, sharing, x, y)
+        training_lines.draw(axes, sharing, x, y)
         axes.set_xlim(left=0)
     loss.set_ylabel(f"training loss{' (MSE)' if _denoises(results) else ''}")
     if (table["loss"] > 0).any():
@@ -86,50 +81,9 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, sharing: Trainings, x: str, y: str) -> None:
-    """Thin lines per seed, their mean, and smallest to largest seed as far as all seeds go."""
-    marks.lines(axes, (_first(curves, x, y).to_numpy() for curves in sharing.others.values()))
-    parts = []
-    for arm, curves in sharing.rows.items():
-        if arm not in sharing.named:
-            continue
-        look = sharing.looks[arm]
-        seeds = [part for part in _of_seeds(curves, x, y) if len(part)]
-        marks.lines(axes, seeds[:THIN], look.colour, linewidths=0.5, alpha=0.6)
-        single = [part[0] for part in seeds[:THIN] if len(part) < MIN_REPORTS]
-        if single:
-            axes.scatter(*np.transpose(single), s=8, color=look.colour, alpha=0.6, linewidth=0)
-        if seeds:
-            parts.append(_average(seeds, x, y).assign(arm=arm))
-    if parts:
-        averages = pd.concat(parts, ignore_index=True)
-        marks.means(axes, averages, x, y, sharing.looks, markevery=0.2, linewidth=1.4)
-
-
-def _of_seeds(curves: pd.DataFrame, x: str, y: str) -> Iterator[NDArray[np.float64]]:
-    """The known points (x, y) of each seed by rising x, shape (reports, 2)."""
-    known = curves.dropna(subset=[x, y]).sort_values(x)
-    for _, part in known.groupby("seed"):
-        yield part[[x, y]].to_numpy(dtype=np.float64)
-
-
-def _average(seeds: list[NDArray[np.float64]], x: str, y: str) -> pd.DataFrame:
-    """Mean, smallest and largest of the seeds where all of them are, at every x that one of them reports."""
-    start, end = max(part[0, 0] for part in seeds), min(part[-1, 0] for part in seeds)
-    grid = np.unique(np.concatenate([part[:, 0] for part in seeds]))
-    grid = grid[(grid >= start) & (grid <= end)]
-    lines = np.array([np.interp(grid, part[:, 0], part[:, 1]) for part in seeds])
-    return pd.DataFrame({x: grid, y: lines.mean(axis=0), "low": lines.min(axis=0), "high": lines.max(axis=0)})
-
-
-def _first(curves: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """The known points of the first seed."""
-    return curves[curves["seed"] == curves["seed"].min()].dropna(subset=[x, y]).sort_values(x)[[x, y]]
-
-
 def _learning_rate(axes: Axes, sharing: Trainings) -> None:
     """The learning rate of each training's first seed (it is set, not measured); one black line where all agree."""
-    firsts = {arm: _first(curves, "images", "lr").to_numpy() for arm, curves in sharing.rows.items()}
+    firsts = {arm: training_lines.first(curves, "images", "lr").to_numpy() for arm, curves in sharing.rows.items()}
     if len({line.tobytes() for line in firsts.values()}) == 1 < len(firsts):
         axes.plot(*next(iter(firsts.values())).T, color="black", linewidth=1)
         axes.set_title("the same in every arm", color=style.GREY, fontsize=7)

@@ -17,7 +17,7 @@ from analysis.pages import blocks
 from analysis.pages.blocks import Block, Section
 from analysis.pages.figure_pool import Drawn
 from analysis.results import Results
-from analysis.tables import classes, comparison, contrasts, factors, nuisance, scores, search, sensitivity
+from analysis.tables import classes, comparison, contrasts, crosstab, factors, nuisance, scores, search, sensitivity
 from analysis.tables.format import decimal
 from runners.experiment import metric_name
 from runners.process.files import read_json
@@ -93,6 +93,9 @@ def _results(results: Results) -> list[Block]:
         title = f"{name} (the study's metric)" if own else name
         content: list[Block] = [blocks.table(shown, links=anchors), blocks.Notes(notes)]
         made += blocks.folded(title, content, fold=not own and len(shown) > LONG)
+        if len(cells := crosstab.table(results, metric)):
+            tabled: list[Block] = [blocks.table(crosstab.readable(cells)), blocks.Notes([crosstab.note(cells)])]
+            made += blocks.folded(f"{name}, rows and columns", tabled, fold=not own)
         if len(found := contrasts.table(results, metric)):
             made += blocks.folded(f"{name}, contrasts", [blocks.table(contrasts.readable(found))], fold=not own)
         if own and len(found := sensitivity.table(results)):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from analysis.plotting import axes as shared
-from analysis.plotting import labels, style
+from analysis.plotting import labels, marks, style
 from analysis.plotting.style import Look
 from analysis.results import Results
 
+MIN_REPORTS = 2  # of a curve; fewer are drawn as points
 THIN = 10  # trainings of an arm that have a line of their own; its mean and interval are of all
 
 
@@ -69,6 +72,47 @@ def _label(arms: Sequence[str], results: Results) -> str:
     if words:
         return labels.plain(f"{' '.join(words)} ({len(arms)} arms)")
     return labels.plain(f"{arms[0]} and {len(arms) - 1} more (one training)")
+
+
+def draw(axes: Axes, sharing: Trainings, x: str, y: str) -> None:
+    """Thin lines per seed, their mean, and smallest to largest seed as far as all seeds go."""
+    marks.lines(axes, (first(curves, x, y).to_numpy() for curves in sharing.others.values()))
+    parts = []
+    for arm, curves in sharing.rows.items():
+        if arm not in sharing.named:
+            continue
+        look = sharing.looks[arm]
+        seeds = [part for part in _of_seeds(curves, x, y) if len(part)]
+        marks.lines(axes, seeds[:THIN], look.colour, linewidths=0.5, alpha=0.6)
+        single = [part[0] for part in seeds[:THIN] if len(part) < MIN_REPORTS]
+        if single:
+            axes.scatter(*np.transpose(single), s=8, color=look.colour, alpha=0.6, linewidth=0)
+        if seeds:
+            parts.append(_average(seeds, x, y).assign(arm=arm))
+    if parts:
+        averages = pd.concat(parts, ignore_index=True)
+        marks.means(axes, averages, x, y, sharing.looks, markevery=0.2, linewidth=1.4)
+
+
+def _of_seeds(curves: pd.DataFrame, x: str, y: str) -> Iterator[NDArray[np.float64]]:
+    """The known points (x, y) of each seed by rising x, shape (reports, 2)."""
+    known = curves.dropna(subset=[x, y]).sort_values(x)
+    for _, part in known.groupby("seed"):
+        yield part[[x, y]].to_numpy(dtype=np.float64)
+
+
+def _average(seeds: list[NDArray[np.float64]], x: str, y: str) -> pd.DataFrame:
+    """Mean, smallest and largest of the seeds where all of them are, at every x that one of them reports."""
+    start, end = max(part[0, 0] for part in seeds), min(part[-1, 0] for part in seeds)
+    grid = np.unique(np.concatenate([part[:, 0] for part in seeds]))
+    grid = grid[(grid >= start) & (grid <= end)]
+    lines = np.array([np.interp(grid, part[:, 0], part[:, 1]) for part in seeds])
+    return pd.DataFrame({x: grid, y: lines.mean(axis=0), "low": lines.min(axis=0), "high": lines.max(axis=0)})
+
+
+def first(curves: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """The known points of the first seed."""
+    return curves[curves["seed"] == curves["seed"].min()].dropna(subset=[x, y]).sort_values(x)[[x, y]]
 
 
 def page(sharing: Trainings, results: Results) -> tuple[Figure, Axes]:

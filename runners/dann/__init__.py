@@ -38,7 +38,12 @@ SMALL: dict[str, Scalar] = {"batch_size": 32, "lr": 0.01, "standardise": True, "
 # Scale -> fields in which its baseline differs from the defaults.
 SCALES: Mapping[str, Mapping[str, Scalar]] = {
     "smoke": {**SMALL, "network": "cnn(bottleneck=16, norm='batch', width=4)", "total_images": 1_280},
-    "laptop": {**SMALL, "network": "cnn(bottleneck=128, norm='batch', width=16)", "total_images": 120_000, "lambda_gamma": 5.0},
+    "laptop": {
+        **SMALL,
+        "network": "cnn(bottleneck=128, norm='batch', width=16)",
+        "total_images": 120_000,
+        "lambda_gamma": 5.0,
+    },
     "gpu": {**SMALL, "network": "cnn(bottleneck=128, norm='batch')", "total_images": 1_000_000, "batch_size": 128},
     # The report: 100 epochs of MNIST-M's 60,000 images at batch 256; its networks are not named.
     "paper": {"network": "svhn_cnn", "total_images": 6_000_000, "image_size": 32},

@@ -1,10 +1,10 @@
 """What a trained network makes of the lists and of the domains: scores, and the files that figures are drawn from.
 
-    conditions.json    list -> [[class], ...]: the true class of each image
-    outcomes.npz       list -> bool (1, N, K), the class that was named; <list>_probability -> float32 (1, N, K)
-    classes.csv        per list and class: asked, hits, named_unasked
-    features.npz       features (M, D), classes (M,), predicted (M,), domain (M,), point (M,): the same points for all
-                       methods and seeds; a class of -1 is none
+    conditions.json      list -> [[class], ...]: the true class of each image
+    outcomes.npz         list -> bool (1, N, K), the class that was named; <list>_probability -> float32 (1, N, K)
+    classes.csv          per list and class: asked, hits, named_unasked
+    domain_features.npz  features (M, D), classes (M,), predicted (M,), domain (M,), point (M,): the same points for all
+                         methods and seeds; a class of -1 is none
 
 Shapes: N images of a list, M points, D features, K classes.
 """
@@ -80,7 +80,7 @@ def _domains(config: TrialConfig, pair: Pair, trained: scoring.Trained) -> Score
 
 
 def _features(pair: Pair, trained: scoring.Trained, folder: Path) -> Scores:
-    """features.npz, of images that nothing was trained on."""
+    """domain_features.npz, of images that nothing was trained on."""
     parts: dict[str, list[NDArray[Any]]] = {}
     for name in (tasks.SOURCE_VALIDATION, tasks.TARGET_TEST):
         number, domain, rows = rows_of(pair, name)
@@ -96,5 +96,5 @@ def _features(pair: Pair, trained: scoring.Trained, folder: Path) -> Scores:
         for key, value in found.items():
             parts.setdefault(key, []).append(value)
     arrays = {key: np.concatenate(values) for key, values in parts.items()}
-    np.savez_compressed(folder / "features.npz", **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(folder / "domain_features.npz", **arrays)  # type: ignore[arg-type]
     return {}

@@ -26,8 +26,8 @@ def reversal(config: TrialConfig, p: float) -> float:
 
 
 def learning_rate(config: TrialConfig, p: float) -> float:
-    """lr mu_p with mu_p = 1 / (1 + 10 p)^.75 (eq. 18), which ends at .166; a half cosine to 0 (Loshchilov & Hutter 2017,
-    eq. 5), so that the last step is no step of a game that goes on; or constant."""
+    """lr mu_p with mu_p = 1 / (1 + 10 p)^.75 (eq. 18), which ends at .166; or a half cosine to 0 (Loshchilov & Hutter
+    2017, eq. 5), so that the last step is no step of a game that goes on; or constant."""
     if config.lr_schedule == "cosine":
         return config.lr * 0.5 * (1 + math.cos(math.pi * p))
     return config.lr if config.lr_schedule == "constant" else config.lr / (1 + ALPHA * p) ** BETA

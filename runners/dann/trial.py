@@ -6,10 +6,6 @@ it is complete. The training lies beside, under its own key.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import platform
-import shutil
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -19,16 +15,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from runners import trial_folder
 from runners.contents import About, Shown
 from runners.dann import costs, domains, inputs, model, outcomes, scoring, tasks, trainings, validation
 from runners.dann.config import TrialConfig
-from runners.experiment import Curve, Event, ExecutionContext, Note, Progress
+from runners.experiment import Curve, Event, ExecutionContext, Note, Progress, oracle_of
 from runners.process import device as devices
 from runners.process import files, memory
-from runners.process.locks import lock
 
 CHECKPOINT_RULE = "weights of the last training step, no selection"
-ORACLE = "accuracy_oracle"
 ORACLE_RULE = f"an oracle: of {trainings.POINTS} checkpoints the one with the best accuracy on the target's validation"
 
 
@@ -40,31 +35,15 @@ def prepare(config: TrialConfig, context: ExecutionContext) -> Iterator[Event]:
 def run(config: TrialConfig, context: ExecutionContext) -> Iterator[Event]:
     """Train (or find the training), score, write the folder.
 
-    Stopped, closed or failed, it leaves the training and nothing of the trial's folder. One process at a time is at a
-    trial: what another one has finished is taken as it is.
+    Stopped, closed or failed, it leaves the training and nothing of the trial's folder.
     """
-    final = Path(context.record) / "trials" / config.trial_key
-    with lock(context.cache / "locks" / config.trial_key, wait=True):
-        if not final.is_dir() or files.damaged(final):
-            # A study may vary the target: its other domains are not those of the baseline that was prepared.
-            yield from domains.prepare(config, context)
-            yield from _make(config, context, final)
-
-
-def _make(config: TrialConfig, context: ExecutionContext, final: Path) -> Iterator[Event]:
-    """The folder under its temporary name, then under its own."""
-    partial = final.with_name(f"{config.trial_key}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with trial_folder.begun(config, context) as folder:
+        if folder is None:  # another process has finished it
+            return
+        # A study may vary the target: its other domains are not those of the baseline that was prepared.
+        yield from domains.prepare(config, context)
         with devices.algorithms(context.deterministic):
-            yield from _fill(_begun(config, context), partial)
-        files.write_manifest(partial)
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-        files.sync_folder(final.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            yield from _fill(_begun(config, context), folder)
 
 
 @dataclass(frozen=True)
@@ -99,9 +78,10 @@ def _fill(trial: _Trial, folder: Path) -> Iterator[Event]:
         target = trial.pair.target
         best = _load(trial, trainings.BEST)
         found = best.accuracy(target.images_NHWC[target.test], target.label_N[target.test], model.TARGET)
-        scores[f"{ORACLE}/{tasks.TARGET_TEST}"] = found
-    files.write_lines(folder / "metrics.jsonl", curve)
-    _write(trial, scores, time.perf_counter() - start, folder)
+        scores[oracle_of(tasks.ACCURACY.on(tasks.TARGET_TEST))] = found
+    result = _result(trial, scores, time.perf_counter() - start)
+    about = _about(trial) | {"versions": _versions(trial)}
+    trial_folder.write(folder, trial.config, trial.context, trial.config.task, result, curve, **about)
     yield Progress("scoring", 1, 1)
 
 
@@ -126,15 +106,15 @@ def _load(trial: _Trial, which: str) -> scoring.Trained:
 # --- what is written -------------------------------------------------------------------------------------
 
 
-def _write(trial: _Trial, scores: dict[str, Any], seconds: float, folder: Path) -> None:
-    """config.json, environment.json, task.json, result.json."""
+def _result(trial: _Trial, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The scores, and what the trial was made of and took; `seconds`: of scoring."""
     config, facts, pair, context = trial.config, trainings.facts(trial.folder), trial.pair, trial.context
     size = costs.size_of(config)
     oracle = {
         "oracle/images": facts["best_on_target/images"],
         "oracle_rule": ORACLE_RULE,
     }
-    result: dict[str, Any] = {
+    return {
         **scores,
         "images": config.total_images,
         "images/source_train": len(pair.source.train),
@@ -158,47 +138,31 @@ def _write(trial: _Trial, scores: dict[str, Any], seconds: float, folder: Path) 
         "data_digest/source": pair.source.digest,
         "data_digest/target": pair.target.digest,
     }
-    texts = {
-        "config": config.to_dict(),
-        "environment": _environment(trial),
-        "task": _described(trial),
-        "result": result,
-    }
-    for file, value in texts.items():
-        (folder / f"{file}.json").write_text(json.dumps(value, indent=1))
 
 
-def _described(trial: _Trial) -> dict[str, Any]:
-    """What a reader needs to know of the images and their scores."""
-    task, pair = trial.config.task, trial.pair
+def _about(trial: _Trial) -> dict[str, Any]:
+    """What a reader needs to know of the images."""
+    pair = trial.pair
     parts = {
         f"{role}_{part}": len(getattr(domain, part))
         for role, domain in (("source", pair.source), ("target", pair.target))
         for part in ("train", "validation", "test")
     }
     return {
-        "name": task.name,
-        "kind": task.kind,
         **About(pair.source.classes, shown=Shown()).to_json(),
-        "lists": [dataclasses.asdict(one) for one in task.lists],
-        "metric": dataclasses.asdict(task.metric),
         "images": parts,
         "domains": {"source": pair.source.name, "target": pair.target.name},
     }
 
 
-def _environment(trial: _Trial) -> dict[str, str]:
-    """Device, how it computed and versions, as text."""
+def _versions(trial: _Trial) -> dict[str, str]:
+    """How the device computed, and versions, as text."""
     with devices.tf32(False):
         arithmetic = devices.arithmetic()
     return {
         "device": devices.name(trial.device),
-        "device_slot": trial.context.device,
-        "threads": str(trial.context.threads),
         "deterministic": str(trial.context.deterministic),
         "arithmetic/train": arithmetic,
-        "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
-        "platform": platform.platform(),
     }

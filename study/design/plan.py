@@ -211,6 +211,7 @@ class Plan:
             baseline_arm=self.design.baseline_arm,
             against=dict(self.design.against),
             contrasts={name: dict(weights) for name, weights in self.design.contrasts.items()},
+            crosstab=dict(self.design.crosstab),
             baseline=self.baseline.to_dict(),
             seeds=self.seeds,
             published={arm: dict(values) for arm, values in self.published.items()},

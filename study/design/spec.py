@@ -15,6 +15,7 @@ from study.design.space import Dimension
 
 Arm = Mapping[str, Scalar]
 Weights = Mapping[str, float]  # arm -> its weight in a contrast
+Cell = tuple[str, str]  # of a table: the names of its row and of its column
 T = TypeVar("T")
 # What depends on the scale (networks differ with the picture's size) is a function of its name and its baseline.
 AtScale = Callable[[str, Any], T]
@@ -48,6 +49,7 @@ class Design:
     against: Mapping[str, str]
     contrasts: Mapping[str, Weights]
     factors: Mapping[str, tuple[Scalar, ...]]
+    crosstab: Mapping[str, Cell] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class StudySpec:
     weights sum to 0: {"a": 1, "b": -1} is a pair, {"a": 1, "b": -1, "c": -1, "d": 1} a difference of differences;
     without one, "better" here and "inconclusive" there says nothing about here against there. `fixed`: fields that the
     question sets for every arm. `published`: arm -> metric -> the number of a report, on the task `published_on`.
+    `crosstab`: arm -> (row, column) of a table with one cell per arm, beside the one with one row per arm.
     `seeds`: training seeds. `notes`: sentences that stand under every table. `metric`: what arms are compared by; by
     default the task's own on the list that choices are made on. `kinds`: of tasks that the question makes sense for.
     `margin`: a difference in the metric that would not matter, for the reason in `margin_reason`; one that is shown to
@@ -84,6 +87,7 @@ class StudySpec:
     seeds: int = 3
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     published_on: str = "iclevr"
+    crosstab: Mapping[str, Cell] | AtScale[Mapping[str, Cell]] = field(default_factory=dict)
     kinds: Sequence[Kind] = KINDS
     notes: Sequence[str] = ()
     margin: float = 0.05
@@ -201,7 +205,9 @@ class StudySpec:
         against = self._against(list(arms), start)
         given = self.contrasts(scale, baseline) if callable(self.contrasts) else self.contrasts
         _check_contrasts(given, list(arms), against)
-        return Design(arms, start, against, given, _factors(list(configs), arms))
+        cells = self.crosstab(scale, baseline) if callable(self.crosstab) else self.crosstab
+        _check_crosstab(cells, list(arms))
+        return Design(arms, start, against, given, _factors(list(configs), arms), cells)
 
     def _require(self, name: str) -> None:
         config = find_experiment(self.experiment).Config
@@ -245,6 +251,18 @@ def foreign(name: str, experiment: str) -> str:
             f"experiment, and its fields are {', '.join(find_experiment(experiment).Config.types())}."
         )
     return f"the unknown field {name!r}{find_experiment(experiment).Config.nearest_field(name)}"
+
+
+def _check_crosstab(cells: Mapping[str, Cell], arms: Sequence[str]) -> None:
+    """Raises ValueError for a cell of no arm, or of two."""
+    seen: dict[Cell, str] = {}
+    for arm, cell in cells.items():
+        if arm not in arms:
+            raise ValueError(f"crosstab= names the unknown arm {arm!r}{nearest(arm, arms)}")
+        if (twin := seen.setdefault(cell, arm)) != arm:
+            raise ValueError(
+                f"crosstab= puts {twin!r} and {arm!r} into one cell, {' x '.join(cell)}: give each its own."
+            )
 
 
 def _check_contrasts(contrasts: Mapping[str, Weights], arms: Sequence[str], against: Mapping[str, str]) -> None:

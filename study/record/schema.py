@@ -139,6 +139,7 @@ class Study(_Frozen):
     baseline_arm: str
     against: dict[str, str] | None = None
     contrasts: dict[str, dict[str, float]] = {}
+    crosstab: dict[str, tuple[str, str]] = {}
     baseline: dict[str, Scalar] = {}
     seeds: tuple[int, ...]
     published: dict[str, dict[str, float]] = {}

@@ -43,6 +43,16 @@ def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:
     }
 
 
+def crosstab(scale: str, baseline: TrialConfig) -> dict[str, tuple[str, str]]:
+    """The report's own table: rows are methods, columns scenarios."""
+    source = _named(baseline, SOURCES)
+    return {
+        f"{title}, {scenario}": (title, f"{source} -> {_named(baseline, names)}")
+        for scenario, names in TARGETS.items()
+        for title in METHODS
+    }
+
+
 def _named(baseline: TrialConfig, wanted: tuple[str, ...]) -> str:
     """The domain of the data that has one of these names, whatever its case."""
     known = {name.casefold(): name for name in tasks.parse(baseline.data).names}
@@ -70,6 +80,7 @@ STUDY = StudySpec(
         for scenario, value in row.items()
     },
     published_on="domains",
+    crosstab=crosstab,
     notes=(
         "Scored are the weights of the last step. accuracy_oracle is of the checkpoint that is best on the target's "
         "validation images: a choice that takes labels which adaptation does not have.",

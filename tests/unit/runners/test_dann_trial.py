@@ -81,7 +81,7 @@ def test_outcomes_are_those_of_the_scores(record):
 def test_all_methods_keep_the_features_of_the_same_points(record):
     points = []
     for method in METHODS:
-        with np.load(trial(TINY.replace(method=method), record) / "features.npz") as arrays:
+        with np.load(trial(TINY.replace(method=method), record) / "domain_features.npz") as arrays:
             assert set(arrays.files) == {"features", "classes", "predicted", "domain", "point"}
             assert arrays["features"].shape[0] == len(arrays["classes"]) == 153 + 270
             assert set(arrays["domain"]) == {"photo", "plain"}
@@ -98,7 +98,7 @@ def test_points_are_drawn_alike_where_not_all_are_kept(record, tmp_path, monkeyp
         config = TINY.replace(method=method)
         shutil.rmtree(trial(config, copy))
         finish(config, copy)
-        with np.load(trial(config, copy) / "features.npz") as arrays:
+        with np.load(trial(config, copy) / "domain_features.npz") as arrays:
             points.append(arrays["point"])
     assert len(points[0]) == 100
     assert np.array_equal(*points)
@@ -159,7 +159,7 @@ def test_a_target_without_labels_is_adapted_to_and_not_scored(tmp_path):
         "accuracy_macro/source_validation",
     ]
     assert "has no labels" in result["warnings"]
-    with np.load(trial(config, record) / "features.npz") as arrays:
+    with np.load(trial(config, record) / "domain_features.npz") as arrays:
         assert set(arrays["classes"][arrays["domain"] == "unnamed"]) == {-1}
 
 

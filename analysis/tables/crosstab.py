@@ -1,0 +1,68 @@
+"""The table of a study whose arms are rows by columns, such as methods by domains: one cell per arm.
+
+Where trials have scored another checkpoint as well, one that was chosen by what a user does not have, its rows stand
+under the others, and are marked.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis.results import Results
+from analysis.tables.format import decimal
+from runners.experiment import oracle_of
+
+COLUMNS = ["row", "column", "arm", "oracle", "n", "mean", "ci low", "ci high", "published"]
+MARK = "best on target (oracle)"
+
+
+def table(results: Results, metric: str) -> pd.DataFrame:
+    """One row per cell: row, column, arm, whether it is an oracle's, n complete trials, mean and its interval, and the
+    published value, which an oracle has none of. Empty for a study without rows and columns."""
+    cells = {arm: cell for arm, cell in results.study.crosstab.items() if arm in results.arms}
+    oracle, found = oracle_of(metric), []
+    for column in (metric, oracle) if oracle in results.complete else (metric,):
+        if not cells or column not in results.complete:
+            continue
+        known = results.means(column)
+        place = {arm: index for index, arm in enumerate(results.arms)}
+        for arm, (row, head) in cells.items():
+            at = place[arm]
+            numbers = [int(known.n[at]), known.mean[at], known.low[at], known.high[at]]
+            published = results.published(arm, metric) if column == metric else np.nan
+            found.append([row, head, arm, column == oracle, *numbers, published])
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows and columns; a cell is `0.641 [0.597, 0.685] (published 0.683)`."""
+    lines: dict[str, dict[str, str]] = {}
+    for cell in table.to_dict("records"):
+        name = f"{cell['row']}, {MARK}" if cell["oracle"] else str(cell["row"])
+        lines.setdefault(name, {})[str(cell["column"])] = _text(cell)
+    heads = list(dict.fromkeys(map(str, table["column"])))
+    rows = [{"": name, **{head: cells.get(head, "-") for head in heads}} for name, cells in lines.items()]
+    return pd.DataFrame(rows)
+
+
+def _text(cell: dict[str, object]) -> str:
+    mean, low, high, published = (float(str(cell[name])) for name in ("mean", "ci low", "ci high", "published"))
+    text = decimal(mean)
+    if np.isfinite(low):
+        text += f" [{decimal(low)}, {decimal(high)}]"
+    return text + (f" (published {decimal(published)})" if np.isfinite(published) else "")
+
+
+def note(table: pd.DataFrame) -> str:
+    """What the cells are."""
+    sizes = sorted(set(table.loc[table["n"] > 0, "n"]))
+    n = f"n = {' to '.join(map(str, {sizes[0]: 0, sizes[-1]: 0}))}" if sizes else "nothing complete yet"
+    text = f"Each cell: mean over training seeds with its 95 % t interval ({n})"
+    text += ", and the published value of one training." if table["published"].notna().any() else "."
+    if table["oracle"].any():
+        text += (
+            f" Rows marked '{MARK}' score the checkpoint of each training that is best on validation images of the "
+            "target. That choice takes labels which adaptation does not have: no verdict is about these rows."
+        )
+    return text
