@@ -34,7 +34,7 @@ def chance(results: Results) -> float:
     if task["kind"] == "none":
         return 1 / TURNS
     if task["kind"] == "class":
-        return 1 / len(task["labels"])
+        return 1 / len(task["labels"]) if task["labels"] else np.nan
     known = [value for value in (results.mean_of(f"chance/{name}") for name in results.lists) if np.isfinite(value)]
     return float(np.mean(known)) if known else np.nan
 
