@@ -49,6 +49,16 @@ def task_of(results: Results) -> Task:
     return iclevr() if task.name == "iclevr" else UNKNOWN | {"name": task.name, "kind": task.kind}
 
 
+def judged_by_others(results: Results) -> bool:
+    """Whether an evaluator scores what a trial made: not where its own network is scored."""
+    return "evaluator" in results.rows or "evaluator_kind" in results.rows
+
+
+def scorer(results: Results) -> str:
+    """Who names labels: "the evaluator", or "the network" that was trained."""
+    return "the evaluator" if judged_by_others(results) else "the network"
+
+
 # --- labels --------------------------------------------------------------------------------------------
 
 

@@ -164,6 +164,18 @@ class Results:
         return [name for name in self.all_lists if self.score.on(name) in self.rows]
 
     @property
+    def pooled(self) -> list[str]:
+        """The lists whose outcomes are counted together: those of the images that the study's metric is of."""
+        of = {one.name: one.of for one in self.study.of_task().lists}
+        own = of.get(self.list_of(self.metric), "")
+        return [name for name in self.all_lists if of[name] == own]
+
+    @property
+    def chooses_elsewhere(self) -> bool:
+        """Whether choices are made on other images than those that the study's metric is of."""
+        return self.list_of(self.selection) not in self.pooled
+
+    @property
     def selection(self) -> str:
         """The column that every choice is made on."""
         return self.study.of_task().choice

@@ -244,6 +244,11 @@ class StagedConfig:
         whose trials also draw something when they are scored draws it per block."""
         return self.replace(seed=seed)
 
+    @property
+    def as_trained(self) -> Self:
+        """The same training: fields that this one does not read, whatever they are set to, at their defaults."""
+        return self
+
     @classmethod
     @functools.cache
     def replicated(cls) -> frozenset[str]:

@@ -22,10 +22,12 @@ from runners.config import Scalar, StagedConfig
 @dataclass(frozen=True)
 class ListSpec:
     """A list of conditions that every trial is scored on. Choosing, tuning and pruning use the list whose role is
-    `choose`; those with the role `report` are only reported."""
+    `choose`; those with the role `report` are only reported. `of`: which images a list is of, where lists are of
+    different ones, such as two domains; their outcomes are not pooled."""
 
     name: str
     role: Literal["choose", "report"]
+    of: str = ""
 
 
 @dataclass(frozen=True)

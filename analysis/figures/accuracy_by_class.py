@@ -53,7 +53,8 @@ def table(results: Results) -> pd.DataFrame:
     own = results.of(results.study, results.rows[results.rows["arm"].isin(drawn)])
     as_cells = recorded_task.two_facets(task) is not None
     found = []
-    for arm, counts in classes.recorded(own).groupby("arm", sort=False):
+    counted = classes.recorded(own)
+    for arm, counts in counted[counted["list"].isin(results.pooled)].groupby("arm", sort=False):
         sums = counts.groupby("label")[["asked", "hits"]].sum().reindex(task["labels"], fill_value=0)
         asked, hits = sums["asked"].to_numpy(), sums["hits"].to_numpy()
         of_arm = pd.DataFrame({"arm": arm, "label": task["labels"], "asked": asked, "hits": hits})
@@ -156,12 +157,12 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         n = int(table["n"].max())
         asked = table.loc[table["n"] == table["n"].max(), "asked"]
         return (
-            f"Share of the {recorded_task.nouns(task)} asked for that the evaluator names, by "
-            f"{recorded_task.label_word(task)}, pooled over the "
-            f"lists and over n = {n} training{'s' * (n != 1)} per arm at most ({asked.min()} to {asked.max()} "
+            f"Share of the {recorded_task.nouns(task)} asked for that {recorded_task.scorer(results)} names, by "
+            f"{recorded_task.label_word(task)}, {_pooled(results)} and over n = {n} training{'s' * (n != 1)} per arm "
+            f"at most ({asked.min()} to {asked.max()} "
             f"{recorded_task.nouns(task)} per cell). {ends} Empty cells were never asked for.{hidden}"
         )
-    return f"{_of_bars(table, task)} {ends}{_left_out(recall, task)}{hidden}"
+    return f"{_of_bars(table, results, task)} {ends}{_left_out(recall, task)}{hidden}"
 
 
 def _ends(recall: pd.Series, label: str, labels_: str) -> str:
@@ -177,7 +178,12 @@ def _ends(recall: pd.Series, label: str, labels_: str) -> str:
     )
 
 
-def _of_bars(table: pd.DataFrame, task: Task) -> str:
+def _pooled(results: Results) -> str:
+    """`over target_test and target_validation`, where other lists are of other images."""
+    return "pooled over the lists" if results.pooled == results.all_lists else f"over {' and '.join(results.pooled)}"
+
+
+def _of_bars(table: pd.DataFrame, results: Results, task: Task) -> str:
     per_training = table.loc[table["asked"] > 0, "asked"] / table.loc[table["asked"] > 0, "n"]
     counts = list(dict.fromkeys(f"{count:.4g}" for count in (per_training.min(), per_training.max())))
     chance = " The dotted line is chance." if task["kind"] == "class" else ""
@@ -187,8 +193,8 @@ def _of_bars(table: pd.DataFrame, task: Task) -> str:
         often = f"each {word} was asked for {' to '.join(counts)} times per training"
     so = " so" if task["kind"] == "class" else ""
     return (
-        f"Share of the {nouns} asked for that the evaluator names{so}, by {word}, pooled over the "
-        f"lists ({often}). Bars and numbers are means over trainings (n = {table['n'].max()} per arm at most), lines "
+        f"Share of the {nouns} asked for that {recorded_task.scorer(results)} names{so}, by {word}, {_pooled(results)} "
+        f"({often}). Bars and numbers are means over trainings (n = {table['n'].max()} per arm at most), lines "
         "their 95 % t intervals; all panels have "
         f"the order of the mean over the arms.{chance}"
     )

@@ -73,7 +73,7 @@ def table(results: Results) -> pd.DataFrame:
     task, complete, shares = recorded_task.task_of(results), results.complete, {}
     found: list[list[object]] = []
     for arm in outcomes.pair(results, best=True):
-        counts = _of_arm(complete[complete["arm"] == arm]["folder"])
+        counts = _of_arm(complete[complete["arm"] == arm]["folder"], results.pooled)
         for kind, of_seeds in counts.items():
             asked = of_seeds.sum(2)
             with np.errstate(invalid="ignore"):
@@ -87,12 +87,12 @@ def table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(found, columns=_columns(task))
 
 
-def _of_arm(folders: pd.Series) -> dict[str, NDArray[np.float64]]:
+def _of_arm(folders: pd.Series, lists: list[str]) -> dict[str, NDArray[np.float64]]:
     """Kind -> counts (seeds, rows, columns); empty without a trial whose outcomes can be read."""
     known = []
     for folder in folders:
         try:
-            known.append(outcomes.confusion(Path(folder)))
+            known.append(outcomes.confusion(Path(folder), lists))
         except ValueError:  # an older version recorded none
             continue
     return {kind: np.stack([counts[kind] for counts in known]) for kind in known[0]} if known else {}
@@ -131,8 +131,7 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
 
 
 def _title(axes: Axes, arm: str, results: Results, width: int = 50) -> None:
-    chosen_on = results.list_of(results.selection)
-    role = "baseline" if arm == results.study.baseline_arm else f"best other arm on {chosen_on}"
+    role = "baseline" if arm == results.study.baseline_arm else _other(results)
     label = labels.wrapped(f"{labels.plain(arm)} ({role})", width)
     axes.set_title(label, loc="left", color=style.looks(results.arms)[arm].ink)
 
@@ -220,13 +219,27 @@ def _worst_rows(table: pd.DataFrame, results: Results) -> Figure:
 
 def caption(table: pd.DataFrame, results: Results) -> str:
     task = recorded_task.task_of(results)
-    both = f"the baseline and the best other arm on {results.list_of(results.selection)}"
+    both = f"the baseline and the {_other(results)}"
     which = both if table["arm"].nunique() > 1 else "the only arm with outcomes"
     n = int(table["n"].max())
     return (
-        f"Shares of the {recorded_task.nouns(task)} asked for, over all lists, mean over n = {n} "
+        f"Shares of the {recorded_task.nouns(task)} asked for, over {_lists(results)}, mean over n = {n} "
         f"training{'s' * (n != 1)} per arm at most, of {which}. {_cells(table, task)}{_most(table, task)}"
     )
+
+
+def _other(results: Results) -> str:
+    """Which arm is drawn beside the baseline (`outcomes.pair`)."""
+    chosen_on = results.list_of(results.selection)
+    own = [arm for arm, other in results.references.items() if other == results.study.baseline_arm]
+    if results.chooses_elsewhere and len(own) == 1:
+        return "arm compared with it"
+    return f"best other arm on {chosen_on}"
+
+
+def _lists(results: Results) -> str:
+    """`all lists`, or the names of those that are counted."""
+    return "all lists" if results.pooled == results.all_lists else " and ".join(results.pooled)
 
 
 def _cells(table: pd.DataFrame, task: Task) -> str:

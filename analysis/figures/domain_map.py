@@ -9,12 +9,11 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from analysis import recorded_task
@@ -106,10 +105,8 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
             column[0].set_title(labels.wrapped(labels.plain(arm), 34), loc="left")
         for axes, head in zip(panels[:, 0], ("class", "domain"), strict=True):
             axes.set_ylabel(head)
-        handles = [_handle(name, look) for name, look in {**by_class, **by_domain}.items()]
-        columns = max(1, min(len(handles), 90 // (max(len(str(one.get_label())) for one in handles) + 4)))
-        looks: dict[str, Any] = {"handletextpad": 0.1, "columnspacing": 0.8}
-        group.legend(handles=handles, loc="outside lower center", ncols=columns, **looks)
+        _legend(group, by_class, "outside upper center")
+        _legend(group, by_domain, "outside lower center")
     return figure
 
 
@@ -119,6 +116,12 @@ def _looks(names: list[str]) -> dict[str, tuple[str, str]]:
         name: (COLOURS[index % len(COLOURS)], MARKERS[(index + index // len(COLOURS)) % len(MARKERS)])
         for index, name in enumerate(names)
     }
+
+
+def _legend(group: SubFigure, looks: Mapping[str, tuple[str, str]], place: str) -> None:
+    handles = [_handle(name, look) for name, look in looks.items()]
+    columns = max(1, min(len(handles), 110 // (max(len(str(one.get_label())) for one in handles) + 6)))
+    group.legend(handles=handles, loc=place, ncols=columns, handletextpad=0.1, columnspacing=0.8)
 
 
 def _handle(name: str, look: tuple[str, str]) -> Line2D:

@@ -63,17 +63,13 @@ def terms(results: Results) -> list[str]:
     )
     unlabelled = recorded_task.task_of(results)["kind"] == "none"
     sampler = [f"Sampler: {_values(results, 'sampler')}.{'' if unlabelled else guided}"]
+    evaluator = [f"{_evaluator(results, unlabelled)} {evaluator_share(results)}"]
     return [
         f"Checkpoint rule: {_values(results, 'checkpoint_rule', complete=True)}.{nothing}",
         *(sampler if "sampler" in results.rows else []),
-        *([f"{_evaluator(results, unlabelled)} {evaluator_share(results)}"] if judged_by_others(results) else []),
+        *(evaluator if recorded_task.judged_by_others(results) else []),
         *_compute(results),
     ]
-
-
-def judged_by_others(results: Results) -> bool:
-    """Whether an evaluator scores what a trial made: not where its own network is scored."""
-    return "evaluator" in results.rows or "evaluator_kind" in results.rows
 
 
 def _evaluator(results: Results, unlabelled: bool) -> str:
@@ -238,7 +234,7 @@ def _sign_flip(n: int, comparisons: int) -> str:
 
 
 def _scorer(results: Results) -> str:
-    if not judged_by_others(results):
+    if not recorded_task.judged_by_others(results):
         return "this "
     return "this evaluator, " if results.evaluator_values(results.metric) is None else "such evaluators, this "
 

@@ -170,6 +170,7 @@ def _same_weights(results: Results) -> list[str]:
     found: dict[str, None] = {}
     config = results.study.config_type
     fields = [name for name in config.types() if name in results.complete and name != "seed"]
+    trials = results.study.all_trials
     different = results.complete.drop_duplicates(["weights_sha256", "train_key"])
     same = different[different.duplicated("weights_sha256", keep=False)]
     for _, trainings in same.groupby("weights_sha256", sort=False):
@@ -177,6 +178,9 @@ def _same_weights(results: Results) -> list[str]:
         seeds = [f"{arm} seed {seed}" for arm, seed in zip(trainings["arm"], trainings["seed"], strict=True)]
         names = arms if len(arms) > 1 else seeds
         listed = f"{names[0]} and {names[1]}" if len(names) == 2 else named(names)
+        known = [results.study.config(trials[key]) for key in trainings["trial_key"] if key in trials]
+        if len({config.as_trained for config in known}) == 1:
+            continue  # as it must be
         values = trainings[["training_seed", *fields] if "training_seed" in trainings else fields]
         changed = [str(name) for name in values if values[name].nunique(dropna=False) > 1]
         if changed and set(changed) <= config.inert():

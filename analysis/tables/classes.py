@@ -113,7 +113,7 @@ def note(table: pd.DataFrame, results: Results) -> str:
     """What stands under the tables."""
     task = recorded_task.task_of(results)
     nouns, label = recorded_task.nouns(task), recorded_task.label_word(task)
-    found = "that the evaluator names so" if task["kind"] == "class" else "found"
+    found = f"that {recorded_task.scorer(results)} names so" if task["kind"] == "class" else "found"
     arms, labels = table["arm"].nunique(), table.groupby("list")["label"].nunique().max()
     rest = f" Only {MOST_ARMS} of {arms} arms are shown." if arms > MOST_ARMS else ""
     if labels > MOST_LABELS:

@@ -130,9 +130,9 @@ def kinds(task: Task) -> list[Kind]:
     return found
 
 
-def confusion(folder: Path) -> dict[str, NDArray[np.float64]]:
-    """How often a label was named as another, over all lists and passes of a trial: the word of each of `kinds` ->
-    counts (R, R + 1), row what was asked for, column what was named, in the order of the kind's names.
+def confusion(folder: Path, names: Sequence[str] | None = None) -> dict[str, NDArray[np.float64]]:
+    """How often a label was named as another, over all lists (of `names`) and passes of a trial: the word of each of
+    `kinds` -> counts (R, R + 1), row what was asked for, column what was named, in the order of the kind's names.
 
     On the diagonal: named exactly. Off it: missed, and a namesake was named although nobody asked for it; where there
     are several, each gets an equal part. Last column: missed, and no namesake was named unasked.
@@ -141,7 +141,7 @@ def confusion(folder: Path) -> dict[str, NDArray[np.float64]]:
     the objects asked), those of "shape" to colour_only: an object with both kinds of namesake is in both. Of one class
     each, every picture is in the cell of its class and the class that was named. Raises ValueError as `hits` does.
     """
-    found, lists = {}, [_read(folder, name) for name in scored(folder)]
+    found, lists = {}, [_read(folder, name) for name in scored(folder) if names is None or name in names]
     for kind in kinds(recorded_task.of_folder(folder)):
         found[kind.word] = np.zeros((len(kind.names), len(kind.names) + 1))
         for labels, conditions, seen_KNL in lists:
@@ -179,13 +179,17 @@ def _hot(conditions: Sequence[Sequence[str]], labels: Sequence[str]) -> NDArray[
 def pair(results: Results, best: bool) -> list[str]:
     """Two arms to look into: the baseline, and of the others the best (or the worst) mean in the column of choice.
 
-    Arms without a complete trial are no candidates, so that fewer than two may be left.
+    Arms without a complete trial are no candidates, so that fewer than two may be left. Where choices are made on
+    other images than those of the study's metric, the candidates are the arms that are compared with the baseline.
     """
     column = results.selection
     sign = -1 if results.smaller_is_better(column) == best else 1
     means = pd.Series(sign * results.arm_means(column), index=results.arms).dropna()
     baseline = [arm for arm in means.index if arm == results.study.baseline_arm]
     others = means.drop(baseline)
+    if results.chooses_elsewhere:
+        compared = [arm for arm in others.index if results.references.get(str(arm)) == results.study.baseline_arm]
+        others = others[compared] if compared else others
     return baseline + ([str(others.idxmax())] if len(others) else [])
 
 

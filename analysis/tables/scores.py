@@ -183,7 +183,7 @@ def _explained(task: Task, results: Results, own: list[str], columns: set[str]) 
     drawn_anew = " KID standard error: of drawing both anew." if "kid_standard_error" in columns else ""
     things = nouns if sets else recorded_task.label_words(task)
     return {
-        "accuracy": _of_accuracy(task, columns, not {"evaluator_kind", "evaluator"}.isdisjoint(results.rows)),
+        "accuracy": _of_accuracy(task, columns, recorded_task.judged_by_others(results)),
         "spurious": f"spurious, missing: {things} per {picture} that are seen and were not asked for, and that were "
         "asked for and are not seen. A threshold decides what is seen, whatever number was asked for; smaller is "
         "better.",

@@ -19,9 +19,8 @@ class TrialConfig(StagedConfig):
     the method dann takes as many unlabelled ones of the target beside them."""
 
     data: str = train_field("digits", "the domains, digits (built in) or domains(...): the content, not the path")
-    # The one is nothing to a training on the other alone.
-    source: str = train_field("photo", "the domain whose labels are trained on", inert=True)
-    target: str = train_field("plain", "the domain that is adapted to, without its labels", inert=True)
+    source: str = train_field("photo", "the domain whose labels are trained on")
+    target: str = train_field("plain", "the domain that is adapted to, without its labels")
     method: str = train_field("dann", "source_only, dann or target_only (trained on the target's labels)")
     image_size: int = train_field(28, "pixels per side")
     channels: str = train_field("rgb", "rgb, or grey: colours become luminance")
@@ -63,6 +62,12 @@ class TrialConfig(StagedConfig):
         if self.lambda_schedule == "constant" or self.lambda_max == 0:
             inert.append("lambda_gamma")
         return self.replace(**{name: self.defaults()[name] for name in inert})
+
+    @property
+    def as_trained(self) -> TrialConfig:
+        """A training on one domain alone has the same weights whatever the other one is; its curve has not."""
+        other = {"source_only": "target", "target_only": "source"}.get(self.method)
+        return self.canonical.replace(**({other: self.defaults()[other]} if other else {}))
 
     def key(self, stage: Stage | None = None) -> str:
         # A training on labels alone knows no lambda: whatever is set for it, it is one training.

@@ -12,7 +12,11 @@ from runners.experiment import ListSpec, Metric, Task
 ACCURACY = Metric("accuracy", higher_is_better=True, is_share=True, margin=0.05)
 SOURCE_VALIDATION, TARGET_VALIDATION, TARGET_TEST = "source_validation", "target_validation", "target_test"
 # Without labels of the target, a choice can only be made on the source.
-LISTS = (ListSpec(SOURCE_VALIDATION, "choose"), ListSpec(TARGET_TEST, "report"), ListSpec(TARGET_VALIDATION, "report"))
+LISTS = (
+    ListSpec(SOURCE_VALIDATION, "choose", of="source"),
+    ListSpec(TARGET_TEST, "report", of="target"),
+    ListSpec(TARGET_VALIDATION, "report", of="target"),
+)
 DIGITS, PHOTO, PLAIN, STREET = "digits", "photo", "plain", "street"
 
 
