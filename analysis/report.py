@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from runners.process.files import read_json, write_json
 from study.record import layout, reader
-from study.record.layout import DEFAULT_RECORD
+from study.record.layout import DEFAULT_RECORD, given_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -305,8 +305,8 @@ def main(arguments: list[str] | None = None) -> int:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--study", metavar="NAME", help="a study or a study id (default: the latest launched)")
     which.add_argument("--all", action="store_true", help="every study of the record, and an index of them")
-    parser.add_argument("--record", type=Path, default=DEFAULT_RECORD, metavar="DIR", help="default: mlruns")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: <record>/studies/<study id>/report")
+    parser.add_argument("--record", type=given_path, default=DEFAULT_RECORD, metavar="DIR", help="default: mlruns")
+    parser.add_argument("--out", type=given_path, metavar="DIR", help="default: <record>/studies/<study id>/report")
     given = parser.parse_args(arguments)
     if given.out is not None and given.out.exists() and not given.out.is_dir():
         print(f"report: --out {given.out} is a file: write the name of a folder.", file=sys.stderr)

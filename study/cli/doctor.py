@@ -17,7 +17,7 @@ from runners.experiment import Progress
 from study.cli.progress import Screen, preparing, watched
 from study.record import errors, importer, integrity, mlflow_index, repair
 from study.record.integrity import Trouble
-from study.record.layout import DEFAULT_RECORD, record_lock, trials_folder
+from study.record.layout import DEFAULT_RECORD, given_path, record_lock, trials_folder
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -26,13 +26,13 @@ INTERRUPTED = 130
 def parser() -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m study.doctor", description=__doc__, formatter_class=formatter)
-    parser.add_argument("--record", metavar="DIR", type=Path, default=DEFAULT_RECORD, help="the record [mlruns]")
+    parser.add_argument("--record", metavar="DIR", type=given_path, default=DEFAULT_RECORD, help="the record [mlruns]")
     add = parser.add_mutually_exclusive_group().add_argument
     add("--check", action="store_true", help="verify files, digests and both databases; the default")
     add("--repair", action="store_true", help="check and repair; nothing is deleted, damaged files go to quarantine")
     add("--relocate", action="store_true", help="correct MLflow's paths after the record was moved or copied")
     add("--rebuild-mlflow", action="store_true", help="a new mlflow.db from the trial folders and study.json alone")
-    add("--import", dest="source", metavar="OTHER", type=Path, help="add another record's trials, trainings, studies")
+    add("--import", dest="source", metavar="OTHER", type=given_path, help="add another record's trials, trainings, studies")
     add("--prune-checkpoints", action="store_true", help="delete the weights that no missing trial needs")
     return parser
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.record import mlflow_index, reader
-from study.record.layout import DEFAULT_RECORD
+from study.record.layout import DEFAULT_RECORD, given_path
 
 BAD_INPUT = 2
 HOST = "127.0.0.1"
@@ -29,7 +29,7 @@ ENVIRONMENT = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A record in the browser, on 127.0.0.1 only.")
-    parser.add_argument("--record", metavar="DIR", type=Path, default=DEFAULT_RECORD, help="default: mlruns")
+    parser.add_argument("--record", metavar="DIR", type=given_path, default=DEFAULT_RECORD, help="default: mlruns")
     parser.add_argument("--port", metavar="N", type=int, help=f"default: {MLFLOW_PORT}, with --optuna {OPTUNA_PORT}")
     parser.add_argument("--optuna", action="store_true", help="Optuna's dashboard instead of MLflow's UI")
     given = parser.parse_args(argv)

@@ -151,7 +151,7 @@ class StudySpec:
             wanted = " or ".join(IMAGES_WITH[kind] for kind in self.kinds)
             raise WrongKind(f"it is about {wanted}, and these are {IMAGES_WITH[task.kind]}", task.kind)
         if self.metric and self.metric not in task.scores():
-            raise ValueError(f"Unknown metric {self.metric!r}{nearest(self.metric, task.scores())}")
+            raise ValueError(f"Unknown metric {self.metric!r} for these data{nearest(self.metric, task.scores())}")
         if self.space is None:
             return
         if isinstance(self.answer_metric, str) and self.answer_metric not in ("", *task.scores("report")):
@@ -190,13 +190,15 @@ class StudySpec:
             arms, start = {name: dict(arm) for name, arm in listed.items()}, self.baseline_arm or next(iter(listed), "")
         if start not in arms:
             raise ValueError(f"The baseline arm {start!r} is not among the arms: write one of {', '.join(arms)}.")
-        configs: dict[StagedConfig, str] = {}
+        settings: dict[str, str] = {}  # by their keys, which leave out what a setting does not read
+        configs: list[StagedConfig] = []
         for name, arm in arms.items():
             for changed in arm:
                 self._require(changed)
             if not name.strip() or (not arm and name != start):
                 raise ValueError(f"The arm {name!r} is empty: give it a name and the fields that it changes.")
-            twin = configs.setdefault(baseline.replace(**arm), name)
+            configs.append(baseline.replace(**arm))
+            twin = settings.setdefault(configs[-1].trial_key, name)
             if twin != name:
                 raise ValueError(f"The arms {twin!r} and {name!r} are one setting: change one or leave one out.")
         for name in self.published:
@@ -207,7 +209,7 @@ class StudySpec:
         _check_contrasts(given, list(arms), against)
         cells = self.crosstab(scale, baseline) if callable(self.crosstab) else self.crosstab
         _check_crosstab(cells, list(arms))
-        return Design(arms, start, against, given, _factors(list(configs), arms), cells)
+        return Design(arms, start, against, given, _factors(configs, arms), cells)
 
     def _require(self, name: str) -> None:
         config = find_experiment(self.experiment).Config

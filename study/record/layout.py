@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 from runners.process.files import read_json
@@ -95,6 +96,13 @@ def trainings_folder(record: Path) -> Path:
 
 def training_folder(record: Path, train_key: str) -> Path:
     return trainings_folder(record) / train_key
+
+
+def given_path(text: str) -> Path:
+    """A path that a user typed, for argparse. Raises ArgumentTypeError for an empty one, which would be the current folder."""
+    if not text.strip():
+        raise ArgumentTypeError("it is empty: write the name of a folder or a file")
+    return Path(text)
 
 
 def has_weights(record: Path, train_key: str) -> bool:
