@@ -273,9 +273,10 @@ def list_line(results: Results, name: str) -> str:
     task = recorded_task.task_of(results)
     nouns, whole = recorded_task.nouns(task), "picture" if task["kind"] == "set" else "class"
     mean, objects = results.mean_of(results.score.on(name)), results.mean_of(f"objects/{name}")
-    size = _size(results, name)
     if not (results.score.is_share and np.isfinite(objects)):
-        return size
+        return _size(results, name)
+    chance = results.mean_of(f"chance/{name}")
+    size = f"{name}: {objects:.0f} {nouns}{f', chance level {chance:.3f}' if np.isfinite(chance) else ''}."
     low, high = proportions.wilson(mean * objects, objects)
     error = np.sqrt(mean * (1 - mean) / objects) if objects > 0 else np.nan
     return (

@@ -58,8 +58,9 @@ def interpreter() -> str:
 def print_list() -> int:
     from study.design import registry
 
+    width = max(map(len, registry.names())) + 2
     for name in registry.names():
-        print(f"{name:<16}{registry.find(name).question}")
+        print(f"{name:<{width}}{registry.find(name).question}")
     return 0
 
 
