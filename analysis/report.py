@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BUILT_FROM = "built_from.json"
 KINDS = (".csv", ".md", ".tex")  # of tables
-WRITTEN_BY = 3  # raised when the same record gives another report, so that older pages are made again
+WRITTEN_BY = 4  # raised when the same record gives another report, so that older pages are made again
 
 
 # --- the answer ----------------------------------------------------------------------------------------

@@ -64,11 +64,13 @@ def draw(table: pd.DataFrame, results: Results) -> Figure:
 
 
 def caption(table: pd.DataFrame, results: Results) -> str:
-    order = "the list's order" if len(lists(results)) == 1 else "the lists' order"
+    names = lists(results)
+    order = "the list's order" if len(names) == 1 else "the lists' order"
+    which = "The first 64 images" if images.is_cut(path for name in names for path in table[name]) else "Every image"
     return images.words(
         table,
         results,
-        f"Every image of {' and '.join(lists(results))}, in {order}, for {{arms}} arms ({{seed}}). Under a "
+        f"{which} of {' and '.join(names)}, in {order}, for {{arms}} arms ({{seed}}). Under a "
         f"grid: the {labels.score(results)} of that very training on the list, over all its sampling passes; the first "
         "pass is shown. All arms began with the same noise.",
     )

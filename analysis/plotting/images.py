@@ -17,6 +17,7 @@ from analysis.plotting import axes as shared
 from analysis.plotting import labels, style
 from analysis.results import Results
 
+TALL = 1.5  # height / width of a grid of eight columns of which the first eight rows are shown, a square
 ONE_COLUMN = 6  # strips across the page; more are drawn at half the size
 
 
@@ -116,7 +117,7 @@ def missing(arms: int) -> str:
 def show(axes: Axes, path: str, missing: str = "not recorded") -> None:
     """The PNG at `path`, pixel by pixel, without ticks; `missing` in grey where there is none."""
     if path and Path(path).is_file():
-        _pixels(axes, imread(path))
+        _pixels(axes, _read(path))
     else:
         _pixels(axes, None)
         shared.say_in(axes, missing)
@@ -154,9 +155,25 @@ def aspect(paths: Iterable[str]) -> float:
     """Height / width of the first image that exists; 1 without one."""
     for path in paths:
         if path and Path(path).is_file():
-            height, width = imread(path).shape[:2]
+            height, width = _read(path).shape[:2]
             return float(height / width)
     return 1.0
+
+
+def is_cut(paths: Iterable[str]) -> bool:
+    """Whether of the first image that exists the beginning alone is shown."""
+    for path in paths:
+        if path and Path(path).is_file():
+            height, width = imread(path).shape[:2]
+            return bool(height > TALL * width)
+    return False
+
+
+def _read(path: str) -> NDArray[Any]:
+    """The PNG; of a grid of hundreds of images the first eight rows, for the whole of it would be too small to see."""
+    image: NDArray[Any] = imread(path)
+    height, width = image.shape[:2]
+    return image[:width] if height > TALL * width else image
 
 
 def _rgb(image: NDArray[Any]) -> NDArray[Any]:
