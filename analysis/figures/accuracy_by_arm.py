@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis import recorded_task
 from analysis.plotting import axes as shared
 from analysis.plotting import labels, marks, style
 from analysis.plotting.style import Look
@@ -122,5 +123,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     if results.score.is_share and (table["low"].min() < 0 or table["high"].max() > 1):
         text += " Intervals that leave [0, 1] are cut off at the panel: few seeds give wide intervals."
     if table["published"].notna().any():
-        text += " Stars are published values: one training and one sampling each, with another evaluator."
+        judged = recorded_task.judged_by_others(results)
+        how = "one training and one sampling each, with another evaluator" if judged else "one training each"
+        text += f" Stars are published values: {how}."
     return text + labels.spread_words(results.arms, labels.ROWS)

@@ -257,8 +257,9 @@ def _notes(results: Results) -> list[str]:
 def published(results: Results) -> str:
     """What the columns of published values mean."""
     nouns = recorded_task.nouns(recorded_task.task_of(results))
+    theirs = " with their own evaluator" if recorded_task.judged_by_others(results) else ""
     return (
-        "Published: values that others reported, each from one training and one evaluation with their own evaluator. "
+        f"Published: values that others reported, each from one training and one evaluation{theirs}. "
         "Predicted: where one more training of our setting should score in 95 % of cases, t sd sqrt(1 + 1 / n) around "
         f"our mean, widened by the sampling error sqrt(p (1 - p) / m) of a published share p of m {nouns}; the "
         "interval of our mean is narrower, and would leave out an exact repetition. A published difference is the "

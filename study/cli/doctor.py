@@ -32,7 +32,13 @@ def parser() -> argparse.ArgumentParser:
     add("--repair", action="store_true", help="check and repair; nothing is deleted, damaged files go to quarantine")
     add("--relocate", action="store_true", help="correct MLflow's paths after the record was moved or copied")
     add("--rebuild-mlflow", action="store_true", help="a new mlflow.db from the trial folders and study.json alone")
-    add("--import", dest="source", metavar="OTHER", type=given_path, help="add another record's trials, trainings, studies")
+    add(
+        "--import",
+        dest="source",
+        metavar="OTHER",
+        type=given_path,
+        help="add another record's trials, trainings, studies",
+    )
     add("--prune-checkpoints", action="store_true", help="delete the weights that no missing trial needs")
     return parser
 

@@ -45,7 +45,12 @@ def parser() -> argparse.ArgumentParser:
         "--task", metavar="NAME", default="", help="what they are: classes, sets, images or iclevr [default: as found]"
     )
     what("--allow-unlabelled", action="store_true", help="go on without images that have no label")
-    what("--evaluator", metavar="FILE", type=given_path, help="the official checkpoint.pth [default: a surrogate is trained]")
+    what(
+        "--evaluator",
+        metavar="FILE",
+        type=given_path,
+        help="the official checkpoint.pth [default: a surrogate is trained]",
+    )
     what("--evaluators", metavar="N", type=int, help="surrogate evaluators whose share the intervals then hold [default: 1]")  # fmt: skip  # noqa: E501
     what("--seeds", metavar="N", type=int, help="training seeds per arm, 0 to N-1 [default: the study's]")
     what(
@@ -57,7 +62,13 @@ def parser() -> argparse.ArgumentParser:
     what("--trials", metavar="N", type=int, help="number of trials in a search [default: the study's]")
     what("--set", metavar="FIELD=VALUE", action="append", default=[], help="change a field of the baseline; repeatable")
     how = parser.add_argument_group("where and how").add_argument
-    how("--record", metavar="DIR", type=given_path, default=DEFAULT_RECORD, help="where everything is kept [default: mlruns]")
+    how(
+        "--record",
+        metavar="DIR",
+        type=given_path,
+        default=DEFAULT_RECORD,
+        help="where everything is kept [default: mlruns]",
+    )
     how("--devices", metavar="LIST", help="cpu, or cuda:0,cuda:1 [default: every GPU, else cpu]")
     how("--per-device", metavar="N", help="workers per device; auto benchmarks candidates [default: 1 per GPU or core]")
     how("--deterministic", action="store_true", help="reproduce the same bits on a GPU too, at a cost in speed")

@@ -1,7 +1,7 @@
 """How strongly, and how soon, should the domain's gradient be reversed?
 
     python study/run.py --study adaptation_lambda
-    python study/run.py --study adaptation_lambda --data digits --set source=mnist_m target=usps
+    python study/run.py --study adaptation_lambda --data digits --set source=mnist_m --set target=usps
 
 lambda_p = maximum (2 / (1 + exp(-gamma p)) - 1) at progress p: gamma says how soon it rises, the maximum how far.
 Ganin et al. 2016 take gamma 10 and 1. Nine trainings per seed. The target's test list answers; a choice by it would be
