@@ -6,6 +6,7 @@ a verdict: four lists with a family each would give any false verdict in 16 % of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -134,13 +135,32 @@ def worded(weights: Mapping[str, float]) -> str:
     return " ".join(terms)
 
 
+def in_parts(results: Results) -> bool:
+    """Whether the study compares arms in several groups and none across them, such as methods on two data sets: the
+    best of all arms would then be that of the easiest group."""
+    group = {arm: arm for arm in results.arms}
+
+    def root(arm: str) -> str:
+        while group[arm] != arm:
+            arm = group[arm]
+        return arm
+
+    pairs_of = [*results.references.items()]
+    pairs_of += [(arm, next(iter(weights))) for weights in results.study.contrasts.values() for arm in weights]
+    for arm, other in pairs_of:
+        if arm in group and other in group:
+            group[root(arm)] = root(other)
+    sizes = Counter(map(root, results.arms))
+    return sum(size > 1 for size in sizes.values()) > 1
+
+
 @once
 def two_best(results: Results, metric: str) -> Contrast | None:
-    """The best arm against the second best (`stats.pairs`). None with fewer than three complete arms or one seed, and
-    where one is the other's reference: then the table itself says it."""
+    """The best arm against the second best (`stats.pairs`). None with fewer than three complete arms or one seed, where
+    one is the other's reference, for then the table itself says it, and where the study compares in several groups."""
     smaller = results.smaller_is_better(metric)
     picked = pairs.two_best(results.values(metric), smaller, results.evaluator_values(metric))
-    if picked is None:
+    if picked is None or in_parts(results):
         return None
     first, second = (results.arms[k] for k in picked[:2])
     if second == results.references.get(first) or first == results.references.get(second):

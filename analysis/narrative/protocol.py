@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis import recorded_task
+from analysis import recorded_task, verdicts
 from analysis.narrative import evaluator, search
 from analysis.narrative.evaluator import SURROGATE
 from analysis.narrative.stopping import kind_line
@@ -21,6 +21,7 @@ COMPUTE = {
     "seconds/train": "s of training",
 }
 NOT_RECORDED = "not recorded"
+BEST = " The two best arms are compared with each other as well, corrected over all pairs of arms."
 SEEDS_NAMED = (
     " Seeds that an inconclusive verdict names: those with which a difference as large as the margin would be found, "
     "and none at all would be called equivalent, each with 80 % power; at the pooled spread, and at the upper end of "
@@ -211,9 +212,7 @@ def _family(results: Results) -> str:
         )
     return (
         f"Family: the {_comparisons(results)} on {metric_name(results.judged)}. Other lists are descriptive: "
-        "differences "
-        "with intervals, no verdicts. The two best arms are compared with each other as well, corrected over all pairs "
-        "of arms."
+        f"differences with intervals, no verdicts.{'' if verdicts.in_parts(results) else BEST}"
     )
 
 

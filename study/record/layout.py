@@ -99,7 +99,8 @@ def training_folder(record: Path, train_key: str) -> Path:
 
 
 def given_path(text: str) -> Path:
-    """A path that a user typed, for argparse. Raises ArgumentTypeError for an empty one, which would be the current folder."""
+    """A path that a user typed, for argparse. Raises ArgumentTypeError for an empty one, which would be the current
+    folder."""
     if not text.strip():
         raise ArgumentTypeError("it is empty: write the name of a folder or a file")
     return Path(text)
