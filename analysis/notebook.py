@@ -16,7 +16,7 @@ from analysis.narrative.protocol import protocol
 from analysis.narrative.warnings import warnings
 from analysis.pages import figure_pool
 from analysis.results import Results
-from analysis.tables import comparison, contrasts, factors, nuisance
+from analysis.tables import comparison, contrasts, crosstab, factors, nuisance
 from analysis.tables import search as search_table
 from study.record import layout
 
@@ -49,6 +49,11 @@ class Opened:
         """Every arm with n, interval, paired difference and verdict; `metric` is the study's own unless named."""
         metric = metric or self.results.metric
         return _shown(comparison.readable(comparison.summary(self.results, metric), self.results, metric), "arm")
+
+    def crosstab(self, metric: str = "") -> pd.DataFrame:
+        """One cell per arm, in the study's rows and columns; empty for a study without them."""
+        found = crosstab.table(self.results, metric or self.results.metric)
+        return _shown(crosstab.readable(found), "") if len(found) else found
 
     def contrasts(self, metric: str = "") -> pd.DataFrame:
         """What is compared beside arms and references: the study's contrasts, and its two best arms."""

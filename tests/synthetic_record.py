@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from runners.ddpm.config import TrialConfig
-from tests import synthetic_tasks
+from tests import adapted_record, synthetic_tasks
 from tests.synthetic_trial import SCHEDULES, evaluations, write_text, write_trial
 
 # accuracy/validation of seeds 0, 1, 2 of each arm; the other lists are shifted from it.
@@ -280,6 +280,8 @@ def planned(root: Path, name: str, seeds: int = 2) -> Path:
     found = registry.find(name)
     if found.space:
         return search(root, trials=12)
+    if found.experiment == "dann":
+        return adapted_record.planned(root, name, seeds)
     value = plan.make(name, found, "smoke", scales.find("smoke"), plan.Request(seeds=seeds))
     order = list(value.design.arms)
     for trial in value.trials:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from analysis import figures
 from analysis.verdict import Outcome
+from runners import experiment as experiments
 from runners.ddpm.config import TrialConfig
 from study.cli import doctor, request
 from study.design import plan, registry
@@ -161,9 +162,11 @@ def check_run(arguments: list[str]) -> None:
     for study in given.study or []:
         assert study in [*registry.names(), "all", "NAME"] or study.endswith("my_study.py")
     assert given.scale in [*SCALES, None]
+    known = [registry.find(study).experiment for study in given.study or [] if study in registry.names()]
+    config = experiments.find(known[0]).Config if known else TrialConfig
     for setting in given.set:
         name, _, value = setting.partition("=")
-        TrialConfig.read_value(name, value)
+        config.read_value(name, value)
 
 
 @cache

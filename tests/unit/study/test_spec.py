@@ -21,7 +21,8 @@ def plan(study: StudySpec, changes=None, seeds=1, **options) -> planning.Plan:
 
 
 def of(name: str, scale: str, seeds: int | None = None) -> planning.Plan:
-    return planning.make(name, registry.find(name), scale, scales.find(scale), planning.Request(seeds=seeds))
+    found = registry.find(name)
+    return planning.make(name, found, scale, scales.of(found.experiment, scale), planning.Request(seeds=seeds))
 
 
 CROSSED = {"factors": {"schedule": ("linear", "cosine")}, "baseline": {"schedule": "linear"}}
