@@ -34,8 +34,8 @@ __all__ = [
 
 # The fourth report's source and one of its targets, as a folder may name them.
 REPORTED = ("mnist_m", "mnistm", "svhn", "usps")
-# A learning rate that ends at 0, because the last step is what is scored. At a sixth of the peak rate, where the paper's
-# schedule ends, three trainings of one setting were .68 to .78 on USPS; with this one .81 to .82.
+# A learning rate that ends at 0, because the last step is what is scored. At a sixth of the peak rate, where the
+# schedule of the paper ends, three trainings of one setting were .68 to .78 on USPS; with this one .81 to .82.
 SMALL: dict[str, Scalar] = {
     "batch_size": 32,
     "lr": 0.01,
