@@ -49,7 +49,7 @@ SCALES: Mapping[str, Mapping[str, Scalar]] = {
     "laptop": {
         **SMALL,
         "network": "cnn(bottleneck=128, norm='batch', width=16)",
-        "total_images": 240_000,
+        "total_images": 120_000,
         "lambda_gamma": 5.0,
     },
     "gpu": {**SMALL, "network": "cnn(bottleneck=128, norm='batch')", "total_images": 1_000_000, "batch_size": 128},
