@@ -142,13 +142,15 @@ def read(arguments: argparse.Namespace) -> Request:
     read_as = _read_as(arguments, changes)
     images = _read_data(read_as, arguments.record.resolve(), changes) if read_as else None
     evaluator = _read_evaluator(arguments.evaluator, changes)
+    from runners.process import apart
     from study.design import scales
 
     name = arguments.scale or ("gpu" if has_cuda else "laptop")
     scale = scales.find(name)
     named = _studies(arguments)
     record = arguments.record.resolve()
-    planned = [(one, _plan(one, name, scale, arguments, changes)) for one in named]
+    with apart.opened():  # this process stays as long as the study runs, and builds no network
+        planned = [(one, _plan(one, name, scale, arguments, changes)) for one in named]
     named, plans = [one for one, plan in planned if plan], [plan for _, plan in planned if plan]
     for plan in plans:
         _check_evaluator(evaluator, plan)
