@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import os
 import re
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from analysis.results import Results
+from runners.process import apart
 from runners.process.cores import usable
 
 FEW = 4  # figures that take no longer than the start of a process
@@ -135,16 +133,8 @@ def _finished(names: list[str], asked: dict[str, Future[Drawn]], results: Result
 
 
 def _begin() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the report's, which ends its processes
+    apart.follow()
     collect_less_garbage()
-    threading.Thread(target=_end_with_the_report, daemon=True).start()
-
-
-def _end_with_the_report() -> None:
-    """A report that was killed leaves no process that waits for its next figure."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        parent.join()
-        os._exit(1)
 
 
 @lru_cache(maxsize=1)

@@ -130,7 +130,9 @@ def _make(config: TrialConfig, context: ExecutionContext, partial: Path, final: 
 def _fill(trial: _Trial, folder: Path, later: png.Later) -> Iterator[Event]:
     """The four parts of a trial. What is given to `later` is done when its block ends."""
     training = yield from train(trial)
+    memory.give_back()  # what one part has freed, the next one and other processes can take
     sampled = yield from draw(trial, training)
+    memory.give_back()
     write(trial, training, sampled, score(trial, training, sampled, folder, later), folder)
 
 

@@ -58,6 +58,8 @@ def main() -> None:
 
     import torch
 
+    from runners.process import memory
+
     while (job := jobs.get()) is not None:
         torch.set_num_threads(job.context.threads)
         working.set()
@@ -69,6 +71,7 @@ def main() -> None:
         except Exception as error:
             status, text = explain(error)
             send(Failed(status, text, traceback.format_exc()))
+        memory.give_back()  # an idle worker holds no memory of its last job
     os._exit(0)
 
 

@@ -198,6 +198,8 @@ def carry_out(job: Job, request: Request, executor: LocalExecutor, command: str)
         launch = launched(plan)
         if plan.space:
             retention.release_former(before, plan, record)
+        if job.plan is request.plans[-1]:
+            executor.cancel()  # nothing is left for them, and the processes that draw the report want memory
     finally:
         display.end()
     return summarize(plan, record, launch)

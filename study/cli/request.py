@@ -131,6 +131,7 @@ class Job:
 
 def read(arguments: argparse.Namespace) -> Request:
     """Check the arguments. Raises ValueError, in one sentence, for what cannot run."""
+    from runners.process import apart
     from study.scheduling import devices
 
     if arguments.study is None:
@@ -150,7 +151,8 @@ def read(arguments: argparse.Namespace) -> Request:
     read_as, named = data.read_as(arguments), _studies(arguments)
     found = terms.gathered(named, read_as, "gpu" if has_cuda else "laptop", arguments)
     named = [one for one in named if one.spec.experiment in found]
-    planned = [(one, _plan(one, found[one.spec.experiment], arguments)) for one in named]
+    with apart.opened():  # this process stays as long as the study runs, and builds no network
+        planned = [(one, _plan(one, found[one.spec.experiment], arguments)) for one in named]
     named, plans = [one for one, plan in planned if plan], [plan for _, plan in planned if plan]
     for plan in plans:
         terms.check_evaluator(found[plan.spec.experiment].evaluator, plan)
