@@ -276,7 +276,12 @@ def list_line(results: Results, name: str) -> str:
     if not (results.score.is_share and np.isfinite(objects)):
         return _size(results, name)
     chance = results.mean_of(f"chance/{name}")
-    size = f"{name}: {objects:.0f} {nouns}{f', chance level {chance:.3f}' if np.isfinite(chance) else ''}."
+    known = results.complete[f"objects/{name}"].dropna()
+    alike = known.min() == known.max()
+    count = f"{objects:.0f}" if alike else f"{known.min():.0f} to {known.max():.0f}"
+    size = f"{name}: {count} {nouns}{f', chance level {chance:.3f}' if np.isfinite(chance) else ''}."
+    if not alike:  # arms on lists of their own, whose mean score is of no list
+        return size
     low, high = proportions.wilson(mean * objects, objects)
     error = np.sqrt(mean * (1 - mean) / objects) if objects > 0 else np.nan
     return (

@@ -19,10 +19,12 @@ SIDE, COUNT = 16, 160
 SMALL = [word for field in ("network=cnn(width=4)", "image_size=16", "total_images=1280") for word in ("--set", field)]
 
 
-def save(path: Path, seed: int, classes: int = 2, inverted: bool = False, labelled: bool = True) -> None:
+def save(
+    path: Path, seed: int, classes: int = 2, inverted: bool = False, labelled: bool = True, count: int = COUNT
+) -> None:
     """A domain of bright bars on dark noise, across or down, or their negatives."""
     rng = np.random.default_rng(seed)
-    x, y = rng.integers(0, 60, (COUNT, SIDE, SIDE, 3), dtype=np.uint8), np.arange(COUNT) % classes
+    x, y = rng.integers(0, 60, (count, SIDE, SIDE, 3), dtype=np.uint8), np.arange(count) % classes
     for image, label in zip(x, y, strict=True):
         at = int(rng.integers(3, SIDE - 5))
         image[(slice(at, at + 3), slice(2, -2)) if label % 2 == 0 else (slice(2, -2), slice(at, at + 3))] += 180
@@ -34,7 +36,7 @@ def save(path: Path, seed: int, classes: int = 2, inverted: bool = False, labell
 def domains(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("domains")
     save(folder / "mnist_m.npz", 0)
-    save(folder / "svhn.npz", 1, inverted=True)
+    save(folder / "svhn.npz", 1, inverted=True, count=200)
     save(folder / "usps.npz", 2)
     return folder
 
@@ -58,7 +60,7 @@ def finished(domains, tmp_path_factory):
 def test_the_table_has_the_reports_form(finished):
     """Methods by scenarios, each cell beside the published number, and the oracle's rows apart."""
     _, done = finished
-    assert "Domain svhn: 160 images in 2 classes; the test images are drawn." in done.stderr
+    assert "Domain svhn: 200 images in 2 classes; the test images are drawn." in done.stderr
     text = table_of(done.stdout)
     cells = r"\d\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]"
     assert re.search(r"\n +mnist_m -> svhn +mnist_m -> usps *\n", text)
@@ -102,6 +104,7 @@ def test_its_figures_are_of_the_domains(finished):
     text = re.sub(r'"data:[^"]*"|<[^>]+>', " ", (report / "index.html").read_text(encoding="utf-8"))
     assert "Seed 0, perplexity 30" in text
     assert "over target_test and target_validation" in text  # confusions are of the target
+    assert "target_test: 24 to 30 images, chance level 0.500." in text  # of no list of 27
     for word in ("not recorded", "nan", "Guidance", "Sampler", "DDIM", "evaluator", "older version"):
         assert not (found := re.search(rf".{{40}}\b{word}\b.{{40}}", text)), found
     assert (report / "tables" / "accuracy_target_test_crosstab.csv").is_file()
