@@ -20,6 +20,7 @@ from study.record.layout import study_files
 
 PAGE = (ROOT / "docs" / "own_experiment.md").read_text(encoding="utf-8")
 EXPERIMENT, STUDY = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+FINISHED = "trials/*[0-9a-f]/result.json"  # not in a folder that is being written, *.partial
 NOWHERE = "/nonexistent/record"  # of what is refused before a record is touched
 SEARCH = """
 from study.spec import Range, StudySpec
@@ -154,10 +155,10 @@ def test_a_killed_study_goes_on(tmp_path):
     study, record = copied(tmp_path / "own"), tmp_path / "record"
     with subprocess.Popen(line(study, record), cwd=ROOT, env=UNDRAWN, stdout=subprocess.DEVNULL) as process:
         end = time.monotonic() + 120
-        while not list(record.glob("trials/*/result.json")) and time.monotonic() < end:
+        while not list(record.glob(FINISHED)) and time.monotonic() < end:
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
-    before = {path: path.stat().st_mtime_ns for path in record.glob("trials/*/result.json")}
+    before = {path: path.stat().st_mtime_ns for path in record.glob(FINISHED)}
     assert 0 < len(before) < 9
     run(study, record)
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -184,7 +185,7 @@ def test_edited_code_is_another_study_with_other_trials(tmp_path):
     code.write_text(EXPERIMENT.replace("TRAINING = 200", "TRAINING = 100"), encoding="utf-8")
     run(study, record, "--scale", "smoke")
     assert len(study_files(record)) == 2
-    assert len(list(record.glob("trials/*/result.json"))) == 6
+    assert len(list(record.glob(FINISHED))) == 6
 
 
 # --- what is refused -----------------------------------------------------------------------------------
