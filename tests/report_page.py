@@ -15,8 +15,11 @@ HOSTILE = '<script>alert("x")</script><img src=http://example.org/x.png onerror=
 
 # The figures that apply to every study of labelled images, and so to a plain one.
 OF_LABELS = {"accuracy_by_class", "confusion", "failures", "noise_grids"}
+OF_ADAPTATION = {"adaptation_curves", "domain_map"}
 GENERAL = {
-    name for name in figures.NAMES if not hasattr(figures.load(name), "applies") or name in {"differences", *OF_LABELS}
+    name
+    for name in set(figures.NAMES) - OF_ADAPTATION
+    if not hasattr(figures.load(name), "applies") or name in {"differences", *OF_LABELS}
 }
 
 # Runs the report while every import of what analysis must not know fails.

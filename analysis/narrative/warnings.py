@@ -178,7 +178,7 @@ def _same_weights(results: Results) -> list[str]:
         seeds = [f"{arm} seed {seed}" for arm, seed in zip(trainings["arm"], trainings["seed"], strict=True)]
         names = arms if len(arms) > 1 else seeds
         listed = f"{names[0]} and {names[1]}" if len(names) == 2 else named(names)
-        known = [results.study.config(trials[key]) for key in trainings["trial_key"] if key in trials]
+        known = [results.study.config(trials[key]) for key in trainings.get("trial_key", ()) if key in trials]
         if len({config.as_trained for config in known}) == 1:
             continue  # as it must be
         values = trainings[["training_seed", *fields] if "training_seed" in trainings else fields]

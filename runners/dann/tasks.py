@@ -69,8 +69,10 @@ def parse(data: str) -> Domains:
     function = SOURCES[call.name]
     try:
         return function(**call.bind(function))
-    except TypeError as error:
-        raise ValueError(f"data={data!r} is written by --data FOLDER, not by hand: {error}.") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"data={data!r} is written by --data FOLDER, not by hand: {str(error).rstrip('.')}."
+        ) from error
 
 
 def data_of(domains: Domains) -> str:

@@ -28,10 +28,8 @@ Stage = Literal["grid", "search", "finalists", "answer"]  # of a search its thre
 
 @dataclass(frozen=True)
 class Trial:
-    """An arm at one training seed. `seed` is the block: the arms of a block are compared with each other.
-
-    It is the config's own, unless the arm sets a seed, which then shifts it: the same setting trained independently.
-    """
+    """An arm at one training seed. `seed` is the block: the arms of a block are compared with each other. It is the
+    config's own, unless the arm sets a seed, which then shifts it: the same setting trained independently."""
 
     arm: str
     config: StagedConfig

@@ -55,7 +55,7 @@ def test_a_schedule_and_a_study(tree):
     path = tree / "runners/ddpm/schedules.py"
     path.write_text(path.read_text().replace("\n\nSCHEDULES", SCHEDULE, 1))
     (tree / "study/studies/warmup.py").write_text(STUDY)
-    assert "warmup          How long should the warm-up be?" in run(tree, "study/run.py", "--list")
+    assert re.search(r"(?m)^warmup +How long should the warm-up be\?$", run(tree, "study/run.py", "--list"))
     plan = run(tree, "study/run.py", "--study", "warmup", "--scale", "smoke", "--dry-run", "--record", tree / "record")
     assert "warmup_images=320 schedule=constant_beta(beta=0.02)" in plan
     assert "4 trials = 4 arms x 1 seed, 4 distinct trainings" in plan

@@ -28,7 +28,7 @@ from analysis.plotting import labels, style
 from analysis.results import Results
 from study.record import reader
 from study.record.schema import Study
-from tests import synthetic_tasks
+from tests import adapted_record, synthetic_tasks
 
 STUDY = "schedules-smoke"
 every_figure = pytest.mark.parametrize("name", figures.NAMES)
@@ -37,6 +37,14 @@ digits = functools.partial(synthetic_record.make, task=synthetic_tasks.classes()
 
 # The kind of study that a figure is for, and words that must stand in it; the others are for every study.
 KINDS: dict[str, tuple[Callable[..., Path], tuple[str, ...]]] = {
+    "adaptation_curves": (
+        adapted_record.make,
+        ("DANN, street numbers", "DANN, plain digits", "chance", "loss of the domain classifier"),
+    ),
+    "domain_map": (
+        adapted_record.make,
+        ("source only, street numbers", "DANN, plain digits", "target only, plain digits", "photo", "street", "plain"),
+    ),
     "class_grid": (digits, ("schedule=linear (baseline)", "9")),
     "accuracy_by_cost": (synthetic_record.samplers, ("ddpm", "ddim", "ddim(eta=1.0)", "network evaluations per image")),
     "accuracy_by_guidance": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -59,7 +60,7 @@ def test_a_folder_holds_all_that_a_reader_needs(record, method):
     assert task["kind"] == "class"
     assert result["data_digest"] == domains.digest("digits")
     assert task["domains"] == {"source": "photo", "target": "plain"}
-    assert task["lists"] == [{"name": one.name, "role": one.role} for one in config.task.lists]
+    assert task["lists"] == [dataclasses.asdict(one) for one in config.task.lists]
     assert read_json(place / "environment.json")["threads"] == "1"
 
 
