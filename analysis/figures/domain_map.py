@@ -158,8 +158,8 @@ def caption(table: pd.DataFrame, results: Results) -> str:
     )
     return (
         f"What both classifiers are given of the same {counts} held-out images of the two domains, {tsne.WORDS} "
-        f"Seed {tsne.SEED}, perplexity {tsne.PERPLEXITY}; each arm has its own map, of its training seed "
-        f"{first['seed'].iloc[0]}. {alike}{probes}{_hidden(table, results)}"
+        f"Seed {tsne.SEED}, perplexity {tsne.PERPLEXITY}; each arm has its own map, of training seed "
+        f"{first['seed'].iloc[0]} (n = 1 training per arm). {alike}{probes}{_hidden(table, results)}"
     )
 
 
