@@ -6,6 +6,9 @@ under the others, and are marked.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -46,8 +49,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _text(cell: dict[str, object]) -> str:
-    mean, low, high, published = (float(str(cell[name])) for name in ("mean", "ci low", "ci high", "published"))
+def _text(cell: Mapping[Hashable, Any]) -> str:
+    mean, low, high, published = (float(cell[name]) for name in ("mean", "ci low", "ci high", "published"))
     text = decimal(mean)
     if np.isfinite(low):
         text += f" [{decimal(low)}, {decimal(high)}]"
