@@ -7,11 +7,12 @@ keys. It is imported under its own name. Standard library only.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from runners.config import TYPES, StagedConfig
 ROOM = Path(__file__).resolve().parent
 INIT = "__init__.py"
 REQUIRED = ("Config", "task", "run")
+ASKED = ("task", "check", "warnings", "cost", "at_scale")  # before anything runs
+ANSWERS = {"task": "Task", "cost": "Cost"}
 _beside: list[Path] = []  # folders in which studies were found
 _known: dict[str, Any] = {}
 
@@ -53,7 +56,9 @@ def folder_of(name: str) -> Path | None:
     found = [folder / name for folder in _beside if (folder / name / INIT).is_file()] if name.isidentifier() else []
     if name.isidentifier() and (ROOM / name / INIT).is_file():
         if found:
-            raise ValueError(f"{found[0]} has the name of the experiment {name!r} of this project: rename the folder.")
+            raise ValueError(
+                f"{found[0]} has the name of a package of this project, runners/{name}: rename the folder."
+            )
         return None
     if len(found) > 1:
         raise ValueError(f"{found[0]} and {found[1]} have one name: rename one, or run their studies one by one.")
@@ -104,7 +109,31 @@ def _imported(folder: Path) -> Any:
         raise ValueError(f"{folder} cannot be imported as an experiment ({reason}): correct it.") from error
     if isinstance(config := getattr(module, "Config", None), type):
         config._identity = f"{name}@{digest}"  # type: ignore[attr-defined]
+    for asked in ASKED:
+        if callable(function := getattr(module, asked, None)):
+            setattr(module, asked, _guarded(function, f"{asked} of {folder}", ANSWERS.get(asked)))
     return module
+
+
+def _guarded(function: Callable[..., Any], name: str, kind: str | None) -> Callable[..., Any]:
+    """The function of a user's own package, whose every error is a ValueError that says where it is; `kind`: the name
+    of the class that it has to return, None for whatever it returns."""
+
+    @functools.wraps(function)
+    def guarded(*arguments: Any, **named: Any) -> Any:
+        try:
+            found = function(*arguments, **named)
+        except ValueError:
+            raise  # what it says of a setting
+        except Exception as error:  # whatever the user's code raises
+            line = error.__traceback__.tb_next.tb_lineno if error.__traceback__ and error.__traceback__.tb_next else 0
+            where = f", line {line}" if line else ""
+            raise ValueError(f"{name} failed ({type(error).__name__}: {error}{where}): correct it.") from error
+        if kind is not None and type(found).__name__ != kind:
+            raise ValueError(f"{name} returned {found!r}: let it return a {kind} of runners.experiment.")
+        return found
+
+    return guarded
 
 
 def files_of(folder: Path) -> Iterator[Path]:

@@ -69,7 +69,7 @@ def caption(table: pd.DataFrame, results: Results) -> str:
             f"domains named right {last['domain_accuracy/train'].mean():.3f} (n = {len(last)})"
         )
     return (
-        "Each line is of training batches, half of the images from either domain. Features that hide their domain "
+        "Each line is of training batches, half of each batch from each domain. Features that hide their domain "
         "leave the domain classifier at chance, .5, and at a loss of log 2 = .693; its gradient reaches the features "
         f"multiplied by -lambda_p. At the last report: {'; '.join(ends)}."
         + (f" {len(sharing.others)} more arms are in grey, one seed each." if sharing.others else "")

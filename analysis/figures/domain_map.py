@@ -151,13 +151,14 @@ def caption(table: pd.DataFrame, results: Results) -> str:
         if arm in set(table["arm"]) and np.isfinite(probe):
             said.append(f"{labels.plain(arm)} {probe:.3f}")
     probes = (
-        f" A linear probe on all features names the domain of unseen images (.5 where nothing is left of it): "
-        f"{'; '.join(said)}."
+        " A linear probe on all features names the domain of unseen images (means over seeds; .5 where nothing is left "
+        f"of it): {'; '.join(said)}."
         if said
         else ""
     )
     return (
-        f"What both classifiers are given of the same {counts} held-out images of the two domains, {tsne.WORDS} "
+        f"Features, which both classifiers are given, of the same {counts} held-out images of the two domains, "
+        f"{tsne.WORDS} "
         f"Seed {tsne.SEED}, perplexity {tsne.PERPLEXITY}; each arm has its own map, of training seed "
         f"{first['seed'].iloc[0]} (n = 1 training per arm). {alike}{probes}{_hidden(table, results)}"
     )
@@ -170,7 +171,7 @@ def _apart(table: pd.DataFrame) -> str:
     if right.empty:
         return ""
     named = "; ".join(f"{labels.plain(str(arm))} {value:.3f}" for arm, value in right.items())
-    return f"Named right among the target's: {named}."
+    return f"Share of the target's images that are named right: {named}."
 
 
 def _hidden(table: pd.DataFrame, results: Results) -> str:

@@ -26,6 +26,7 @@ from runners.reading.names import counted, some
 from runners.reading.source import assemble
 from runners.reading.tree import HELD_OUT, TRAIN, read_tree
 
+DRAWN = "15 % of them"  # runners.dann.domains.TEST
 LAYOUT = "put a sub-folder or a .npz file for each domain into one folder and name that"
 
 
@@ -60,15 +61,14 @@ class Folder:
         for name, source in sorted(self.sources.items()):
             images, classes = counted(len(source.of_image), "image"), counted(len(self.classes), "class", "classes")
             held = sum(source.held_out or ())
-            test = f"{held:,} of them for the test by your own split" if held else "the test images are drawn"
+            test = f"{held:,} of them for the test by your own split" if held else f"{DRAWN} are drawn as test images"
             what = "without labels" if source.kind == "none" else f"in {classes}"
             found.append(f"Domain {name}: {images} {what}; {test}.")
             found += source.notes
-        return (
-            [*found, f"Where the study names no others, {config.source} is adapted to {config.target}."]
-            if config
-            else found
-        )
+        if config:
+            pair = f"from {config.source} to {config.target}"
+            found.append(f"Where the study names no others, the classifier is adapted {pair}.")
+        return found
 
 
 def read(inputs: Mapping[str, str], cache: Path | None = None) -> Generator[Progress, None, Folder]:
@@ -96,13 +96,17 @@ def _classes(path: Path, sources: Mapping[str, Source]) -> tuple[str, ...]:
     """The classes of all domains that have labels. Raises ValueError where a domain lacks one, or all have none."""
     labelled = {name: source for name, source in sources.items() if source.kind == "class"}
     if not labelled:
-        raise ValueError(f"No domain of --data {path} has labels: one must have them to be adapted from.")
+        raise ValueError(
+            f"No domain of --data {path} ({some(list(sources))}) has labels, and one must have them to be adapted "
+            "from. Are these the classes of one domain? Then put them into a sub-folder that is named after it."
+        )
     fullest = max(labelled, key=lambda name: len(labelled[name].labels))
     for name, source in labelled.items():
         if lacking := [label for label in labelled[fullest].labels if label not in source.labels]:
             raise ValueError(
                 f"The domain {name} has no images of {counted(len(lacking), 'class', 'classes')} of {fullest} "
-                f"({some(lacking)}): name the classes alike in all domains, or take one out of --data {path}."
+                f"({some(lacking)}): name the classes alike in all domains, or take one of the "
+                f"two domains out of --data {path}."
             )
     return labelled[fullest].labels
 
@@ -112,10 +116,17 @@ def _classes(path: Path, sources: Mapping[str, Source]) -> tuple[str, ...]:
 
 def _listings(path: Path, scratch: Path | None) -> dict[str, Listing]:
     """Domain -> its images, before any is decoded. Raises ValueError for what is no folder of domains."""
+    if not path.exists():
+        raise ValueError(f"--data {path} is not there: name a folder of domains. The built-in digits need no --data.")
     if not path.is_dir():
         raise ValueError(f"--data {path} is no folder of domains: {LAYOUT}.")
     entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     archives = {entry.stem: entry for entry in entries if entry.is_file() and entry.suffix.casefold() == ".npz"}
+    if halves := [entry.name for entry in entries if entry.stem.casefold() in TRAIN | HELD_OUT]:
+        raise ValueError(
+            f"--data {path} holds {some(halves)}, parts of one set and no domains: put them into a sub-folder that is "
+            "named after the domain."
+        )
     found = {name: _of_archives(name, parts, scratch) for name, parts in _parts(archives).items()}
     for entry in entries:
         if entry.is_dir() and _holds_images(entry):

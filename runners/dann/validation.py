@@ -73,8 +73,9 @@ def warnings(config: TrialConfig) -> list[str]:
     if config.method == "dann" and config.lambda_max == 0:
         found.append("lambda_max=0 reverses nothing: the features are those of source_only.")
     if -(-config.total_images // config.batch_size) < FEW_STEPS:
+        steps = -(-config.total_images // config.batch_size)
         found.append(
-            f"A training of {-(-config.total_images // config.batch_size)} steps is too short for its schedules of "
+            f"A training of {steps} step{'s' * (steps != 1)} is too short for its schedules of "
             f"lambda_p and the learning rate: write total_images={FEW_STEPS * config.batch_size} or more."
         )
     if config.domain_lr_quirk and config.method == "dann":

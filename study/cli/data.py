@@ -3,12 +3,13 @@ not a failed study."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.cli.progress import watched
+from study.cli.progress import Screen, watched
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +42,8 @@ def read(experiment: str, inputs: Mapping[str, str], record: Path, changes: dict
         raise ValueError(f"The experiment {experiment} reads no files of yours: leave --data out.")
     if "data" in changes:
         raise ValueError("--data and --set data=... name two sets of images: leave one of them out.")
-    found = watched(reader(inputs, known if known.is_dir() else None))
+    # On standard error: what a dry run prints as JSON is for a program.
+    found = watched(reader(inputs, known if known.is_dir() else None), Screen(sys.stderr))
     for name, value in found.changes.items():
         package.Config.require(name)
         if changes.setdefault(name, value) != value:

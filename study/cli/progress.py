@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -30,8 +30,9 @@ T = TypeVar("T")
 class Screen:
     """Lines that stay, and below them what is redrawn; on no terminal, lines only."""
 
-    def __init__(self) -> None:
-        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    def __init__(self, file: TextIO | None = None) -> None:
+        self.file = file or sys.stdout
+        self.console = Console(file=self.file, highlight=False, soft_wrap=True)
         self.terminal = self.console.is_terminal and not self.console.is_dumb_terminal
         self.live: Live | None = None
         self.shown = time.monotonic()
@@ -41,7 +42,7 @@ class Screen:
         if self.terminal:
             self._say(lambda: self.console.print(Text(text)))
         else:
-            self._say(lambda: print(text, flush=True))
+            self._say(lambda: print(text, file=self.file, flush=True))
 
     def show(self, text: str, rows: Sequence[Row] = (), force: bool = False) -> None:
         """What is going on: `rows` are drawn on a terminal above `text`, which elsewhere is all that is printed."""
@@ -49,7 +50,7 @@ class Screen:
             self._say(lambda: self._draw(Group(_table(rows), Text(text, overflow="ellipsis", no_wrap=True))))
         elif force or time.monotonic() - self.shown >= PLAIN_SECONDS:
             self.shown = time.monotonic()
-            self._say(lambda: print(text, flush=True))
+            self._say(lambda: print(text, file=self.file, flush=True))
 
     def clear(self) -> None:
         """Nothing is going on any more."""

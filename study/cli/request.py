@@ -154,6 +154,8 @@ def read(arguments: argparse.Namespace) -> Request:
     with apart.opened():  # this process stays as long as the study runs, and builds no network
         planned = [(one, _plan(one, found[one.spec.experiment], arguments)) for one in named]
     named, plans = [one for one, plan in planned if plan], [plan for _, plan in planned if plan]
+    if not plans:
+        raise ValueError("No study can run: each was left out, for the reasons above.")
     for plan in plans:
         terms.check_evaluator(found[plan.spec.experiment].evaluator, plan)
     return Request(
@@ -179,10 +181,12 @@ def _plan(one: Named, said: Terms, arguments: argparse.Namespace) -> Plan | None
     try:
         asked = asked_of(arguments, one, said.changes)
         plan, kept = growing.plan_of(one, said.scale_name, said.scale, asked, record)
-    except WrongKind as error:
+    except ValueError as error:
         if arguments.study == [ALL]:
-            print(f"{one.name} is left out: {error}.", file=sys.stderr)
+            print(f"{one.name} is left out: {str(error).rstrip('.')}.", file=sys.stderr)
             return None
+        if not isinstance(error, WrongKind):
+            raise
         fitting = ", ".join(registry.fitting(error.kind, one.spec.experiment))
         instead = f" Write --study with one of {fitting}." if fitting else ""
         raise ValueError(f"The study {one.name} cannot run: {error}.{instead}") from None

@@ -151,7 +151,13 @@ class StudySpec:
             wanted = " or ".join(IMAGES_WITH[kind] for kind in self.kinds)
             raise WrongKind(f"it is about {wanted}, and these are {IMAGES_WITH[task.kind]}", task.kind)
         if self.metric and self.metric not in task.scores():
-            raise ValueError(f"Unknown metric {self.metric!r} for these data{nearest(self.metric, task.scores())}")
+            known = task.scores()
+            if self.metric.startswith(f"{task.metric.name}/") and nearest(self.metric, known).startswith(": write"):
+                raise ValueError(
+                    f"The study is about {self.metric}, and these data give {', '.join(known)} alone, as where images "
+                    "have no labels: give data with labels there, or write a study of your own with another metric."
+                )
+            raise ValueError(f"Unknown metric {self.metric!r}{nearest(self.metric, known)}")
         if self.space is None:
             return
         if isinstance(self.answer_metric, str) and self.answer_metric not in ("", *task.scores("report")):
@@ -200,7 +206,9 @@ class StudySpec:
             configs.append(baseline.replace(**arm))
             twin = settings.setdefault(configs[-1].trial_key, name)
             if twin != name:
-                raise ValueError(f"The arms {twin!r} and {name!r} are one setting: change one or leave one out.")
+                same = configs[list(settings.values()).index(twin)] == configs[-1]
+                why = "" if same else ", because what they change means nothing with the other fields"
+                raise ValueError(f"The arms {twin!r} and {name!r} are one setting{why}: change one or leave one out.")
         for name in self.published:
             if name not in arms:
                 raise ValueError(f"published= names the unknown arm {name!r}{nearest(name, arms)}")
