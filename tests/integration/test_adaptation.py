@@ -60,7 +60,7 @@ def finished(domains, tmp_path_factory):
 def test_the_table_has_the_reports_form(finished):
     """Methods by scenarios, each cell beside the published number, and the oracle's rows apart."""
     _, done = finished
-    assert "Domain svhn: 200 images in 2 classes; the test images are drawn." in done.stderr
+    assert "Domain svhn: 200 images in 2 classes; 15 % of them are drawn as test images." in done.stderr
     text = table_of(done.stdout)
     cells = r"\d\.\d{3} \[-?\d\.\d{3}, \d\.\d{3}\]"
     assert re.search(r"\n +mnist_m -> svhn +mnist_m -> usps *\n", text)
@@ -135,13 +135,15 @@ def test_the_same_command_runs_nothing(finished, domains):
 def bad(tmp_path_factory) -> Path:
     """Folders of domains that cannot be used."""
     root = tmp_path_factory.mktemp("bad")
-    for name in ("missing", "unlabelled", "alone", "none"):
+    for name in ("missing", "unlabelled", "alone", "none", "halves"):
         (root / name).mkdir()
     save(root / "missing" / "a.npz", 0, classes=4)
     save(root / "missing" / "b.npz", 1, classes=2)
     save(root / "unlabelled" / "a.npz", 0, labelled=False)
     save(root / "unlabelled" / "b.npz", 1)
     save(root / "alone" / "a.npz", 0)
+    save(root / "halves" / "train.npz", 0)
+    save(root / "halves" / "test.npz", 1)
     for name in ("a", "b"):
         save(root / "none" / f"{name}.npz", 0, labelled=False)
     return root
@@ -152,9 +154,10 @@ def bad(tmp_path_factory) -> Path:
     [
         ("missing", (), "The domain b has no images of 2 classes of a (2, 3): name the classes alike in all domains"),
         ("unlabelled", ("source=a", "target=b"), "source='a' has no labels to train on: write a domain that has, b."),
-        ("unlabelled", (), "Unknown metric 'accuracy/target_test' for these data"),
+        ("unlabelled", (), "is about accuracy/target_test, and these data give accuracy/source_validation alone"),
+        ("halves", (), "holds test.npz, train.npz, parts of one set and no domains: put them into a sub-folder"),
         ("alone", (), "holds one domain (a), and adaptation takes two"),
-        ("none", (), "has labels: one must have them to be adapted from"),
+        ("none", (), "has labels, and one must have them to be adapted from"),
     ],
 )
 def test_folders_that_cannot_be_used(bad, tmp_path, folder, changes, said):
@@ -206,3 +209,26 @@ def test_a_study_that_mixes_experiments(tmp_path):
     done = refused("--study", mixed, "--scale", "smoke", "--record", "/nonexistent/record")
     assert done.returncode == 2
     assert "'guidance_scale', a field of the experiment ddpm and not of dann" in done.stderr
+
+
+def test_a_target_with_labels_is_taken_where_there_is_one(tmp_path):
+    """The next domain by name has none."""
+    for name, labelled in (("a", True), ("b", False), ("c", True)):
+        save(tmp_path / f"{name}.npz", 0, labelled=labelled)
+    done = refused("--study", "adaptation_lambda", "--scale", "smoke", "--data", tmp_path, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "the classifier is adapted from a to c." in done.stderr
+
+
+def test_json_is_all_that_is_printed(domains):
+    done = refused("--study", "adaptation_lambda", "--scale", "smoke", "--data", domains, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+
+
+def test_of_all_studies_those_are_left_out_that_cannot_run(domains):
+    """Source and target are what the fourth report's table varies."""
+    done = refused("--study", "all", "--scale", "smoke", "--data", domains, "--set", "source=svhn", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "report_r3_dann is left out: 'source' is a factor of the study" in done.stderr
+    assert "adaptation_lambda" in done.stdout

@@ -182,7 +182,7 @@ def test_edited_code_is_another_study_with_other_trials(tmp_path):
     study, record = copied(tmp_path / "own"), tmp_path / "record"
     run(study, record, "--scale", "smoke")
     code = study.with_name("my_experiment") / "__init__.py"
-    code.write_text(EXPERIMENT.replace("TRAINING = 200", "TRAINING = 100"), encoding="utf-8")
+    code.write_text(EXPERIMENT.replace("TRAINING = 32, 1000", "TRAINING = 32, 500"), encoding="utf-8")
     run(study, record, "--scale", "smoke")
     assert len(study_files(record)) == 2
     assert len(list(record.glob(FINISHED))) == 6
@@ -210,10 +210,31 @@ def sentence(*arguments: object) -> str:
     return str(done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("def task(config):\n", "def task(config):\n    1 / 0\n", "failed (ZeroDivisionError: division by zero, line"),
+        ("def task(config):\n", "def task(config):\n    return None\n", "returned None: let it return a Task"),
+        ("def check(config):\n", "def check(config):\n    config.nothing\n", "failed (AttributeError:"),
+        ("def cost(config):\n", "def cost(config):\n    return 3\n", "returned 3: let it return a Cost"),
+    ],
+)
+def test_code_that_fails_is_named_with_its_line(tmp_path, old, new, said):
+    study = copied(tmp_path / "own")
+    code = study.with_name("my_experiment") / "__init__.py"
+    assert old in EXPERIMENT
+    code.write_text(EXPERIMENT.replace(old, new), encoding="utf-8")
+    program = [*line(study, Path(NOWHERE)), "--dry-run", "--scale", "smoke"]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, env=UNDRAWN)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_field_of_another_experiment_is_named_with_it(own):
     said = sentence("--study", own, "--dry-run", "--set", "guidance_scale=2")
     assert "guidance_scale is a field of the experiment ddpm, and this study runs my_experiment" in said
-    assert "hidden, lr, seed" in said
+    assert "hidden, lr, steps, seed" in said
     assert "Unknown field 'hiden': did you mean 'hidden'?" in sentence("--study", own, "--dry-run", "--set", "hiden=2")
 
 

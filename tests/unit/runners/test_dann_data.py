@@ -122,7 +122,7 @@ def test_a_class_missing_in_a_domain_is_named(tmp_path):
 
 
 def test_bad_folders(tmp_path):
-    refused(tmp_path / "missing", "is no folder of domains")
+    refused(tmp_path / "missing", "is not there: name a folder of domains")
     refused(tmp_path, "holds no domain")
     save_npz(tmp_path / "one.npz")
     refused(tmp_path, r"holds one domain \(one\), and adaptation takes two")
