@@ -235,7 +235,7 @@ def test_a_folder_s_own_domains_are_the_baseline_s(tmp_path):
     assert dann.at_scale(config, "smoke") == {"source": "mnist_m", "target": "usps"}
     assert (
         found.sentences(config.replace(source="a", target="usps"))[-1]
-        == "Where the study names no others, a is adapted to usps."
+        == "Where the study names no others, the classifier is adapted from a to usps."
     )
     assert dann.at_scale(dann.Config(), "smoke") == {}
 
