@@ -1,9 +1,8 @@
 """One training in its folder: continued from its checkpoint, watched by a learning curve, kept for its trial.
 
-    <trainings>/<train_key>/  config.json curve.jsonl last.safetensors best_on_target.safetensors done.json
-                              state.pt state.previous.pt (until then: what it goes on from)
+Beside what every training has (`training_folder`): until it is finished, state.pt and state.previous.pt, what it goes
+on from; its weights are `last` and `best_on_target`.
 
-done.json holds the digests of the weight files: what is read is what was written, or it is trained again.
 `best_on_target` is an oracle: of POINTS states of the training the one with the best accuracy on the target's
 validation images, whose labels a method that adapts does not have. Without labels of the target there is none.
 """
@@ -14,14 +13,12 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
+from runners import training_folder, training_turn
 from runners.dann import scoring, tasks
 from runners.dann.config import TrialConfig
 from runners.dann.domains import UNLABELLED, Domain
@@ -30,13 +27,15 @@ from runners.dann.training import Labelled, Training, TrainProgress, train
 from runners.experiment import Curve, Note
 from runners.process import checkpoints, heartbeat
 from runners.process import device as devices
-from runners.process.files import append_lines, read_json, read_lines, sha256, write_aside, write_json, write_lines
-from runners.process.locks import Held, lock
+from runners.process.files import append_lines, read_lines, write_lines
+from runners.training_folder import CURVE, facts
+from runners.training_turn import load_weights
+
+__all__ = ["CURVE", "damage", "facts", "load_weights", "run"]
 
 POINTS = 10  # of the learning curve, whatever the scale: the oracle chooses among them
 REPORTS = 5  # of the losses between two points
 CHECKPOINT_SECONDS = 120.0  # between two checkpoints
-CURVE = "curve.jsonl"
 LAST, BEST = "last", "best_on_target"
 
 
@@ -59,45 +58,9 @@ class Pair:
         return Training(config, Labelled(images_NHWC, label_N), unlabelled_NHWC, device)
 
 
-# --- what a folder holds ---------------------------------------------------------------------------------
-
-
-def facts(folder: Path) -> dict[str, Any]:
-    """done.json: seconds, rate, digests of the weights."""
-    found: dict[str, Any] = read_json(folder / "done.json")
-    return found
-
-
-def finished(folder: Path) -> bool:
-    """Whether the training is there with its weights (`--keep-checkpoints none` leaves the rest of the folder)."""
-    if not (folder / "done.json").is_file():
-        return False
-    try:
-        return all((folder / f"{which}.safetensors").is_file() for which in facts(folder)["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return True  # and damaged
-
-
 def damage(folder: Path) -> str:
     """What is wrong with a finished training's files, in words; "" when each is what was written."""
-    try:
-        config, known = TrialConfig.from_dict(read_json(folder / "config.json")), facts(folder)
-        if config.train_key != folder.name:
-            return f"config.json belongs to the training {config.train_key}"
-        for which, digest in known["sha256"].items():
-            if sha256(folder / f"{which}.safetensors") != digest:
-                return f"{which}.safetensors is not the file that was written"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def load_weights(folder: Path, which: str, device: torch.device) -> dict[str, Tensor]:
-    """Raises ValueError when the file is not the one that the training wrote."""
-    path = folder / f"{which}.safetensors"
-    if sha256(path) != facts(folder)["sha256"][which]:
-        raise ValueError(f"{path} is not the file that the training wrote: delete {folder} and run the command again.")
-    return load_file(path, device=str(device))
+    return training_folder.damage(folder, TrialConfig)
 
 
 # --- a training in its folder ----------------------------------------------------------------------------
@@ -107,30 +70,10 @@ def run(config: TrialConfig, folder: Path, pair: Pair, device: torch.device) -> 
     """Train to the end, from the checkpoint if there is one; yields new lines of the learning curve, and notes on what
     is unusual.
 
-    A finished training yields its whole curve at once. Another process that is at the same training is waited for.
-    A finished training whose files are not what was written is kept under other names and done again. Closed before its
-    end, or stopped (`heartbeat.Stopped`), it writes a checkpoint first.
+    Finished, held by another process or damaged: `training_turn.turn`. Closed before its end, or stopped
+    (`heartbeat.Stopped`), it writes a checkpoint first.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with lock(folder / "lock"):
-            pass
-    except Held as held:
-        yield Note(f"the training {folder.name} is held {held}: waiting for it")
-    with lock(folder / "lock", wait=True):
-        for path in folder.glob("*.partial"):  # a process was killed while it wrote them
-            path.unlink()
-        if finished(folder):
-            broken = damage(folder)
-            if not broken:
-                checkpoints.discard(folder)
-                yield Curve(tuple(read_lines(folder / CURVE)), config.total_images)
-                return
-            yield Note(f"the training {folder.name} is damaged ({broken}): quarantined as damaged-* and trained again")
-            for path in [folder / "done.json", *folder.glob("*.safetensors")]:
-                if path.exists() and not path.name.startswith("damaged-"):
-                    path.replace(folder / f"damaged-{path.name}")
-        yield from _Run(config, folder, pair, device).events()
+    return training_turn.turn(config, folder, lambda: _Run(config, folder, pair, device).events())
 
 
 class _Run:
@@ -219,22 +162,18 @@ class _Run:
     def _finish(self) -> None:
         training, folder = self.training, self.folder
         kept = {LAST: training.weights()} | ({BEST: self.best["weights"]} if self.best else {})
-        if not all(bool(value.isfinite().all()) for value in kept[LAST].values()):
-            raise FloatingPointError(f"the weights are not finite after {training.images:,} images: lower lr.")
-        for which, weights in kept.items():
-            # No metadata in these files: equal weights must have equal digests, whatever the settings.
-            write_aside(folder / f"{which}.safetensors", partial(save_file, weights))
-        found = {
-            "seconds/train": training.seconds,
-            "images_per_second": training.images / training.seconds,
-            "device": devices.name(training.device),
-            "sha256": {which: sha256(folder / f"{which}.safetensors") for which in kept},
-            "best_on_target/images": self.best.get("images", 0),
-            "best_on_target/accuracy": self.best.get("accuracy", math.nan) if self.best else None,
-        }
-        for name, value in (("config.json", self.config.to_dict()), ("done.json", found)):
-            write_json(folder / name, value)
-        checkpoints.discard(folder)
+        training_turn.finish(
+            self.config,
+            folder,
+            kept,
+            **{
+                "seconds/train": training.seconds,
+                "images_per_second": training.images / training.seconds,
+                "device": devices.name(training.device),
+                "best_on_target/images": self.best.get("images", 0),
+                "best_on_target/accuracy": self.best.get("accuracy"),
+            },
+        )
 
 
 def _line(progress: TrainProgress) -> dict[str, float]:

@@ -1,11 +1,10 @@
 """One training in its folder: continued from its checkpoint, watched by a learning curve, kept for every trial
 that shares its `train_key`.
 
-    <trainings>/<train_key>/  config.json curve.jsonl ema.safetensors raw.safetensors done.json
-                              state.pt state.previous.pt (until then: what it goes on from)
-                              starts.jsonl (a line each time a process began or went on with it)
+Beside what every training has (`training_folder`), here of the weights ema and raw:
 
-done.json holds the digests of both weight files: what is read is what was written, or it is trained again.
+    state.pt state.previous.pt (until it is finished: what it goes on from)
+    starts.jsonl (a line each time a process began or went on with it)
 """
 
 from __future__ import annotations
@@ -14,16 +13,15 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import nn
 
+from runners import training_folder, training_turn
 from runners.config import Call
 from runners.ddpm import execution, precision, sample
 from runners.ddpm.config import TrialConfig
@@ -35,54 +33,25 @@ from runners.experiment import Curve, Note
 from runners.images import Images
 from runners.process import checkpoints, heartbeat
 from runners.process import device as devices
-from runners.process.files import append_lines, read_json, read_lines, sha256, write_aside, write_json, write_lines
-from runners.process.locks import Held, lock
+from runners.process.files import append_lines, read_lines, write_lines
+from runners.training_folder import CURVE, facts, finished
+from runners.training_turn import load_weights
+
+__all__ = ["CURVE", "damage", "facts", "finished", "load_weights", "run"]
 
 CURVE_STEPS = 10  # DDIM-10 ranks trainings like the full sampler at a hundredth of its cost
 CURVE_GUIDANCE = 2.0
 CHECKPOINT_SECONDS = 120.0  # between two checkpoints that take CHECKPOINT_COST or less to write, 2 % of the time;
 CHECKPOINT_COST = 2.4  # one that takes longer is written as much less often
-CURVE = "curve.jsonl"
 WAITING = "waiting-"  # waiting-<images>-<seconds>.npy: what older versions left of a curve point without a score
 STARTS = "starts.jsonl"
 WEIGHTS = ("ema", "raw")
 SINCE = frozenset({"clipped", "steps", "parts"})  # what checkpoints of older versions lack
 
 
-def finished(folder: Path) -> bool:
-    """Whether the training is there with its weights (`--keep-checkpoints none` leaves the rest of the folder)."""
-    return (folder / "done.json").is_file() and all((folder / f"{which}.safetensors").is_file() for which in WEIGHTS)
-
-
 def damage(folder: Path) -> str:
     """What is wrong with a finished training's files, in words; "" when each is what was written."""
-    try:
-        config, facts = TrialConfig.from_dict(read_json(folder / "config.json")), read_json(folder / "done.json")
-        if config.train_key != folder.name:
-            return f"config.json belongs to the training {config.train_key}"
-        for which in WEIGHTS:
-            if sha256(folder / f"{which}.safetensors") != facts["sha256"][which]:
-                return f"{which}.safetensors is not the file that was written"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def facts(folder: Path) -> dict[str, Any]:
-    """done.json: seconds, rate, the digests of the weights and the treatment."""
-    found: dict[str, Any] = read_json(folder / "done.json")
-    return found
-
-
-def load_weights(folder: Path, which: str, device: str) -> dict[str, torch.Tensor]:
-    """The averaged ("ema") or the last ("raw") weights.
-
-    Raises ValueError when the file is not the one that the training wrote.
-    """
-    path = folder / f"{which}.safetensors"
-    if sha256(path) != facts(folder)["sha256"][which]:
-        raise ValueError(f"{path} is not the file that the training wrote: delete {folder} and run the command again.")
-    return load_file(path, device=device)
+    return training_folder.damage(folder, TrialConfig)
 
 
 def run(
@@ -98,33 +67,19 @@ def run(
     """Train `model` to the end, from the checkpoint if there is one; yields new lines of the learning curve, and notes
     on what is unusual.
 
-    A finished training yields its whole curve at once. Another process that is at the same training is waited for.
-    A finished training whose files are not what was written is kept under other names and done again.
+    Finished, held by another process or damaged: `training_turn.turn`.
     Closed before its end, or stopped (`heartbeat.Stopped`), it writes a checkpoint first.
     `choose()` says how the steps are executed; it is asked when there is something to train.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with lock(folder / "lock"):
-            pass
-    except Held as held:
-        yield Note(f"the training {folder.name} is held {held}: waiting for it")
-    with lock(folder / "lock", wait=True):
-        for path in folder.glob("*.partial"):  # a process was killed while it wrote them
-            path.unlink()
-        if finished(folder):
-            broken = damage(folder)
-            if not broken:
-                checkpoints.discard(folder)
-                yield Curve(tuple(read_lines(folder / CURVE)), config.total_images)
-                return
-            yield Note(f"the training {folder.name} is damaged ({broken}): quarantined as damaged-* and trained again")
-            _quarantine(folder)
+
+    def begun() -> Iterator[Curve | Note]:
         chosen = choose()
         if chosen.rates:
             yield Note(str(chosen))
         training = Training(config, model, device, chosen.execution)
         yield from _Run(config, folder, training, images, evaluator, curve_points, chosen.compile_seconds).events()
+
+    return training_turn.turn(config, folder, begun)
 
 
 class _Run:
@@ -257,36 +212,24 @@ class _Run:
         return state.get("train_key") == self.config.train_key and given <= wanted and wanted - given <= SINCE
 
 
-def _quarantine(folder: Path) -> None:
-    """Rename what a damaged training left, so that nobody reads it and nothing is lost."""
-    for name in ("done.json", *(f"{which}.safetensors" for which in WEIGHTS)):
-        if (folder / name).exists():
-            (folder / name).replace(folder / f"damaged-{name}")
-
-
 def _finish(training: Training, folder: Path) -> None:
     starts = read_lines(folder / STARTS)  # of older versions they do not say how
     begun = max((number for number, start in enumerate(starts) if start["images"] == 0), default=0)
     starts = starts[begun:]  # before it is what a damaged file or checkpoint took with it
-    # No metadata in these files: equal weights must have equal digests, whatever the settings.
-    for which in WEIGHTS:
-        weights = training.weights(which)
-        if not all(bool(value.isfinite().all()) for value in weights.values()):
-            raise FloatingPointError(f"the {which} weights are not finite after {training.images:,} images: lower lr.")
-        write_aside(folder / f"{which}.safetensors", partial(save_file, weights))
-    facts = {
-        "seconds/train": training.seconds,
-        "images_per_second": training.images / training.seconds,
-        "seconds/compile": sum(start.get("seconds/compile", 0.0) for start in starts),
-        "execution": _each(starts, "execution"),
-        "device": _each(starts, "device"),
-        "arithmetic": training.arithmetic,
-        "sha256": {which: sha256(folder / f"{which}.safetensors") for which in WEIGHTS},
-        "treatment": training.treatment(),
-    }
-    for name, value in (("config.json", training.config.to_dict()), ("done.json", facts)):
-        write_json(folder / name, value)
-    checkpoints.discard(folder)
+    training_turn.finish(
+        training.config,
+        folder,
+        {which: training.weights(which) for which in WEIGHTS},
+        **{
+            "seconds/train": training.seconds,
+            "images_per_second": training.images / training.seconds,
+            "seconds/compile": sum(start.get("seconds/compile", 0.0) for start in starts),
+            "execution": _each(starts, "execution"),
+            "device": _each(starts, "device"),
+            "arithmetic": training.arithmetic,
+            "treatment": training.treatment(),
+        },
+    )
 
 
 def _each(starts: list[dict[str, Any]], name: str) -> str:

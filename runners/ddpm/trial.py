@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from runners import given, models
+from runners import given, models, trial_folder
 from runners import images as prepared
 from runners.contents import Pixels
 from runners.ddpm import (
@@ -47,7 +47,7 @@ from runners.experiment import Event, ExecutionContext, Note, Progress
 from runners.images import Images
 from runners.prepared import damage
 from runners.process import device as devices
-from runners.process import files, memory, png
+from runners.process import memory, png
 from runners.process.locks import lock
 from runners.seeds import step_seed
 
@@ -101,30 +101,14 @@ def run(config: TrialConfig, context: ExecutionContext) -> Iterator[Event]:
     """Train (or find the training), sample, score, write the folder.
 
     Raises ManipulationError when a setting did not reach the training or the sampling. Stopped, closed or failed, it
-    leaves the training and nothing of the trial's folder. One process at a time is at a trial, be it of another study
-    or the orphan of one that was killed: what that one has finished is taken as it is.
+    leaves the training and nothing of the trial's folder.
     """
-    final = Path(context.record) / "trials" / config.trial_key
-    partial = final.with_name(f"{config.trial_key}.partial")
-    with lock(context.cache / "locks" / config.trial_key, wait=True):
-        if not final.is_dir() or files.damaged(final):
-            yield from _make(config, context, partial, final)
-
-
-def _make(config: TrialConfig, context: ExecutionContext, partial: Path, final: Path) -> Iterator[Event]:
-    """The folder under its temporary name, then under its own."""
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    with trial_folder.begun(config, context) as folder:
+        if folder is None:  # another process has finished it
+            return
         # A GPU does not wait for the compression of pictures.
         with devices.algorithms(context.deterministic), png.aside() as later:
-            yield from _fill(_begun(config, context), partial, later)
-        files.write_manifest(partial)
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-        files.sync_folder(final.parent)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            yield from _fill(_begun(config, context), folder, later)
 
 
 def _fill(trial: _Trial, folder: Path, later: png.Later) -> Iterator[Event]:

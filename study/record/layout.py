@@ -6,12 +6,11 @@ import re
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from runners.process.files import read_json
+from runners import training_folder as trainings
 from study.record.schema import TrialState
 
 DEFAULT_RECORD = Path(__file__).resolve().parent.parent.parent / "mlruns"
 KEY = re.compile("[0-9a-f]{12}")  # of a trial or a training
-WEIGHTS = ("ema", "raw")  # of a training whose done.json cannot be read
 STUDY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -107,15 +106,8 @@ def given_path(text: str) -> Path:
 
 
 def has_weights(record: Path, train_key: str) -> bool:
-    """Whether a training is finished and its checkpoints were kept: those that its done.json has digests of."""
-    folder = training_folder(record, train_key)
-    if not (folder / "done.json").is_file():
-        return False
-    try:
-        names = list(read_json(folder / "done.json")["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        names = []
-    return all((folder / f"{name}.safetensors").is_file() for name in names or WEIGHTS)
+    """Whether a training is finished and its checkpoints were kept."""
+    return trainings.finished(training_folder(record, train_key))
 
 
 def logs_folder(record: Path) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 from tiny_trainings import (
     NAME,
     RECIPE,
@@ -51,7 +52,7 @@ def whole_or_absent(folder: Path) -> None:
         elif path.name == trainings.CURVE:
             assert len(files.read_lines(path)) == len(path.read_text().splitlines())
         elif path.suffix == ".safetensors":
-            trainings.load_file(path)
+            load_file(path)
         elif path.suffix == ".pt":
             checkpoints._content(path)
         elif path.suffix == ".npy":
