@@ -53,7 +53,7 @@ class Opened:
     def crosstab(self, metric: str = "") -> pd.DataFrame:
         """One cell per arm, in the study's rows and columns; empty for a study without them."""
         found = crosstab.table(self.results, metric or self.results.metric)
-        return _shown(crosstab.readable(found), "") if len(found) else found
+        return _shown(crosstab.readable(found, self.results), "") if len(found) else found
 
     def contrasts(self, metric: str = "") -> pd.DataFrame:
         """What is compared beside arms and references: the study's contrasts, and its two best arms."""

@@ -60,7 +60,7 @@ def answer_of(results: Results) -> Answer:
     metric = results.metric
     shown = [comparison.readable(comparison.summary(results, metric), results, metric)]
     if len(cells := crosstab.table(results, metric)):
-        shown.append(crosstab.readable(cells))
+        shown.append(crosstab.readable(cells, results))
     if len(found := contrasts.table(results, metric)):
         shown.append(contrasts.readable(found))
     if answering := nuisance.metric_that_answers(results):
@@ -260,7 +260,12 @@ def _write_metric(results: Results, metric: str, folder: Path, lines: list[str])
         folder / stem, table.rename(columns=columns), [comparison.readable(table, results, metric)], [*timed, *lines]
     )
     if len(cells := crosstab.table(results, metric)):
-        _write_table(folder / f"{stem}_crosstab", cells, [crosstab.readable(cells)], [crosstab.note(cells), *lines])
+        _write_table(
+            folder / f"{stem}_crosstab",
+            cells,
+            [crosstab.readable(cells, results)],
+            [crosstab.note(cells, results), *lines],
+        )
     if len(found := contrasts.table(results, metric)):
         _write_table(folder / f"{stem}_contrasts", found, [contrasts.readable(found)], lines)
     if metric == results.metric and len(found := sensitivity.table(results)):

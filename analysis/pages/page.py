@@ -94,7 +94,10 @@ def _results(results: Results) -> list[Block]:
         content: list[Block] = [blocks.table(shown, links=anchors), blocks.Notes(notes)]
         made += blocks.folded(title, content, fold=not own and len(shown) > LONG)
         if len(cells := crosstab.table(results, metric)):
-            tabled: list[Block] = [blocks.table(crosstab.readable(cells)), blocks.Notes([crosstab.note(cells)])]
+            tabled: list[Block] = [
+                blocks.table(crosstab.readable(cells, results)),
+                blocks.Notes([crosstab.note(cells, results)]),
+            ]
             made += blocks.folded(f"{name}, rows and columns", tabled, fold=not own)
         if len(found := contrasts.table(results, metric)):
             made += blocks.folded(f"{name}, contrasts", [blocks.table(contrasts.readable(found))], fold=not own)

@@ -17,7 +17,6 @@ from analysis.tables.format import decimal
 from runners.experiment import oracle_of
 
 COLUMNS = ["row", "column", "arm", "oracle", "n", "mean", "ci low", "ci high", "published"]
-MARK = "best on target (oracle)"
 
 
 def table(results: Results, metric: str) -> pd.DataFrame:
@@ -38,11 +37,12 @@ def table(results: Results, metric: str) -> pd.DataFrame:
     return pd.DataFrame(found, columns=COLUMNS)
 
 
-def readable(table: pd.DataFrame) -> pd.DataFrame:
+def readable(table: pd.DataFrame, results: Results) -> pd.DataFrame:
     """Rows and columns; a cell is `0.641 [0.597, 0.685] (published 0.683)`."""
+    mark = _mark(results)
     lines: dict[str, dict[str, str]] = {}
     for cell in table.to_dict("records"):
-        name = f"{cell['row']}, {MARK}" if cell["oracle"] else str(cell["row"])
+        name = f"{cell['row']}, {mark}" if cell["oracle"] else str(cell["row"])
         lines.setdefault(name, {})[str(cell["column"])] = _text(cell)
     heads = list(dict.fromkeys(map(str, table["column"])))
     rows = [{"": name, **{head: cells.get(head, "-") for head in heads}} for name, cells in lines.items()]
@@ -57,7 +57,19 @@ def _text(cell: Mapping[Hashable, Any]) -> str:
     return text + (f" (published {decimal(published)})" if np.isfinite(published) else "")
 
 
-def note(table: pd.DataFrame) -> str:
+def _mark(results: Results) -> str:
+    """`best on target (oracle)`: what the trials call their oracle."""
+    name = _said(results, "oracle")
+    return f"{name} (oracle)" if name else "oracle"
+
+
+def _said(results: Results, column: str) -> str:
+    """What the complete trials say in a column; "" where they say nothing."""
+    known = results.complete[column].dropna() if column in results.complete else ()
+    return str(next(iter(known), ""))
+
+
+def note(table: pd.DataFrame, results: Results) -> str:
     """What the cells are."""
     sizes = sorted(set(table.loc[table["n"] > 0, "n"]))
     n = f"n = {' to '.join(map(str, {sizes[0]: 0, sizes[-1]: 0}))}" if sizes else "nothing complete yet"
@@ -65,7 +77,8 @@ def note(table: pd.DataFrame) -> str:
     text += ", and the published value of one training." if table["published"].notna().any() else "."
     if table["oracle"].any():
         text += (
-            f" Rows marked '{MARK}' score the checkpoint of each training that is best on validation images of the "
-            "target. That choice takes labels which adaptation does not have: no verdict is about these rows."
+            f" Rows marked '{_mark(results)}' score another checkpoint of each training"
+            f"{f', {rule}' if (rule := _said(results, 'oracle_rule')) else ''}. That choice takes labels which a user "
+            "does not have: no verdict is about these rows."
         )
     return text

@@ -22,7 +22,6 @@ __all__ = [
     "at_scale",
     "check",
     "cost",
-    "more_surrogates",
     "prepare",
     "read",
     "run",
@@ -93,10 +92,6 @@ def cost(config: Config) -> Cost:
     from runners.dann import costs
 
     return costs.of(config)
-
-
-def more_surrogates(config: Config, record: Path) -> int:
-    return 0  # true labels are compared, so nothing has to be trained to judge
 
 
 def read(inputs: Mapping[str, str], cache: Path | None = None) -> Generator[Progress, None, Folder]:

@@ -33,7 +33,8 @@ Scores = dict[str, Any]
 
 def write(config: TrialConfig, pair: Pair, trained: scoring.Trained, folder: Path) -> Scores:
     """The scores of the last step's weights; leaves the files above in `folder`."""
-    return _lists(config, pair, trained, folder) | _domains(config, pair, trained) | _features(pair, trained, folder)
+    _keep_features(pair, trained, folder)
+    return _lists(config, pair, trained, folder) | _domains(config, pair, trained)
 
 
 def rows_of(pair: Pair, name: str) -> tuple[int, Domain, NDArray[np.int64]]:
@@ -79,7 +80,7 @@ def _domains(config: TrialConfig, pair: Pair, trained: scoring.Trained) -> Score
     return scores
 
 
-def _features(pair: Pair, trained: scoring.Trained, folder: Path) -> Scores:
+def _keep_features(pair: Pair, trained: scoring.Trained, folder: Path) -> None:
     """domain_features.npz, of images that nothing was trained on."""
     parts: dict[str, list[NDArray[Any]]] = {}
     for name in (tasks.SOURCE_VALIDATION, tasks.TARGET_TEST):
@@ -97,4 +98,3 @@ def _features(pair: Pair, trained: scoring.Trained, folder: Path) -> Scores:
             parts.setdefault(key, []).append(value)
     arrays = {key: np.concatenate(values) for key, values in parts.items()}
     np.savez_compressed(folder / "domain_features.npz", **arrays)  # type: ignore[arg-type]
-    return {}

@@ -24,6 +24,7 @@ from runners.process import device as devices
 from runners.process import files, memory
 
 CHECKPOINT_RULE = "weights of the last training step, no selection"
+ORACLE = "best on target"
 ORACLE_RULE = f"an oracle: of {trainings.POINTS} checkpoints the one with the best accuracy on the target's validation"
 
 
@@ -112,6 +113,7 @@ def _result(trial: _Trial, scores: dict[str, Any], seconds: float) -> dict[str, 
     size = costs.size_of(config)
     oracle = {
         "oracle/images": facts["best_on_target/images"],
+        "oracle": ORACLE,
         "oracle_rule": ORACLE_RULE,
     }
     return {

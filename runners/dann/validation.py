@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runners import ranges
 from runners.dann import augmentations, networks, optimisers, tasks
 from runners.dann.config import METHODS, TrialConfig
 
@@ -20,16 +21,7 @@ FEW_STEPS = 100  # of the optimiser: no schedule means anything
 
 def check(config: TrialConfig) -> None:
     """ValueError, one sentence that says what to write instead."""
-    for name in POSITIVE:
-        if not getattr(config, name) > 0:
-            raise ValueError(f"{name}={getattr(config, name)} must be above 0.")
-    for name in NOT_NEGATIVE:
-        if not getattr(config, name) >= 0:
-            raise ValueError(f"{name}={getattr(config, name)} must be 0 or more.")
-    for name, choices in CHOICES.items():
-        if getattr(config, name) not in choices:
-            written = f"{', '.join(choices[:-1])} or {choices[-1]}"
-            raise ValueError(f"{name}={getattr(config, name)!r} is unknown: write {written}.")
+    ranges.check(config, POSITIVE, NOT_NEGATIVE, CHOICES)
     if not 0 <= config.lambda_max <= MOST_LAMBDA:
         raise ValueError(f"lambda_max={config.lambda_max} must lie in [0, {MOST_LAMBDA:g}]: write 1.0, for example.")
     if not 0 < config.lambda_gamma <= MOST_GAMMA:
