@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from runners.config import StagedConfig
 
 
-def check(
-    config: StagedConfig, positive: Sequence[str], not_negative: Sequence[str], choices: Mapping[str, Sequence[str]]
-) -> None:
-    """ValueError, with what to write instead, for the first field outside of them; `choices`: field -> its values."""
+def check(config: StagedConfig, positive: Sequence[str], not_negative: Sequence[str]) -> None:
+    """ValueError, with what to write instead, for the first of these fields outside of its limit."""
     fields = config.to_dict()
     for name in positive:
         if not fields[name] > 0:  # type: ignore[operator]  # the fields that are named are numbers
@@ -18,7 +16,3 @@ def check(
     for name in not_negative:
         if not fields[name] >= 0:  # type: ignore[operator]
             raise ValueError(f"{name}={fields[name]} must be 0 or more.")
-    for name, known in choices.items():
-        if fields[name] not in known:
-            written = " or ".join([", ".join(known[:-1]), known[-1]])
-            raise ValueError(f"{name}={fields[name]!r} is unknown: write {written}.")

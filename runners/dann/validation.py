@@ -21,7 +21,11 @@ FEW_STEPS = 100  # of the optimiser: no schedule means anything
 
 def check(config: TrialConfig) -> None:
     """ValueError, one sentence that says what to write instead."""
-    ranges.check(config, POSITIVE, NOT_NEGATIVE, CHOICES)
+    ranges.check(config, POSITIVE, NOT_NEGATIVE)
+    for name, choices in CHOICES.items():
+        if getattr(config, name) not in choices:
+            written = f"{', '.join(choices[:-1])} or {choices[-1]}"
+            raise ValueError(f"{name}={getattr(config, name)!r} is unknown: write {written}.")
     if not 0 <= config.lambda_max <= MOST_LAMBDA:
         raise ValueError(f"lambda_max={config.lambda_max} must lie in [0, {MOST_LAMBDA:g}]: write 1.0, for example.")
     if not 0 < config.lambda_gamma <= MOST_GAMMA:

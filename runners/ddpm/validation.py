@@ -21,10 +21,13 @@ PROBABILITIES = ("drop_probability", "adam_beta2")
 
 def check(config: TrialConfig) -> None:
     """ValueError, one sentence that says what to write instead; nothing is built and nothing written."""
-    ranges.check(config, POSITIVE, NOT_NEGATIVE, CHOICES)
+    ranges.check(config, POSITIVE, NOT_NEGATIVE)
     for name in PROBABILITIES:
         if not 0 <= getattr(config, name) < 1:
             raise ValueError(f"{name}={getattr(config, name)} must lie in [0, 1).")
+    for name, choices in CHOICES.items():
+        if getattr(config, name) not in choices:
+            raise ValueError(f"{name}={getattr(config, name)!r} is unknown: write {' or '.join(choices)}.")
     averaging.ramp(config.ema_ramp, config.ema_halflife_images)
     alpha_bar_T = schedules.alpha_bars(config.schedule, config.timesteps)
     diffusion.loss_weights(config.weighting, config.prediction, alpha_bar_T)
