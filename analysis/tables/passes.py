@@ -78,9 +78,10 @@ def of_differences(results: Results, name: str) -> Split | None:
 
 
 def line(results: Results, name: str) -> str:
-    """What stands under the table of a list: the shares of the variance, with their uncertainty."""
+    """What stands under the table of a list: the shares of the variance, with their uncertainty. Nothing for an
+    experiment that samples nothing."""
     found, split = of_lists(results).get(name), of_scores(results, name)
-    if found is None:
+    if found is None or "sampling_seeds" not in results.rows:
         return ""
     other = ""
     if np.isfinite(found.conditions):

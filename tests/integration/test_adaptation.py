@@ -111,6 +111,16 @@ def test_its_figures_are_of_the_domains(finished):
 
 
 @pytest.mark.slow
+def test_nothing_is_said_of_sampling_or_of_the_best_of_all_arms(finished):
+    """Classifiers sample nothing; methods are compared for each target, and not across targets."""
+    record, done = finished
+    text = re.sub(r'"data:[^"]*"|<[^>]+>', " ", next(record.glob("studies/*/report/index.html")).read_text("utf-8"))
+    for words in ("sampling pass", "is sampling", "two best arms"):
+        assert words not in text
+        assert words not in done.stdout
+
+
+@pytest.mark.slow
 def test_choices_are_made_without_labels_of_the_target(finished):
     record, _ = finished
     study = json.loads(next(record.glob("studies/*/study.json")).read_text())
