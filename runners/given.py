@@ -31,7 +31,9 @@ def read(inputs: Mapping[str, str], cache: Path | None = None) -> Generator[Prog
     if wanted == "iclevr" or (not wanted and is_iclevr(path)):
         return read_folder(path)
     source = yield from reading.read(path, wanted, bool(inputs.get("allow_unlabelled")), cache)
-    return UserImages(source, mirror)
+    users = UserImages(source, mirror)
+    users.check()
+    return users
 
 
 def task_of(text: str) -> tuple[str, bool]:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runners import prepared, tasks
-from runners.contents import About, Condition, Given, Pixels
+from runners import prepared, splits, tasks
+from runners.contents import About, Condition, Given, Pixels, Produced
 from runners.experiment import Progress, Task
+from runners.process.files import read_json
 from runners.tasks.iclevr import labels as iclevr
 from runners.tasks.iclevr import split
 
@@ -123,16 +124,33 @@ def _lists(index: Mapping[str, Any]) -> list[str]:
     return [one.name for one in tasks.of(index.get("source", "rendered")).lists]
 
 
+def _is_split(path: Path) -> bool:
+    """Whether prepared images have a part to train on and one that is held out."""
+    index = read_json(path / "index.json")
+    return 0 < len(index["held_out"]) < len(index["conditions"])
+
+
+def _check(made: Produced, source: str) -> None:
+    """ValueError for a task that leaves nothing to train on, to hold out or to choose by."""
+    splits.check(source, len(made.conditions), made.held_out)
+    for one in tasks.of(source).lists:
+        if one.role == "choose" and not made.lists[one.name]:
+            raise ValueError(f"The list {one.name} of {source} has no conditions: give the task images that show some.")
+
+
 def prepare(source: str, given: Given | None, image_size: int, cache: Path) -> Generator[Progress, None, None]:
     """Make sure that the images of `place` are there; yields progress while they are made.
 
     `source` is the config's `data`, `given` the user's images that it stands for. Images that are not what was written
-    are made again. Raises ValueError for an image that cannot be used; nothing of it stays.
+    are made again, and so are those of an earlier version whose split left nothing to train on. Raises ValueError for
+    an image that cannot be used, and for images without a part to hold out or a condition to validate on; nothing of
+    them stays.
     """
     final = place(source, image_size, cache)
-    if final.exists() and not prepared.damage(final):
+    if final.exists() and not prepared.damage(final) and _is_split(final):
         return
     made = tasks.module(source).produce(source, given, image_size)
+    _check(made, source)
     count = len(made.conditions)
     index = {
         "source": source,

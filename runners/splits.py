@@ -6,7 +6,7 @@ Everything is drawn with one seed from what the images are, in their order, so t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -61,6 +61,24 @@ def held_out(units: Sequence[str], conditions: Sequence[Condition] = ()) -> list
             )
         chosen.add(smallest)
     return [position for position, unit in enumerate(units) if unit in chosen]
+
+
+def check(what: object, count: int, held_out: Collection[int]) -> None:
+    """ValueError for a split of `count` images of which nothing is held out, or nothing is left to train on."""
+    if not held_out or len(held_out) >= count:
+        share = "none" if not held_out else "all"
+        raise ValueError(
+            f"Of the {count:,} images of {what} {share} would be held out: a study trains on some and holds out others."
+        )
+
+
+def nothing_to_validate_on(path: object, lists: Sequence[str]) -> str:
+    """The sentence on images whose sets of labels are all in the lists that the user gives."""
+    files = " or ".join(f"{name}.json" for name in lists)
+    return (
+        f"No condition is left to validate on: every set of labels that images of --data {path} show is in {files} "
+        "too. Take some sets out of there, or add images of other sets."
+    )
 
 
 def class_lists(labels: Sequence[str]) -> dict[str, list[Condition]]:

@@ -58,6 +58,12 @@ class UserImages:
             return [position for position, held in enumerate(self.source.held_out) if held]
         return splits.held_out(self.source.units, self.conditions)
 
+    def check(self) -> None:
+        """Raises ValueError where no image can be held out, and where no condition is left to validate on."""
+        splits.check(self.path, self.count, self.held_out)
+        if not self.lists["validation"]:
+            raise ValueError(splits.nothing_to_validate_on(self.path, list(self.source.lists)))
+
     @property
     def data(self) -> str:
         """`classes(digest='...', images=3670, k=5)`."""

@@ -17,13 +17,13 @@ from runners import prepared
 from runners.contents import Pixels
 from runners.dann import folder, street, tasks
 from runners.dann.config import TrialConfig
+from runners.dann.split import split
 from runners.experiment import Event, ExecutionContext, Note, Progress
 from runners.process.locks import lock
 from runners.tasks.digits import images as digits
 from runners.user_images import square
 
 SPLIT = 1  # to be raised by whoever changes which images are held out
-TEST, VALIDATION = 0.15, 0.1  # of the images that the user's own split does not hold out; the second of what is left
 REPORTED = 500  # images between two reports of progress
 UNLABELLED = -1
 
@@ -175,31 +175,3 @@ def _converted(domain: Domain, config: TrialConfig) -> str:
     if not domain.grey and config.channels == "grey":
         return f"The domain {domain.name} has colours: its luminance is used."
     return ""
-
-
-# --- the split -------------------------------------------------------------------------------------------
-
-
-def split(units: Sequence[str], held_out: Sequence[bool] | None) -> tuple[list[int], list[int], list[int]]:
-    """Positions of the images to train on, to validate on and to test on; images of one unit stay together.
-
-    The test images are those that the user's own split holds out, else TEST of the units; of the other units
-    VALIDATION validate. No label has a say: the target's are unknown to a method that adapts.
-    """
-    if held_out is not None:
-        test = {unit for unit, held in zip(units, held_out, strict=True) if held}
-        tested = [bool(held) for held in held_out]
-    else:
-        test = _drawn(list(dict.fromkeys(units)), TEST)
-        tested = [unit in test for unit in units]
-    rest = list(dict.fromkeys(unit for unit, held in zip(units, tested, strict=True) if not held))
-    validation = _drawn(rest, VALIDATION)
-    parts: tuple[list[int], list[int], list[int]] = ([], [], [])
-    for position, (unit, held) in enumerate(zip(units, tested, strict=True)):
-        parts[2 if held else 1 if unit in validation else 0].append(position)
-    return parts
-
-
-def _drawn(units: Sequence[str], share: float) -> set[str]:
-    count = max(1, round(share * len(units)))
-    return {units[i] for i in np.random.default_rng(0).permutation(len(units))[:count]}

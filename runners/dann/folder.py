@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runners.config import Scalar
-from runners.dann import tasks
+from runners.dann import split, tasks
 from runners.dann.config import TrialConfig
 from runners.experiment import Progress
 from runners.reading import Source, checks, layouts, npz
@@ -26,7 +26,7 @@ from runners.reading.names import counted, some
 from runners.reading.source import assemble
 from runners.reading.tree import HELD_OUT, TRAIN, read_tree
 
-DRAWN = "15 % of them"  # runners.dann.domains.TEST
+DRAWN = f"{100 * split.TEST:.0f} % of them"
 LAYOUT = "put a sub-folder or a .npz file for each domain into one folder and name that"
 
 
@@ -88,7 +88,9 @@ def read(inputs: Mapping[str, str], cache: Path | None = None) -> Generator[Prog
         if checked.kind == "set":
             raise ValueError(f"The domain {name} of --data {path} has images of several labels: give each one class.")
         facts = yield from caches.facts(listing.store, [item.place for item in checked.items], cache)
-        sources[name] = assemble(listing.path, checked, listing.store, facts)
+        source = assemble(listing.path, checked, listing.store, facts)
+        split.check(f"domain {name} of --data {path}", source.units, source.held_out)
+        sources[name] = source
     return Folder(path, sources, _classes(path, sources))
 
 

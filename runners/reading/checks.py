@@ -56,6 +56,11 @@ def check(listing: Listing, wanted: str, allow_unlabelled: bool) -> Checked:
     training = [item for item in items if not item.held_out]
     if not training:
         raise ValueError(f"--data {listing.path} holds out all of its images: leave some for training.")
+    if kind == "none" and len(training) < MIN_OF_CLASS:
+        raise ValueError(
+            f"--data {listing.path} holds out {len(items) - len(training):,} of its {len(items):,} images: leave "
+            f"{MIN_OF_CLASS} or more for training."
+        )
     if has_split:
         _refuse_split_groups(items)
     if kind == "none":

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runners import splits
 from runners.config import Call, nearest
 from runners.contents import Condition, Pixels
+from runners.tasks.iclevr import split
 from runners.tasks.iclevr.labels import LABELS
 
 MIN_IMAGES = 100
@@ -66,7 +68,19 @@ def read_folder(root: Path) -> Folder:
     for name in labels:
         if not (images / name).is_file():
             raise ValueError(f"The image {name} of train.json is missing in {images}: complete the folder.")
+    if not split.validation(list(labels.values()), lists):
+        raise ValueError(_nothing_to_validate_on(root, labels, lists))
     return Folder(root, images, labels, lists, _digest(images, labels, lists))
+
+
+def _nothing_to_validate_on(root: Path, labels: dict[str, Condition], lists: dict[str, list[Condition]]) -> str:
+    if all(len(condition) not in split.SIZES for condition in labels.values()):
+        return (
+            f"No condition is left to validate on: every image of --data {root} shows more than "
+            f"{max(split.SIZES)} objects, and i-CLEVR's conditions have 1 to {max(split.SIZES)}. Add images of so "
+            "many, or write --task sets."
+        )
+    return splits.nothing_to_validate_on(root, list(lists))
 
 
 def _read_json(root: Path, name: str) -> Any:

@@ -15,6 +15,7 @@ from runners.tasks.iclevr.labels import LABELS
 
 FRAMES = 3  # of a scene, of one, two and three objects
 HELD_OUT = 0.05  # of the scenes: the surrogate's and the denoising loss's unseen images
+SIZES = {1: 12, 2: 24, 3: 28}  # objects of a condition -> conditions of the list for validation, as `test` has them
 UNSEEN = 136  # triples of the list, as many as i-CLEVR's 6,003 scenes never show
 
 
@@ -47,7 +48,7 @@ def validation(conditions: Sequence[Condition], lists: dict[str, list[Condition]
     pool = sorted({tuple(sorted(condition)) for condition in conditions if frozenset(condition) not in taken})
     rng = np.random.default_rng(0)
     chosen: list[Condition] = []
-    for objects, wanted in ((1, 12), (2, 24), (3, 28)):
+    for objects, wanted in SIZES.items():
         sets = [condition for condition in pool if len(condition) == objects]
         chosen += [sets[i] for i in rng.permutation(len(sets))[:wanted]]
     return chosen

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_domains import TINY, bars, context, save_npz, value_of
 
 from runners import dann
-from runners.dann import domains, folder, street, tasks
+from runners.dann import domains, folder, split, street, tasks
 from runners.experiment import Note
 from runners.tasks.digits import images as digits
 
@@ -212,14 +212,14 @@ def test_the_own_split_is_the_test(arrays, tmp_path_factory):
 
 def test_a_split_holds_out_whole_units_and_looks_at_no_label():
     units = [str(position // 3) for position in range(300)]
-    train, validation, test = domains.split(units, None)
+    train, validation, test = split.split(units, None)
     assert sorted([*train, *validation, *test]) == list(range(300))
     assert len(test) == 45
     assert len(validation) == 24  # 8 of the 85 units that are left
     for part in (train, validation, test):
         assert len({units[i] for i in part}) * 3 == len(part)
     held = [position < 60 for position in range(300)]
-    assert domains.split(units, held)[2] == list(range(60))
+    assert split.split(units, held)[2] == list(range(60))
 
 
 def test_photo_and_plain_hold_out_the_same_digits(tmp_path):
