@@ -14,6 +14,7 @@ from runners.config import Call, nearest
 from runners.contents import Given
 from runners.experiment import Progress
 from runners.tasks.iclevr import source as iclevr
+from runners.tasks.iclevr import split
 from runners.tasks.iclevr.folder import Folder, read_folder
 from runners.tasks.iclevr.labels import LABELS
 from runners.user_images import TASKS, UserImages
@@ -92,4 +93,8 @@ def sentences(given: Given, image_size: int) -> list[str]:
     if isinstance(given, UserImages):
         found = reading.sentence(given.source, image_size, len(given.held_out), len(given.lists["validation"]))
         return [found, *given.source.notes]
-    return [f"{given.count:,} images of i-CLEVR's 24 labels, {image_size}x{image_size} after resizing."]
+    if not isinstance(given, Folder):
+        return []
+    held, how = split.held_out(given.units), split.described(list(given.labels), given.units)
+    found = f"{given.count:,} images of i-CLEVR's 24 labels, {image_size}x{image_size} after resizing"
+    return [f"{found}; {len(held):,} held out {how}."]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,11 @@ class Folder:
     @property
     def count(self) -> int:
         return len(self.labels)
+
+    @functools.cached_property
+    def units(self) -> list[str]:
+        """What each image belongs to that is split whole."""
+        return split.units(list(self.labels), list(self.labels.values()))
 
 
 def read_folder(root: Path) -> Folder:

@@ -88,6 +88,7 @@ def _produced(
     conditions: list[Condition],
     lists: dict[str, list[Condition]],
 ) -> Produced:
+    units = split.units(names, conditions)
     return Produced(
         pictures=pictures,
         what=what,
@@ -97,8 +98,8 @@ def _produced(
             **lists,
             "unseen": split.unseen(conditions),
         },
-        held_out=split.held_out(names),
-        units=split.units(names),
+        held_out=split.held_out(units),
+        units=units,
         about=ABOUT,
         index={"names": names},
     )
