@@ -13,10 +13,9 @@ from runners import reading
 from runners.config import Call, nearest
 from runners.contents import Given
 from runners.experiment import Progress
+from runners.tasks.iclevr import layout, split
 from runners.tasks.iclevr import source as iclevr
-from runners.tasks.iclevr import split
 from runners.tasks.iclevr.folder import Folder, read_folder
-from runners.tasks.iclevr.labels import LABELS
 from runners.user_images import TASKS, UserImages
 
 REPORTED = 100  # images between two reports of progress
@@ -31,6 +30,11 @@ def read(inputs: Mapping[str, str], cache: Path | None = None) -> Generator[Prog
     path, (wanted, mirror) = Path(inputs["data"]), task_of(inputs.get("task", ""))
     if wanted == "iclevr" or (not wanted and is_iclevr(path)):
         return read_folder(path)
+    if not wanted and (above := layout.parent_with_labels(path)):
+        raise ValueError(
+            f"--data {path} holds images of i-CLEVR without their labels, which lie beside it: give --data {above}, or "
+            "write --task images to train without labels."
+        )
     source = yield from reading.read(path, wanted, bool(inputs.get("allow_unlabelled")), cache)
     users = UserImages(source, mirror)
     users.check()
@@ -56,15 +60,17 @@ def task_of(text: str) -> tuple[str, bool]:
 
 
 def is_iclevr(path: Path) -> bool:
-    """Whether a folder has i-CLEVR's own objects, or without objects.json none but its labels: what is then missing or
-    wrong is said as of an i-CLEVR folder."""
-    objects = _json(path / "objects.json")
-    if objects is not None:
-        return isinstance(objects, dict) and set(objects) == set(LABELS)
-    train = _json(path / "train.json")
-    named = train.values() if isinstance(train, dict) else ()
-    labels = [label for condition in named if isinstance(condition, list) for label in condition]
-    return bool(labels) and all(label in LABELS for label in labels)
+    """Whether a folder has i-CLEVR's own objects, or without objects.json none but its labels, in it or deeper: what is
+    then missing or wrong is said as of an i-CLEVR folder."""
+    for name in ("objects.json", "train.json"):
+        value = _json(path / name)
+        if value is not None:
+            return layout.is_ours(name, value)
+    if any((path / name).is_file() for name in layout.TABLES):
+        return False
+    deeper = layout.holding("train.json", layout.folders(path, layout.LABELS_DEPTH))
+    small = [place / "train.json" for place in deeper if (place / "train.json").stat().st_size <= layout.LARGEST]
+    return any(layout.is_ours("train.json", _json(one)) for one in small)
 
 
 def _json(path: Path) -> object:
@@ -97,4 +103,4 @@ def sentences(given: Given, image_size: int) -> list[str]:
         return []
     held, how = split.held_out(given.units), split.described(list(given.labels), given.units)
     found = f"{given.count:,} images of i-CLEVR's 24 labels, {image_size}x{image_size} after resizing"
-    return [f"{found}; {len(held):,} held out {how}."]
+    return [f"{found}; {len(held):,} held out {how}.", *given.notes]

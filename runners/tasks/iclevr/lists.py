@@ -11,4 +11,5 @@ LISTS = (
     ListSpec("new_test", "report"),
     ListSpec("unseen", "report"),  # label sets of three objects that no training image shows
 )
-CONDITIONS = 264  # of the four lists: 64 validation, 32 test, 32 new_test, 136 unseen
+GIVEN = ("test", "new_test")  # by the user; the second is not in every edition
+CONDITIONS = {"validation": 64, "test": 32, "new_test": 32, "unseen": 136}

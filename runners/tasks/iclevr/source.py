@@ -21,7 +21,7 @@ from runners.process.cores import usable
 from runners.tasks.iclevr import render, scenes, split
 from runners.tasks.iclevr.folder import MIN_IMAGES, Folder
 from runners.tasks.iclevr.labels import ABOUT, LABELS
-from runners.tasks.iclevr.lists import CONDITIONS, LISTS, METRIC
+from runners.tasks.iclevr.lists import CONDITIONS, GIVEN, LISTS, METRIC
 from runners.tasks.iclevr.split import FRAMES
 
 MAX_SIDE = 4096  # i-CLEVR is 320x240: anything larger than this is a mistake or an image bomb
@@ -31,9 +31,20 @@ FOLDER = 18_009  # images of a folder that nobody has counted yet: i-CLEVR has s
 
 
 def task(source: str) -> Task:
-    """i-CLEVR, of "rendered(...)" or "folder(digest=...)". Raises ValueError for other arguments."""
-    images = FOLDER if Call.parse(source).name == "folder" else FRAMES * int(rendered_arguments(source)["scenes"])
-    return Task("iclevr", "set", len(LABELS), METRIC, LISTS, CONDITIONS, images, mirror=True)
+    """i-CLEVR, of "rendered(...)" or "folder(digest=...)", whose `lists` are the user's, by default both.
+
+    Raises ValueError for other arguments.
+    """
+    call = Call.parse(source)
+
+    def folder(digest: str, lists: tuple[str, ...] = GIVEN) -> tuple[str, ...]:
+        return lists
+
+    given = folder(**call.bind(folder)) if call.name == "folder" else GIVEN
+    lists = tuple(one for one in LISTS if one.name not in GIVEN or one.name in given)
+    conditions = sum(CONDITIONS[one.name] for one in lists)
+    images = FOLDER if call.name == "folder" else FRAMES * int(rendered_arguments(source)["scenes"])
+    return Task("iclevr", "set", len(LABELS), METRIC, lists, conditions, images, mirror=True)
 
 
 def rendered_arguments(source: str) -> dict[str, Any]:
