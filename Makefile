@@ -3,12 +3,15 @@ PYTHON ?= python3
 RECORD ?= mlruns
 STUDY ?= schedules
 BIN := .venv/bin
+# A recipe reads them as the shell's variables, in quotes: whatever is in a path, it stays one word.
+export PYTHON RECORD STUDY
 # Jupyter refuses to run as root, the usual user in a container. It listens to this machine only.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: study test test-long faults ui dashboard notebooks report lint bench
 study: .venv/ready
-	$(BIN)/python study/run.py --study $(STUDY) --record "$(RECORD)"
+	if [ -e "$$STUDY" ]; then set -- "$$STUDY"; else set -f; set -- $$STUDY; fi; \
+	$(BIN)/python study/run.py --study "$$@" --record "$$RECORD"
 
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
 
@@ -22,18 +25,19 @@ faults: .venv/ready
 	FAULT_KILLS=20 $(BIN)/python -m pytest tests/faults -s
 
 ui: .venv/ready
-	$(BIN)/python study/ui.py --record "$(RECORD)"
+	$(BIN)/python study/ui.py --record "$$RECORD"
 
 dashboard: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dashboard]'
-	$(BIN)/python study/ui.py --record "$(RECORD)" --optuna
+	$(BIN)/python study/ui.py --record "$$RECORD" --optuna
 
 notebooks: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebooks]'
-	ABLATION_RECORD="$(abspath $(RECORD))" $(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir analysis $(AS_ROOT)
+	case "$$RECORD" in /*) ;; *) RECORD="$$PWD/$$RECORD" ;; esac; \
+	ABLATION_RECORD="$$RECORD" $(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir analysis $(AS_ROOT)
 
 report: .venv/ready
-	$(BIN)/python analysis/report.py --record "$(RECORD)"
+	$(BIN)/python analysis/report.py --record "$$RECORD"
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
@@ -42,6 +46,6 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks.bench
 
 .venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	"$$PYTHON" -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@

@@ -21,6 +21,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks import loops
+from runners import docstrings
 from runners.config import Scalar, nearest
 from runners.ddpm import trial
 from runners.ddpm.config import TrialConfig
@@ -87,7 +88,9 @@ def run(config: TrialConfig, context: ExecutionContext) -> tuple[float, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.laptop", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__
+        prog="python -m benchmarks.laptop",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=docstrings.of(sys.modules[__name__]),
     )
     parser.add_argument("--record", type=Path, required=True, metavar="DIR", help="where everything is kept")
     parser.add_argument("--seconds", type=float, default=108.0, help="of one core for each training (108)")

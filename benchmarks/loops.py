@@ -6,7 +6,6 @@ trains, because another program's turn is not its time; of the clock for samplin
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +28,7 @@ from runners.ddpm import sample
 from runners.ddpm.config import TrialConfig
 from runners.ddpm.train import Training, train
 from runners.ddpm.trial import build_model
+from runners.process.cores import usable
 from runners.tasks.iclevr.labels import LABELS
 
 STEPS = 12  # of a round of training
@@ -37,7 +37,7 @@ FILES = 256  # of them as PNGs
 PUBLISHED = (320, 240)  # pixels of an i-CLEVR image
 SAMPLED = 16  # images of a round of sampling
 SAMPLING_STEPS = 20
-CORES = os.cpu_count() or 1
+CORES = usable()
 Pixels = NDArray[np.uint8]
 
 

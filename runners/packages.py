@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,22 @@ def files_of(folder: Path) -> Iterator[Path]:
         parts = path.relative_to(folder).parts
         if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in parts):
             yield path
+
+
+def imported_from(folder: Path) -> list[Path]:
+    """The files in a user's folder that this process has imported: modules beside a study, not installed libraries and
+    not this project, which may lie in the folder too."""
+    ours = [ROOM.parent / room for room in ("study", "runners", "analysis")]
+    installed = [*map(Path, sysconfig.get_paths().values()), Path(sys.prefix), Path(sys.base_prefix)]
+    found = {Path(str(getattr(module, "__file__", None) or "")).resolve() for module in [*sys.modules.values()]}
+    return sorted(
+        path
+        for path in found
+        if folder in path.parents
+        and path.is_file()
+        and not {"site-packages", "dist-packages"} & {*path.parts}
+        and not any(other in path.parents for other in (*ours, *installed))
+    )
 
 
 def digest_of(folder: Path) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from runners.process.cores import limit_libraries
 from runners.process.system import refuse_windows
 
 refuse_windows()
+limit_libraries()
 
 from study.cli.doctor import main  # noqa: E402
 

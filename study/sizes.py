@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from study.cli.sizes import main
+from runners.process.system import refuse_windows
+
+refuse_windows()
+
+from study.cli.sizes import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from types import ModuleType
 from typing import TYPE_CHECKING, Protocol, cast
+
+from runners import docstrings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +32,7 @@ NAMES = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 class FigureModule(Protocol):
     """What a file of this folder offers."""
 
-    __doc__: str | None
+    __name__: str
 
     def table(self, results: Results) -> DataFrame: ...
 
@@ -62,11 +65,13 @@ def ordered() -> list[str]:
 
 
 def title(figure: FigureModule, results: Results | None = None) -> str:
-    """The first line of the figure's docstring, without its full stop, or what it is called in a study's task."""
+    """The first line of the figure's docstring, without its full stop, or what it is called in a study's task; of one
+    without a docstring, its name."""
     asks = getattr(figure, "title", None)
     if asks is not None and results is not None:
         return str(asks(results))
-    return (figure.__doc__ or "").strip().splitlines()[0].rstrip(".")
+    said = docstrings.of(cast(ModuleType, figure)).strip().splitlines()
+    return said[0].rstrip(".") if said else figure.__name__.rsplit(".", 1)[-1].replace("_", " ").capitalize()
 
 
 def description(figure: FigureModule, results: Results | None = None) -> str:
@@ -74,7 +79,7 @@ def description(figure: FigureModule, results: Results | None = None) -> str:
     asks = getattr(figure, "description", None)
     if asks is not None and results is not None:
         return str(asks(results))
-    return " ".join((figure.__doc__ or "").strip().split("\n", 1)[-1].split())
+    return " ".join(docstrings.of(cast(ModuleType, figure)).strip().partition("\n")[2].split())
 
 
 def applies(figure: FigureModule, results: Results) -> bool:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from analysis.results import Results
 from runners.process import apart
-from runners.process.cores import usable
+from runners.process.cores import limit_libraries, usable
 
 FEW = 4  # figures that take no longer than the start of a process
 MOST = 3  # processes beside this one; each reads the record
@@ -85,6 +85,7 @@ def opened(processes: int) -> Iterator[Pool | None]:
     if processes < 1:
         yield None
         return
+    limit_libraries()
     # Spawned: a fork after numerical threads may wait for ever.
     with Pool(processes, multiprocessing.get_context("spawn"), initializer=_begin) as pool:
         yield pool

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from runners import docstrings
 from runners.config import Call, nearest
 
 Betas = NDArray[np.float64]
@@ -103,7 +104,7 @@ def betas(schedule: str, timesteps: int) -> Betas:
 
 def definition(schedule: str) -> str:
     """What defines a schedule, in words: the first paragraph of its function's docstring."""
-    words = (SCHEDULES[Call.parse(schedule).name].__doc__ or "not defined here").strip().split("\n\n")[0]
+    words = (docstrings.of(SCHEDULES[Call.parse(schedule).name]) or "not defined here").strip().split("\n\n")[0]
     return " ".join(words.split()).rstrip(".")
 
 

@@ -150,7 +150,8 @@ def train(
     `labels`: bool (N, K), one-hot where the loss is of classes; of rotations, which are made of the images, nothing but
     their number is used.
     """
-    assert len(train_indices), "an empty split would be shuffled forever"
+    if not len(train_indices):  # it would be shuffled forever
+        raise ValueError("No image is left for the training of the evaluator: give more images, or hold fewer out.")
     with algorithms(deterministic):
         yield from _train(images_NHWC, labels, train_indices, held_out_indices, recipe, torch.device(device))
 
@@ -216,7 +217,8 @@ def _train(
 def _targets(labels: Labels, recipe: Recipe) -> Tensor:
     """What the loss compares with: float32 (N, K) of sets, int64 (N,) of classes; of rotations nothing that is used."""
     if recipe.loss == "classes":
-        assert (labels.sum(1) == 1).all(), "one class per image"
+        if not (labels.sum(1) == 1).all():
+            raise ValueError("An evaluator of classes needs one class per image: give each image one, or --task sets.")
         return torch.from_numpy(labels.argmax(1))
     return torch.from_numpy(labels).to(torch.float32)
 

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from runners.process.system import refuse_windows
+
 if TYPE_CHECKING:
     import torch
 
@@ -56,6 +58,7 @@ def measure(steps: Iterator[int], device: torch.device, count: int = 1, seconds:
 
 
 def main() -> None:
+    refuse_windows()
     import torch
 
     from runners.experiment import find

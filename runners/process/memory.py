@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import torch
 
+from runners.process.cgroups import memory_limits
+
 Result = TypeVar("Result")
 
 # A GPU's allocator raises torch.OutOfMemoryError; a CPU's, cuBLAS and cuDNN raise RuntimeError with one of these.
@@ -118,7 +120,7 @@ def used_mb(device: torch.device) -> float:
 
 
 def capacity_mb(device: torch.device) -> float:
-    """Memory of the device; on a CPU, of this machine."""
+    """Memory of the device; on a CPU, of this machine, or what its container grants of it."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[1] / 1e6
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *memory_limits()]) / 1e6

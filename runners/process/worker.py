@@ -22,6 +22,7 @@ from runners import experiment
 from runners.experiment import Event
 from runners.process import heartbeat
 from runners.process.protocol import LAST, Done, Failed, Heartbeat, Job, Message, Status, Stop, Stopped, decode, encode
+from runners.process.system import refuse_windows
 
 HEARTBEAT_SECONDS = 10.0
 ORPHAN_SECONDS = 10.0  # that an orphan has to save its training
@@ -32,6 +33,7 @@ Send = Callable[[Message], None]
 
 
 def main() -> None:
+    refuse_windows()
     jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # the one queue that a signal handler may use
     stopped: set[int] = set()  # numbers of jobs that are to end at their next event
 

@@ -13,19 +13,21 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from runners import docstrings
 from runners.experiment import Progress
 from study.cli.progress import Screen, preparing, watched
 from study.record import errors, importer, integrity, mlflow_index, repair
 from study.record.integrity import Trouble
 from study.record.layout import DEFAULT_RECORD, given_path, record_lock, trials_folder
 
+ABOUT = docstrings.of(sys.modules[__name__])
 BAD_INPUT = 2
 INTERRUPTED = 130
 
 
 def parser() -> argparse.ArgumentParser:
     formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m study.doctor", description=__doc__, formatter_class=formatter)
+    parser = argparse.ArgumentParser(prog="python -m study.doctor", description=ABOUT, formatter_class=formatter)
     parser.add_argument("--record", metavar="DIR", type=given_path, default=DEFAULT_RECORD, help="the record [mlruns]")
     add = parser.add_mutually_exclusive_group().add_argument
     add("--check", action="store_true", help="verify files, digests and both databases; the default")

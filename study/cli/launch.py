@@ -206,9 +206,11 @@ def carry_out(job: Job, request: Request, executor: LocalExecutor, command: str)
 
 
 def _study_files(request: Request, plan: Plan) -> dict[str, str]:
-    """The texts of a study's own file and of its own experiment, which no commit of the project has."""
+    """The texts of a study's own file, of its modules and of its own experiment, which no commit of the project has."""
+    from study.record import provenance
+
     files = next((list(one.files) for one in request.named if one.name == plan.study), [])
-    return {f"launch/{name}": path.read_text(encoding="utf-8", errors="replace") for name, path in files}
+    return provenance.texts((f"launch/{name}", path) for name, path in files)
 
 
 def probe(record: Path, needed: float) -> None:

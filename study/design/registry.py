@@ -50,12 +50,17 @@ class Named:
 
     @property
     def files(self) -> Iterator[tuple[str, Path]]:
-        """Name and path of what no commit of the project has: the study's file, and those of its own experiment."""
+        """Name and path of what no commit of the project has: the study's file, modules beside it that it imported, and
+        the files of its own experiment."""
         if self.file is None:
             return
         yield self.file.name, self.file
-        if folder := packages.folder_of(self.spec.experiment):
-            yield from ((path.relative_to(folder.parent).as_posix(), path) for path in packages.files_of(folder))
+        folder, own = self.file.resolve().parent, packages.folder_of(self.spec.experiment)
+        for path in packages.imported_from(folder):
+            if own is None or own not in path.parents:
+                yield path.relative_to(folder).as_posix(), path
+        if own is not None:
+            yield from ((path.relative_to(own.parent).as_posix(), path) for path in packages.files_of(own))
 
 
 def asked(word: str) -> Named:

@@ -8,6 +8,7 @@ import math
 import os
 import sqlite3
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # the tables that it makes are no news
+
+# Under `python -OO` it registers no data sets of cloud stores, for want of its own docstrings; none is used here.
+warnings.filterwarnings("ignore", "Failed to register a dataset source", UserWarning)
 
 BATCH = 900  # metrics of one call: MLflow takes 1,000 entities, tags among them
 TAG_LIMIT = 5000  # characters of a tag that every store of MLflow takes
