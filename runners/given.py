@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from runners import reading
+from runners import reading, user_texts
 from runners.config import Call, nearest
 from runners.contents import Given
 from runners.experiment import Progress
@@ -65,10 +64,10 @@ def is_iclevr(path: Path) -> bool:
 
 
 def _json(path: Path) -> object:
-    """The content of a JSON file; None where there is none."""
+    """The content of a JSON file; None where there is none that can be read."""
     try:
-        found: object = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found: object = user_texts.read_json(path, path.name)
+    except ValueError:
         return None
     return found
 

@@ -6,6 +6,7 @@ Pillow is imported when it is needed.
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from runners import readable
 from runners.reading.names import shown
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ MAX_SIDE = 8192  # pixels: of the largest photographs; what is larger is a mista
 PIXELS_AT_ONCE = 2**25  # that threads decode together; Pillow takes about 11 bytes for each
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"})
+CUT_SHORT = re.compile(r"truncated|unexpected end|not enough|premature", re.IGNORECASE)  # in Pillow's words
 ORIENTATION = 274  # the EXIF tag; of its values 1 is upright (EXIF 2.32, 4.6.4.A)
 # What was done to a picture -> a sentence on how many.
 REMARKS = {
@@ -100,10 +103,16 @@ def decoded(path: Path) -> tuple[Pixels, tuple[str, ...]]:
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises whatever a broken header makes it stumble over
-        reason = shown(str(error)).replace(str(path), path.name)[:200]
-        raise ValueError(
-            f"The image {shown(path.name)} in {path.parent} cannot be read ({reason}): restore it or remove it."
-        ) from error
+        raise ValueError(f"The image {shown(path.name)} in {path.parent} {why(path, error)}") from error
+
+
+def why(path: Path, error: Exception) -> str:
+    """What goes on from a picture's name, to the full stop, where it could not be decoded."""
+    if fault := readable.fault(path, binary=True):
+        return f"{shown(fault.what)}: {fault.instead or 'restore it or remove it'}."
+    reason = shown(str(error)).replace(str(path), path.name)[:200]
+    state = "is cut short" if CUT_SHORT.search(reason) else "cannot be read"
+    return f"{state} ({reason}): restore it or remove it."
 
 
 def _pixels(image: Pillow.Image) -> tuple[Pixels, tuple[str, ...]]:

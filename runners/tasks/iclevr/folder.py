@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runners import user_texts
 from runners.config import Call, nearest
 from runners.contents import Condition, Pixels
 from runners.tasks.iclevr.labels import LABELS
@@ -70,12 +72,9 @@ def read_folder(root: Path) -> Folder:
 
 
 def _read_json(root: Path, name: str) -> Any:
-    try:
-        return json.loads((root / name).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"{root} has no {name}: give the i-CLEVR folder that holds it.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{root / name} is not readable as JSON: restore it from its source.") from error
+    if not os.path.lexists(root / name):
+        raise ValueError(f"{root} has no {name}: give the i-CLEVR folder that holds it.")
+    return user_texts.read_json(root / name, str(root / name))
 
 
 def _condition(value: Any, where: str) -> Condition:

@@ -159,7 +159,7 @@ DAMAGE = {
     "no train.json": (lambda folder: (folder / "train.json").unlink(), "has no train.json"),
     "no objects.json": (lambda folder: (folder / "objects.json").unlink(), "has no objects.json"),
     "no test.json": (lambda folder: (folder / "test.json").unlink(), "has no test.json"),
-    "broken JSON": (lambda folder: (folder / "train.json").write_text("{"), "not readable as JSON"),
+    "broken JSON": (lambda folder: (folder / "train.json").write_text("{"), "cannot be read as JSON (it is cut short"),
     "list for mapping": (change_json("train.json", list), "must map file names"),
     "unknown label": (
         change_json("train.json", lambda v: v | {sorted(v)[0]: ["red cubes"]}),
