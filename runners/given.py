@@ -12,6 +12,7 @@ from runners import reading, user_texts
 from runners.config import Call, nearest
 from runners.contents import Given
 from runners.experiment import Progress
+from runners.reading import pictures
 from runners.tasks.iclevr import source as iclevr
 from runners.tasks.iclevr.folder import Folder, read_folder
 from runners.tasks.iclevr.labels import LABELS
@@ -77,11 +78,14 @@ def decoded(given: Given, image_size: int) -> Generator[Progress, None, Given]:
     if not isinstance(given, Folder):
         return given  # decoded when it was read
     pixels_NHWC = np.empty((given.count, image_size, image_size, 3), dtype=np.uint8)
-    for position, picture_HWC in enumerate(iclevr.decoded(given, image_size)):
+    remarks: list[tuple[str, ...]] = []
+    for position, (picture_HWC, of_one) in enumerate(iclevr.decoded(given, image_size)):
         pixels_NHWC[position] = picture_HWC
+        remarks.append(of_one)
         if (position + 1) % REPORTED == 0 or position + 1 == given.count:
             yield Progress("decoding images", position + 1, given.count)
-    return dataclasses.replace(given, pixels_NHWC=pixels_NHWC)
+    pictures.refuse_several_ranges(remarks, f"--data {given.path}")
+    return dataclasses.replace(given, pixels_NHWC=pixels_NHWC, notes=tuple(pictures.said_of(remarks)))
 
 
 def sentences(given: Given, image_size: int) -> list[str]:
@@ -89,4 +93,6 @@ def sentences(given: Given, image_size: int) -> list[str]:
     if isinstance(given, UserImages):
         found = reading.sentence(given.source, image_size, len(given.held_out), len(given.lists["validation"]))
         return [found, *given.source.notes]
-    return [f"{given.count:,} images of i-CLEVR's 24 labels, {image_size}x{image_size} after resizing."]
+    assert isinstance(given, Folder)
+    found = f"{given.count:,} images of i-CLEVR's 24 labels, {image_size}x{image_size} after resizing."
+    return [found, *given.notes]

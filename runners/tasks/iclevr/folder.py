@@ -13,6 +13,7 @@ from typing import Any
 from runners import user_texts
 from runners.config import Call, nearest
 from runners.contents import Condition, Pixels
+from runners.reading import pictures
 from runners.tasks.iclevr.labels import LABELS
 
 MIN_IMAGES = 100
@@ -22,7 +23,8 @@ MIN_IMAGES = 100
 class Folder:
     """A checked i-CLEVR folder: sorted file names, their labels, and the digest of everything in it.
 
-    `pixels_NHWC`: the images where the caller has decoded them already.
+    `pixels_NHWC`: the images where the caller has decoded them already; `notes`: a sentence on each thing that was done
+    to some of them then.
     """
 
     path: Path
@@ -31,6 +33,7 @@ class Folder:
     lists: dict[str, list[Condition]]
     digest: str
     pixels_NHWC: Pixels | None = field(default=None, repr=False, compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def data(self) -> str:
@@ -96,9 +99,24 @@ def _conditions(root: Path, name: str) -> list[Condition]:
 
 
 def _digest(images: Path, labels: dict[str, Condition], lists: dict[str, list[Condition]]) -> str:
-    """12 hex digits of the labels, the lists and the bytes of every image."""
-    digest = hashlib.sha256(json.dumps([labels, lists], sort_keys=True).encode())
+    """12 hex digits of the labels, the lists and the bytes of every image.
+
+    Earlier versions made other pixels of some pictures: a folder that holds such a one has another digest now, so that
+    nothing that they prepared is taken for it.
+    """
+    pictures.ready()
+    digest, read_anew = hashlib.sha256(json.dumps([labels, lists], sort_keys=True).encode()), False
     with ThreadPoolExecutor(4) as pool:
-        for one in pool.map(lambda name: hashlib.sha256((images / name).read_bytes()).digest(), labels):
+        for one, anew in pool.map(lambda name: _of_image((images / name).read_bytes()), labels):
             digest.update(one)
+            read_anew |= anew
+    if read_anew:
+        digest.update(b"turned upright, grey of 16 bits scaled")
     return digest.hexdigest()[:12]
+
+
+def _of_image(content: bytes) -> tuple[bytes, bool]:
+    """SHA-256 of a picture's bytes, and whether earlier versions read it otherwise: a grey PNG of 16 bits, which was
+    white, or one that is to be turned (depth and colour type: PNG specification, 11.2.1)."""
+    white = content.startswith(b"\x89PNG") and content[24:26] == b"\x10\0"
+    return hashlib.sha256(content).digest(), white or pictures.is_turned(content)
