@@ -34,8 +34,10 @@ MAX_SIDE = 8192  # pixels: of the largest photographs; what is larger is a mista
 PIXELS_AT_ONCE = 2**25  # that threads decode together; Pillow takes about 11 bytes for each
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"})
-# What a file holds that says an orientation, in EXIF or XMP, packed or not: of one without, nothing is decoded for it.
-ORIENTED = (b"Exif\0\0", b"eXIf", b"Raw profile type", b"tiff:Orientation", b"iTXt", b"zTXt")
+# Where a file says an orientation, in EXIF or XMP: texts of a PNG by their keywords, and what others hold.
+TEXTS, KEYWORDS = (b"tEXt", b"iTXt", b"zTXt"), (b"Raw profile type", b"XML:com.adobe.xmp")
+ORIENTED = (b"Exif\0\0", b"tiff:Orientation")
+PNG = b"\x89PNG\r\n\x1a\n"
 CUT_SHORT = re.compile(r"truncated|unexpected end|not enough|premature", re.IGNORECASE)  # in Pillow's words
 ORIENTATION = 274  # the EXIF tag; of its values 1 is upright (EXIF 2.32, 4.6.4.A)
 # What was done to a picture -> a sentence on how many.
@@ -177,7 +179,7 @@ def is_turned(content: bytes) -> bool:
     """Whether the bytes of a picture say that it is to be turned; what is no picture says nothing."""
     from PIL import Image
 
-    if not any(mark in content for mark in ORIENTED):
+    if not _may_be_turned(content):
         return False
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -185,6 +187,23 @@ def is_turned(content: bytes) -> bool:
             return _orientation(image) in _turns()
     except Exception:  # said when it is decoded
         return False
+
+
+def _may_be_turned(content: bytes) -> bool:
+    """Whether a picture has what could say so: of one without, nothing is decoded to know it.
+
+    A PNG is walked chunk by chunk: four bytes of length, four of name, the content, four of checksum (PNG
+    specification, 5.3).
+    """
+    if not content.startswith(PNG):
+        return any(mark in content for mark in ORIENTED)
+    start = len(PNG)
+    while start + 8 <= len(content):
+        name = content[start + 4 : start + 8]
+        if name == b"eXIf" or (name in TEXTS and content.startswith(KEYWORDS, start + 8)):
+            return True
+        start += 12 + int.from_bytes(content[start : start + 4], "big")
+    return False
 
 
 def _pixels(image: Pillow.Image, on_white: bool) -> tuple[Pixels, tuple[str, ...]]:

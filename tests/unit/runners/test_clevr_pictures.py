@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from launch import refused
 from picture_sets import grey
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from runners import given, images
 from runners.tasks.iclevr import source
@@ -25,6 +25,16 @@ ALPHA = np.arange(16 * 20, dtype=np.uint8).reshape(16, 20)
 def exif(orientation):
     found = Image.Exif()
     found[274] = orientation
+    return found
+
+
+XMP = '<rdf:Description tiff:Orientation="3"/>'  # as photo editors write it
+
+
+def texts(**content):
+    found = PngImagePlugin.PngInfo()
+    for keyword, text in content.items():
+        found.add_itxt(keyword, text)
     return found
 
 
@@ -114,6 +124,7 @@ READ_BEFORE = {
     "cmyk.jpg": mode("CMYK"),
     "upright.jpg": mode("RGB", exif=exif(1)),
     "upright.png": mode("RGB", exif=exif(1)),
+    "with texts.png": mode("RGB", pnginfo=texts(Software="Blender", Comment="tiff:Orientation")),
 }
 
 
@@ -131,6 +142,7 @@ NOW = {  # what is in the file, what it shows, the sentence on it, whether it wa
     "deep.png": (grey_16, GREY, "1 image of 16 bits per channel is scaled to 8.", True),
     "turned.jpg": (mode("RGB", quality=100, subsampling=0, exif=exif(3)), TURNED, "1 image is turned upright", True),
     "turned.png": (mode("RGB", exif=exif(3)), TURNED, "1 image is turned upright", True),
+    "turned by XMP.png": (mode("RGB", pnginfo=texts(**{"XML:com.adobe.xmp": XMP})), TURNED, "1 image is turned", True),
     "a.bmp": (mode("RGB"), RGB, "", False),
     "a.tif": (mode("RGB"), RGB, "", False),
     "a.gif": (mode("L"), np.asarray(Image.fromarray(RGB).convert("L").convert("RGB")), "", False),
