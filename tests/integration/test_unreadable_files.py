@@ -243,6 +243,15 @@ def test_data_that_is_no_file(tmp_path, kind):
     assert SPECIAL[kind][1] in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--record", "--data", "--evaluator", "--study"])
+def test_a_name_that_is_too_long(tmp_path, option):
+    given = ("--study", "null", "--scale", "smoke", "--devices", "cpu", option, tmp_path / ("a" * 300))
+    done = refused(*given)
+    assert done.returncode == 2
+    assert "has a name that is too long for this file system: rename it." in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize("option", ["--record", "--data"])
 def test_links_in_a_circle(tmp_path, option):
     (tmp_path / "a").symlink_to("b")
