@@ -14,7 +14,6 @@ import os
 import re
 import shlex
 import stat
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -215,6 +214,8 @@ def cut_short(path: Path, head: bytes) -> bool:
     """Whether the end of a file is missing, of formats that say where it is: ZIP (.npz, .pt, .pt2, .pth), safetensors,
     Parquet and PNG."""
     if head.startswith(b"PK\x03\x04"):
+        import zipfile  # not for `--help`
+
         return not zipfile.is_zipfile(path)
     size = path.stat().st_size
     if head.startswith(b"PAR1"):
