@@ -313,10 +313,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--record", type=given_path, default=DEFAULT_RECORD, metavar="DIR", help="default: mlruns")
     parser.add_argument("--out", type=given_path, metavar="DIR", help="default: <record>/studies/<study id>/report")
     given = parser.parse_args(arguments)
-    if given.out is not None and given.out.exists() and not given.out.is_dir():
-        print(f"report: --out {given.out} is a file: write the name of a folder.", file=sys.stderr)
-        return 2
     try:
+        layout.require_open(given.record)
+        if given.out is not None and given.out.exists() and not given.out.is_dir():
+            raise ValueError(f"--out {given.out} is a file: write the name of a folder.")
         return _build_every(given) if given.all else _build_one(given)
     except (ValueError, OSError) as error:
         print(f"report: {' '.join(str(error).split())}", file=sys.stderr)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from runners import reading
+from runners import reading, user_texts
 from runners.config import Call, nearest
 from runners.contents import Given
 from runners.experiment import Progress
+from runners.reading import pictures
 from runners.tasks.iclevr import layout, split
 from runners.tasks.iclevr import source as iclevr
 from runners.tasks.iclevr.folder import Folder, read_folder
@@ -74,10 +74,10 @@ def is_iclevr(path: Path) -> bool:
 
 
 def _json(path: Path) -> object:
-    """The content of a JSON file; None where there is none."""
+    """The content of a JSON file; None where there is none that can be read."""
     try:
-        found: object = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found: object = user_texts.read_json(path, path.name)
+    except ValueError:
         return None
     return found
 
@@ -87,11 +87,14 @@ def decoded(given: Given, image_size: int) -> Generator[Progress, None, Given]:
     if not isinstance(given, Folder):
         return given  # decoded when it was read
     pixels_NHWC = np.empty((given.count, image_size, image_size, 3), dtype=np.uint8)
-    for position, picture_HWC in enumerate(iclevr.decoded(given, image_size)):
+    remarks: list[tuple[str, ...]] = []
+    for position, (picture_HWC, of_one) in enumerate(iclevr.decoded(given, image_size)):
         pixels_NHWC[position] = picture_HWC
+        remarks.append(of_one)
         if (position + 1) % REPORTED == 0 or position + 1 == given.count:
             yield Progress("decoding images", position + 1, given.count)
-    return dataclasses.replace(given, pixels_NHWC=pixels_NHWC)
+    pictures.refuse_several_ranges(remarks, f"--data {given.path}")
+    return dataclasses.replace(given, pixels_NHWC=pixels_NHWC, notes=(*given.notes, *pictures.said_of(remarks)))
 
 
 def sentences(given: Given, image_size: int) -> list[str]:

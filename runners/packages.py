@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from runners import readable
 from runners.config import TYPES, StagedConfig
 
 ROOM = Path(__file__).resolve().parent
@@ -54,7 +55,10 @@ def address(name: str) -> str:
 
 def folder_of(name: str) -> Path | None:
     """The folder of a user's own experiment; None for one of the project's. Raises ValueError as `find` does."""
-    found = [folder / name for folder in _beside if (folder / name / INIT).is_file()] if name.isidentifier() else []
+    found = []
+    for folder in _beside if name.isidentifier() else ():
+        with readable.said(folder, "make it readable"):
+            found += [folder / name] if (folder / name / INIT).is_file() else []
     if name.isidentifier() and (ROOM / name / INIT).is_file():
         if found:
             raise ValueError(
@@ -164,9 +168,10 @@ def imported_from(folder: Path) -> list[Path]:
 def digest_of(folder: Path) -> str:
     """8 hex digits of what is in a user's own package: names and contents of its files."""
     digest = hashlib.sha256()
-    for path in files_of(folder):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-        digest.update(path.read_bytes())
+    with readable.said(folder, "make it readable"):
+        for path in files_of(folder):
+            digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
 
 

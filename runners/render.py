@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from runners import readable
 from runners.process.cores import usable
 from runners.tasks.iclevr.labels import LABELS
 from runners.tasks.iclevr.render import render_scenes
@@ -53,6 +54,10 @@ def _progress(done: int, total: int, seconds: float) -> None:
 def _refusal(arguments: argparse.Namespace) -> str | None:
     """The first thing wrong with the command line, as a sentence."""
     destination: Path = arguments.destination
+    try:
+        readable.require_open(destination, "DEST", folder=True)
+    except ValueError as error:
+        return str(error)
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         return f"{destination} exists and is not empty; name a new folder."
     for name, low, high in (("image_size", 8, 512), ("scenes", 1, 999_999), ("workers", 1, 1024)):

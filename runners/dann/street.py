@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from runners import readable
+
 Pixels = NDArray[np.uint8]
 
 # To be raised by whoever changes what is drawn, so that records draw anew.
@@ -90,4 +92,6 @@ def _colours(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.
 def _font(name: str, height: int) -> ImageFont.FreeTypeFont:
     import matplotlib
 
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"), height)
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
+    readable.require(path, "install matplotlib again with its fonts, which some systems leave out", binary=True)
+    return ImageFont.truetype(str(path), height)

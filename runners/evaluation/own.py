@@ -10,6 +10,7 @@ Shapes in names: B batch, H height, W width, C channels (RGB), K labels or class
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from runners import readable
 from runners.evaluation import exported, surrogate, torchscript
 from runners.evaluation.networks import HEADS, Network, ResNet18, Unreadable
 
@@ -84,11 +86,10 @@ def load(path: str, image_size: int, kind: Kind, classes: int) -> tuple[Network,
 
 
 def require_file(path: str) -> None:
-    """ValueError, one sentence, for what is no file."""
-    if not Path(path).is_file():
-        if CODE.fullmatch(path):
-            raise ValueError(f"--evaluator {path} is code, and no code of a user's is run: {FORMS}.")
-        raise ValueError(f"There is no file {path}: {FORMS}.")
+    """ValueError, one sentence, for what is no file that can be read."""
+    if CODE.fullmatch(path) and not os.path.lexists(path):
+        raise ValueError(f"--evaluator {path} is code, and no code of a user's is run: {FORMS}.")
+    readable.require(Path(path), FORMS, binary=not path.endswith(".py"))  # code is a text, and refused as code
 
 
 def form_of(file: Path) -> Literal["weights", "TorchScript", "torch.export"]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
+from runners import user_texts
 from runners.config import nearest
 from runners.reading.listing import FileStore, Item, Listing
 from runners.reading.names import counted, has, natural, shown, some
@@ -177,10 +177,7 @@ def _read_json(tree: Tree, name: str) -> Any:
             raise ValueError(f"it names {shown(twice)!r} twice")
         return found
 
-    try:
-        return json.loads((tree.root / name).read_text(encoding="utf-8-sig"), object_pairs_hook=once)
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{name} cannot be read as JSON ({shown(str(error))[:200]}): restore it.") from error
+    return user_texts.read_json(tree.root / name, name, once)
 
 
 def _objects(tree: Tree) -> tuple[tuple[str, ...], tuple[str, ...]]:

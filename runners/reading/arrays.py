@@ -22,6 +22,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
+from runners import readable
 from runners.experiment import Progress
 from runners.reading.listing import STRIDE
 from runners.reading.names import shown
@@ -164,6 +165,8 @@ def unbroken(path: Path) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, KeyError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno in readable.OURS:
+            raise ValueError(readable.of_error(path, error).sentence(path, "restore it")) from error
         reason = shown(str(error))[:200] or type(error).__name__
         raise ValueError(f"{path} is damaged or cut short ({reason}): restore it from its source.") from error
 

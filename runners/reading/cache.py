@@ -12,6 +12,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from runners import readable
 from runners.experiment import Progress
 from runners.process.files import read_json, sha256, write_aside
 from runners.reading.listing import STRIDE, Store
@@ -65,7 +66,7 @@ def _sha256(path: Path) -> str:
     try:
         return sha256(path)
     except OSError as error:
-        raise ValueError(f"The file {path} cannot be read ({error.strerror}): make it readable.") from error
+        raise ValueError(f"The file {readable.of_error(path, error).sentence(path, 'restore it')}") from error
 
 
 # --- entries -------------------------------------------------------------------------------------------

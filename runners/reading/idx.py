@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from runners import readable
 from runners.reading.arrays import ArrayStore, Block, check_pictures, is_gzip, opened, unbroken
 from runners.reading.listing import Item, Listing
 from runners.reading.npz import texts
@@ -105,6 +106,7 @@ def _labels(file: Path, names: Mapping[str, Path], count: int) -> list[str] | No
 
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
     """Shape, type and the bytes before the data."""
+    readable.require(path, "restore it", binary=True)
     if not is_idx(path):
         raise ValueError(f"{path} is no IDX file, or is damaged: restore it from its source.")
     with unbroken(path), opened(path) as stream:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from runners import readable
 from runners.reading.arrays import ArrayStore, Block, check_pictures, opened, unbroken
 from runners.reading.listing import Item, Listing
 from runners.reading.names import label_text, shown, some
@@ -44,6 +45,7 @@ def from_npz(path: Path, scratch: Path | None) -> Listing:
         ValueError: for a file that cannot be read, arrays that hold no pictures or no labels, labels of another length,
             labels for one part alone.
     """
+    readable.require(path, "restore it", binary=True)
     with unbroken(path), zipfile.ZipFile(path) as archive:
         members = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
     parts, rest = _parts(members, path)

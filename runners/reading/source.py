@@ -12,7 +12,7 @@ from pathlib import Path
 from runners.reading.checks import Checked, Kind
 from runners.reading.listing import Lists, Store
 from runners.reading.names import counted, has
-from runners.reading.pictures import REMARKS, Facts, Pixels, facts_of
+from runners.reading.pictures import Facts, Pixels, facts_of, refuse_several_ranges, said_of
 
 SIZES = 100  # distinct sizes that are kept one by one
 
@@ -75,7 +75,7 @@ def assemble(path: Path, checked: Checked, store: Store, facts: Sequence[Facts])
 
     Raises:
         ValueError: where nothing can be held out, since all images are of one group or copies of one picture; where
-            all are black, or have the same set of labels.
+            all are black, or have the same set of labels; where values of 32 bits have several ranges.
     """
     units = [item.group or f"image {one.digest[:16]}" for item, one in zip(checked.items, facts, strict=True)]
     if not checked.has_split and len(set(units)) == 1:
@@ -83,6 +83,7 @@ def assemble(path: Path, checked: Checked, store: Store, facts: Sequence[Facts])
             f"All images of --data {path} are of one group or copies of one picture: add others, so that a part can be "
             "held out."
         )
+    refuse_several_ranges((one.remarks for one in facts), f"--data {path}")
     if all("dark" in one.remarks for one in facts):
         raise ValueError(
             f"All pictures of --data {path} are black, with no pixel above 1 of 255: write pixels from 0 to 255, of "
@@ -110,7 +111,7 @@ def assemble(path: Path, checked: Checked, store: Store, facts: Sequence[Facts])
         held_out=held_out,
         lists=checked.lists,
         digest=_digest(checked, of_image, ordered, held_out, picture_digests),
-        notes=(*checked.notes, *_remarks(facts), *_copies(of_image, held_out, picture_digests)),
+        notes=(*checked.notes, *said_of(one.remarks for one in facts), *_copies(of_image, held_out, picture_digests)),
         sizes=_sizes(facts),
         store=store,
         places=tuple(checked.items[i].place for i in order),
@@ -136,14 +137,6 @@ def _digest(
 def _sizes(facts: Sequence[Facts]) -> tuple[tuple[int, int], ...]:
     found = sorted({(one.width, one.height) for one in facts}, key=lambda size: (size[0] * size[1], size))
     return tuple(found if len(found) <= SIZES else (found[0], found[-1]))
-
-
-def _remarks(facts: Sequence[Facts]) -> Iterator[str]:
-    """A sentence on each thing that was done to pictures."""
-    count = Counter(remark for one in facts for remark in one.remarks)
-    for remark, (of_one, of_several) in REMARKS.items():
-        if count[remark]:
-            yield of_one if count[remark] == 1 else of_several.format(f"{count[remark]:,}")
 
 
 def _copies(

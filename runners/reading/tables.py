@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runners import readable, user_texts
 from runners.reading.names import SEPARATORS, label_text, parts_of, quoted, shown, some
 
 FILE_COLUMNS = ("file_name", "image_name", "filename")
@@ -140,7 +141,7 @@ def _refuse_joined(rows: list[Row], name: str) -> None:
 def _csv(path: Path, name: str) -> Iterator[Record]:
     """Lines of a table that separates its columns by commas, semicolons or tabs; the first line names them."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with user_texts.opened(path, name) as file:
             header = file.readline(2**16)
             cells = {mark: [cell.strip(' "\r\n').casefold() for cell in header.split(mark)] for mark in ",;\t"}
             mark = next((mark for mark in cells if set(cells[mark]) & set(FILE_COLUMNS)), ",")
@@ -155,27 +156,27 @@ def _csv(path: Path, name: str) -> Iterator[Record]:
                     )
                 if cells_N:
                     yield reader.line_num, dict(zip(columns, cells_N, strict=False))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise ValueError(f"{name} cannot be read as CSV ({shown(str(error))}): save it anew, in UTF-8.") from error
 
 
 def _json_lines(path: Path, name: str) -> Iterator[Record]:
     """Lines that hold a JSON object each."""
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                value = json.loads(line)
+    with user_texts.opened(path, name) as file:
+        for number, line in enumerate(file, 1):
+            text = line.removeprefix("\ufeff")  # within a file, where files were put together
+            if not text.strip():
+                continue
+            try:
+                value = json.loads(text)
                 if not isinstance(value, dict):
                     raise ValueError("it is no object")
-                yield number, {key.strip().casefold(): one for key, one in value.items()}
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{name}, line {number or 1}, cannot be read as JSON ({shown(str(error))[:200]}): "
-            'write lines such as {"file_name": "a.png", "label": "cat"}.'
-        ) from error
+            except (ValueError, RecursionError) as error:
+                raise ValueError(
+                    f"{name}, line {number}, cannot be read as JSON ({shown(user_texts.reason_of(error))}): "
+                    'write lines such as {"file_name": "a.png", "label": "cat"}.'
+                ) from error
+            yield number, {key.strip().casefold(): one for key, one in value.items()}
 
 
 def _parquet(path: Path, name: str) -> Iterator[Record]:
@@ -183,6 +184,8 @@ def _parquet(path: Path, name: str) -> Iterator[Record]:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise ValueError(f"{name} needs pyarrow: run `pip install pyarrow`, or save the table as CSV.") from error
+    if fault := readable.fault(path, binary=True):
+        raise ValueError(fault.sentence(name, "save it anew"))
     row = 0
     try:
         with parquet.ParquetFile(path) as file:

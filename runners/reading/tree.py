@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from runners import readable
 from runners.reading.names import shown, some
 from runners.reading.pictures import SUFFIXES
 
@@ -106,9 +107,8 @@ def read_tree(root: Path) -> Tree:
                 elif entry.is_file():
                     (images if PurePosixPath(name).suffix.casefold() in SUFFIXES else others).append(name)
         except OSError as error:
-            raise ValueError(
-                f"The folder {inside / folder} cannot be read ({error.strerror}): make it readable."
-            ) from error
+            at = inside / folder if error.filename is None else Path(error.filename)
+            raise ValueError(f"The folder {readable.of_error(at, error).sentence(at, 'restore it')}") from error
     notes = (f"Links to folders are not followed: {some(sorted(links))}.",) if links else ()
     return Tree(root, tuple(sorted(images)), tuple(sorted(others)), notes, tuple(sorted(folders)))
 

@@ -3,6 +3,7 @@ not a failed study."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,12 +28,13 @@ def read_as(arguments: argparse.Namespace) -> dict[str, str]:
             if given:
                 raise ValueError(f"{option} is about images of your own: add --data PATH.")
         return {}
-    found = {"data": str(arguments.data.resolve()), "task": arguments.task}
+    found = {"data": os.path.realpath(arguments.data), "task": arguments.task}
     return found | ({"allow_unlabelled": "yes"} if arguments.allow_unlabelled else {})
 
 
 def read(experiment: str, inputs: Mapping[str, str], record: Path, changes: dict[str, Scalar]) -> Given:
     """Let the experiment check `--data`; the changes get what it sets: a digest of the content, never the path."""
+    from runners import readable
     from runners.experiment import find, reader_of
     from study.record.layout import cache_folder
 
@@ -42,8 +44,11 @@ def read(experiment: str, inputs: Mapping[str, str], record: Path, changes: dict
         raise ValueError(f"The experiment {experiment} reads no files of yours: leave --data out.")
     if "data" in changes:
         raise ValueError("--data and --set data=... name two sets of images: leave one of them out.")
-    # On standard error: what a dry run prints as JSON is for a program.
-    found = watched(reader(inputs, known if known.is_dir() else None), Screen(sys.stderr))
+    path = Path(inputs["data"])
+    readable.require_open(path, "--data")
+    with readable.said(path if path.is_dir() else path.parent, "restore it"):
+        # On standard error: what a dry run prints as JSON is for a program.
+        found = watched(reader(inputs, known if known.is_dir() else None), Screen(sys.stderr))
     for name, value in found.changes.items():
         package.Config.require(name)
         if changes.setdefault(name, value) != value:

@@ -9,6 +9,7 @@ Every action says what it did and can be repeated. None runs while a study of th
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from runners.experiment import Progress
 from study.cli.progress import Screen, preparing, watched
 from study.record import errors, importer, integrity, mlflow_index, repair
 from study.record.integrity import Trouble
-from study.record.layout import DEFAULT_RECORD, given_path, record_lock, trials_folder
+from study.record.layout import DEFAULT_RECORD, given_path, record_lock, require_open, trials_folder
 
 ABOUT = docstrings.of(sys.modules[__name__])
 BAD_INPUT = 2
@@ -47,8 +48,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
-    record: Path = arguments.record.resolve()
+    record = Path(os.path.realpath(arguments.record))  # of links in a circle, `resolve` makes a RuntimeError
     try:
+        for option, path in (("--record", arguments.record), ("--import", arguments.source)):
+            if path is not None:
+                require_open(path, option)
         if not is_record(record):
             if arguments.relocate:
                 return say(["nothing is recorded yet"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from study.cli import data, growing, terms
 from study.cli.terms import ALL, Terms
-from study.record.layout import DEFAULT_RECORD, given_path
+from study.record.layout import DEFAULT_RECORD, given_path, require_open
 
 if TYPE_CHECKING:
     from runners.config import Scalar
@@ -136,6 +136,7 @@ def read(arguments: argparse.Namespace) -> Request:
 
     if arguments.study is None:
         raise ValueError("Nothing to run: write --study NAME (python study/run.py --list names them).")
+    require_open(arguments.record)
     if arguments.retries < 0:
         raise ValueError(f"--retries {arguments.retries} is no number of tries: write --retries 0 or more.")
     if arguments.budget is not None and not arguments.budget > 0:

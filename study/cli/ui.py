@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from study.record import mlflow_index, reader
-from study.record.layout import DEFAULT_RECORD, given_path
+from study.record.layout import DEFAULT_RECORD, given_path, require_open
 
 BAD_INPUT = 2
 HOST = "127.0.0.1"
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     port = given.port or (OPTUNA_PORT if given.optuna else MLFLOW_PORT)
     try:
+        require_open(given.record)
         record = checked(given.record, "optuna.db" if given.optuna else "mlflow.db", port)
         mlflow_index.relocate(record)  # it may have been moved or copied
         command = optuna_command(record, port) if given.optuna else mlflow_command(record, port)

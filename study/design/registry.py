@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runners import packages
+from runners import packages, readable
 from runners.config import FIRST, nearest
 from runners.experiment import Kind
 from runners.experiment import find as find_experiment
@@ -70,13 +70,12 @@ def asked(word: str) -> Named:
     is a folder beside it: an edited file is another study. The file is Python code, and it is run. Raises ValueError
     for what is neither.
     """
-    path = Path(word)
-    if path.is_dir() and word not in names():
-        raise ValueError(f"{word} is a folder: write the path of a Python file that defines STUDY, or a name.")
-    if path.suffix != ".py":
+    path, wanted = Path(word), "write the path of a Python file that defines STUDY, or a name"
+    fault = None if word in names() else readable.fault(path)
+    if path.suffix != ".py" and (fault is None or fault.what == readable.ABSENT):
         return Named(word, find(word))
-    if not path.is_file():
-        raise ValueError(f"There is no file {word}: write the path of a Python file that defines STUDY, or a name.")
+    if fault:
+        raise ValueError(fault.sentence(word, wanted))
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", path.stem):
         raise ValueError(f"{path.name} cannot name a study: use letters, digits and underscores, such as my_study.py.")
     if path.stem in names() and path.resolve() != (STUDIES / path.name).resolve():

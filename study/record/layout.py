@@ -6,6 +6,7 @@ import re
 from argparse import ArgumentTypeError
 from pathlib import Path
 
+from runners import readable
 from runners import training_folder as trainings
 from study.record.schema import TrialState
 
@@ -103,6 +104,11 @@ def given_path(text: str) -> Path:
     if not text.strip():
         raise ArgumentTypeError("it is empty: write the name of a folder or a file")
     return Path(text)
+
+
+def require_open(record: Path, option: str = "--record") -> None:
+    """ValueError, one sentence, for a record in a folder that is closed to whoever asks."""
+    readable.require_open(record, option, folder=True)
 
 
 def has_weights(record: Path, train_key: str) -> bool:

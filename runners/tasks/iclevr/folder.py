@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runners import splits
+from runners import splits, user_texts
 from runners.config import Call, nearest
 from runners.contents import Condition, Pixels
+from runners.reading import pictures
 from runners.reading.names import some
 from runners.tasks.iclevr import layout, split
 from runners.tasks.iclevr.labels import LABELS
@@ -28,8 +29,8 @@ REQUIRED = ("train.json", "objects.json", "test.json")
 class Folder:
     """A checked i-CLEVR folder: sorted file names, their labels, and the digest of everything in it.
 
-    `images`: the folder in which they lie; `notes`: a sentence each on where files were found and what is not there;
-    `pixels_NHWC`: the images where the caller has decoded them already.
+    `images`: the folder in which they lie; `notes`: a sentence each on where files were found, what is not there, and
+    what was done to some of the images where the caller has decoded them already: then `pixels_NHWC` has them.
     """
 
     path: Path
@@ -37,7 +38,7 @@ class Folder:
     labels: dict[str, Condition]
     lists: dict[str, list[Condition]]
     digest: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
     pixels_NHWC: Pixels | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -151,12 +152,9 @@ def _nothing_to_validate_on(root: Path, labels: dict[str, Condition], lists: dic
 
 
 def _read_json(root: Path, name: str) -> Any:
-    try:
-        return json.loads((root / name).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"{root} has no {name}: give the i-CLEVR folder that holds it.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{root / name} is not readable as JSON: restore it from its source.") from error
+    if not os.path.lexists(root / name):
+        raise ValueError(f"{root} has no {name}: give the i-CLEVR folder that holds it.")
+    return user_texts.read_json(root / name, str(root / name))
 
 
 def _condition(value: Any, where: str) -> Condition:
@@ -178,9 +176,24 @@ def _conditions(root: Path, name: str) -> list[Condition]:
 
 
 def _digest(images: Path, labels: dict[str, Condition], lists: dict[str, list[Condition]]) -> str:
-    """12 hex digits of the labels, the lists and the bytes of every image."""
-    digest = hashlib.sha256(json.dumps([labels, lists], sort_keys=True).encode())
+    """12 hex digits of the labels, the lists and the bytes of every image.
+
+    Earlier versions made other pixels of some pictures: a folder that holds such a one has another digest now, so that
+    nothing that they prepared is taken for it.
+    """
+    pictures.ready()
+    digest, read_anew = hashlib.sha256(json.dumps([labels, lists], sort_keys=True).encode()), False
     with ThreadPoolExecutor(4) as pool:
-        for one in pool.map(lambda name: hashlib.sha256((images / name).read_bytes()).digest(), labels):
+        for one, anew in pool.map(lambda name: _of_image((images / name).read_bytes()), labels):
             digest.update(one)
+            read_anew |= anew
+    if read_anew:
+        digest.update(b"turned upright, grey of 16 bits scaled")
     return digest.hexdigest()[:12]
+
+
+def _of_image(content: bytes) -> tuple[bytes, bool]:
+    """SHA-256 of a picture's bytes, and whether earlier versions read it otherwise: a grey PNG of 16 bits, which was
+    white, or one that is to be turned (depth and colour type: PNG specification, 11.2.1)."""
+    white = content.startswith(b"\x89PNG") and content[24:26] == b"\x10\0"
+    return hashlib.sha256(content).digest(), white or pictures.is_turned(content)

@@ -6,7 +6,6 @@ Everything is checked and decoded before anything is written.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from runners.config import Call
 from runners.contents import Condition, Pixels, Produced
 from runners.experiment import Task
 from runners.process.cores import usable
+from runners.reading import pictures
 from runners.tasks.iclevr import render, scenes, split
 from runners.tasks.iclevr.folder import MIN_IMAGES, Folder
 from runners.tasks.iclevr.labels import ABOUT, LABELS
@@ -88,8 +88,9 @@ def produce(source: str, given: Folder | None, image_size: int) -> Produced:
 
 
 def _of_folder(folder: Folder, image_size: int) -> Produced:
-    pictures = decoded(folder, image_size) if folder.pixels_NHWC is None else iter(folder.pixels_NHWC)
-    return _produced(pictures, "decoding images", list(folder.labels), list(folder.labels.values()), folder.lists)
+    anew = (pixels_HWC for pixels_HWC, _ in decoded(folder, image_size))
+    found = anew if folder.pixels_NHWC is None else iter(folder.pixels_NHWC)
+    return _produced(found, "decoding images", list(folder.labels), list(folder.labels.values()), folder.lists)
 
 
 def _produced(
@@ -122,30 +123,30 @@ def _rendered(sampled: list[scenes.Scene], image_size: int, view: str) -> Iterat
         yield from frames_3HWC
 
 
-def decoded(folder: Folder, image_size: int) -> Iterator[Pixels]:
-    """All images of a folder, uint8 (S, S, 3) each. Raises ValueError for the first corrupt one."""
-    from PIL import Image
-
-    # Of a header that promises 90 to 180 million pixels Pillow only warns, of more than that it is an error.
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
+def decoded(folder: Folder, image_size: int) -> Iterator[tuple[Pixels, tuple[str, ...]]]:
+    """All images of a folder as `decoded_image` gives them. Raises ValueError for the first corrupt one."""
+    pictures.ready()
     with ThreadPoolExecutor(usable()) as pool:
         yield from pool.map(lambda name: decoded_image(folder.images / name, image_size), folder.labels)
 
 
-def decoded_image(path: Path, image_size: int) -> Pixels:
-    """RGB uint8 (S, S, 3), resized with antialiasing (Pillow's filters cover the source pixels).
+def decoded_image(path: Path, image_size: int) -> tuple[Pixels, tuple[str, ...]]:
+    """RGB uint8 (S, S, 3), resized with antialiasing (Pillow's filters cover the source pixels), and what was done to
+    get there: keys of `pictures.REMARKS`.
 
-    Raises ValueError for what is no PNG or JPEG that can be read.
+    Transparency is left out, as the course's own code leaves it out. Raises ValueError for what is no picture that can
+    be read.
     """
     from PIL import Image
 
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            if max(image.size) > MAX_SIDE:
-                raise ValueError(f"it is {image.size[0]}x{image.size[1]} pixels, over {MAX_SIDE}")
-            rgb = image.convert("RGB")
-            if rgb.size != (image_size, image_size):
-                rgb = rgb.resize((image_size, image_size), Image.Resampling.BILINEAR)
-            return np.asarray(rgb)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"The image {path.name} in {path.parent} is corrupt ({error}): restore it.") from error
+        pixels_HWC, remarks = pictures.upright(path, MAX_SIDE, on_white=False)
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises whatever a broken header makes it stumble over
+        said = pictures.why(path, error, "is corrupt", "restore it")
+        raise ValueError(f"The image {path.name} in {path.parent} {said}") from error
+    if pixels_HWC.shape[:2] != (image_size, image_size):
+        resized = Image.fromarray(pixels_HWC).resize((image_size, image_size), Image.Resampling.BILINEAR)
+        pixels_HWC = np.asarray(resized)
+    return pixels_HWC, remarks

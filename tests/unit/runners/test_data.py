@@ -62,7 +62,8 @@ def test_resizing_is_antialiased(tmp_path):
     """A one-pixel checkerboard shrunk by four is gray, not black or white."""
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     Image.fromarray(board).convert("RGB").save(tmp_path / "board.png")
-    small = source.decoded_image(tmp_path / "board.png", 16)
+    small, remarks = source.decoded_image(tmp_path / "board.png", 16)
+    assert remarks == ()
     assert 120 < small.min() <= small.max() < 135
 
 
@@ -159,7 +160,7 @@ DAMAGE = {
     "no train.json": (lambda folder: (folder / "train.json").unlink(), "has no train.json"),
     "no objects.json": (lambda folder: (folder / "objects.json").unlink(), "has no objects.json"),
     "no test.json": (lambda folder: (folder / "test.json").unlink(), "has no test.json"),
-    "broken JSON": (lambda folder: (folder / "train.json").write_text("{"), "not readable as JSON"),
+    "broken JSON": (lambda folder: (folder / "train.json").write_text("{"), "cannot be read as JSON (it is cut short"),
     "list for mapping": (change_json("train.json", list), "must map file names"),
     "unknown label": (
         change_json("train.json", lambda v: v | {sorted(v)[0]: ["red cubes"]}),
@@ -173,12 +174,12 @@ DAMAGE = {
     "other objects": (change_json("objects.json", lambda v: {k: 23 - i for k, i in v.items()}), "must be i-CLEVR's"),
     "missing image": (lambda folder: (folder / first_name(folder)).unlink(), "is missing"),
     "corrupt image": (
-        lambda folder: (folder / first_name(folder)).write_bytes(b"\x89PNG\r\n\x1a\nnonsense"),
+        lambda folder: (folder / first_name(folder)).write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99) + b"IEND"),
         "is corrupt",
     ),
     "truncated image": (
         lambda folder: (folder / first_name(folder)).write_bytes((folder / first_name(folder)).read_bytes()[:200]),
-        "is corrupt",
+        "is cut short: download it again",
     ),
     "image bomb": (lambda folder: Image.new("L", (5000, 8)).save(folder / first_name(folder)), "over 4096"),
     "parent path": (change_json("train.json", rename_first("../secret.png")), "leaves the folder"),

@@ -169,9 +169,12 @@ def test_wrong_checkpoints_are_refused_in_one_sentence(tmp_path: Path, content: 
 def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="There is no file"):
         official.load_checkpoint(tmp_path / "absent.pth")
-    with pytest.raises(ValueError, match="There is no file"):
+    with pytest.raises(ValueError, match="is a folder: give i-CLEVR's checkpoint"):
         official.load_checkpoint(tmp_path)
     (tmp_path / "damaged.pth").write_bytes(b"<html>404</html>")
+    with pytest.raises(ValueError, match="is a web page"):
+        official.load_checkpoint(tmp_path / "damaged.pth")
+    (tmp_path / "damaged.pth").write_bytes(b"\x00\x01\x02" * 100)
     with pytest.raises(ValueError, match="tensors only"):
         official.load_checkpoint(tmp_path / "damaged.pth")
 

@@ -177,13 +177,13 @@ def test_files_that_are_none(tmp_path: Path):
     assert "There is no file" in refusal(tmp_path / "absent.pt2")
     for suffix in (".pt2", ".pt", ".safetensors"):
         path = tmp_path / f"damaged{suffix}"
-        path.write_bytes(b"<html>404</html>")
+        path.write_bytes(b"\x00\x01\x02" * 100)
         assert "give a .safetensors file of a ResNet-18, or" in refusal(path)
     torch.save({"model": Small().state_dict()}, tmp_path / "checkpoint.pth")
     assert "holds weights without their network" in refusal(tmp_path / "checkpoint.pth")
     whole = exported(tmp_path / "own.pt2", Small().eval()).read_bytes()
     (tmp_path / "half.pt2").write_bytes(whole[: len(whole) // 2])
-    assert "is no evaluator that can be read" in refusal(tmp_path / "half.pt2")
+    assert "half.pt2 is cut short: download it again" in refusal(tmp_path / "half.pt2")
     newer = rewritten(
         tmp_path / "own.pt2",
         lambda name, data: data.replace(b'"major": 8', b'"major": 9') if name.endswith("model.json") else data,

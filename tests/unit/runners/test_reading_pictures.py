@@ -106,10 +106,47 @@ def test_16_bits_are_scaled_to_8(tmp_path):
         assert sides(path) == ((0x12,) * 3, (0xAB,) * 3, ("deep",))
 
 
-def test_pixels_of_32_bits_are_refused(tmp_path):
-    for mode in "FI":
-        with pytest.raises(ValueError, match=r"^The image a\.tif .*\(its pixels have 32 bits: save it with 8 bits"):
-            decoded(written(tmp_path / "a.tif", Image.new(mode, (4, 2))))
+DEPTHS = {
+    "floats from 0 to 1": (np.float32, [0, 0.2, 1], [0, 51, 255], ("unit",)),
+    "floats from 0 to 255": (np.float32, [0, 50.6, 255], [0, 51, 255], ("byte",)),
+    "floats from 0 to 65535": (np.float32, [0, 0x1234, 65535], [0, 0x12, 255], ("word",)),
+    "integers of 8 bits in 32": (np.int32, [0, 51, 255], [0, 51, 255], ("byte",)),
+    "integers of 16 bits in 32": (np.int32, [255, 256, 65535], [0, 1, 255], ("word",)),
+    "a mask": (np.int32, [0, 1, 0], [0, 255, 0], ("unit",)),
+    "nothing": (np.float32, [0, 0, 0], [0, 0, 0], ()),
+    "16 bits of which 12 are used": (np.uint16, [0, 256, 4095], [0, 1, 15], ("deep", "dim")),
+    "16 bits": (np.uint16, [0, 256, 65535], [0, 1, 255], ("deep",)),
+}
+
+
+@pytest.mark.parametrize("kind", DEPTHS)
+def test_deep_pixels_are_converted_by_the_range_of_their_values(tmp_path, kind):
+    dtype, values, wanted, remarks = DEPTHS[kind]
+    path = written(tmp_path / "a.tif", Image.fromarray(np.array([values], dtype)))
+    pixels, found = decoded(path)
+    assert pixels[0, :, 0].tolist() == wanted
+    assert (pixels == pixels[..., :1]).all()
+    assert found == remarks
+
+
+@pytest.mark.parametrize("values", [[-1024.0, 3071.0], [0.0, 1e6], [0.0, np.nan], [-0.5, 0.5]])
+def test_pixels_of_32_bits_in_another_range_are_refused(tmp_path, values):
+    """No scale is guessed from one picture: two of one set would be scaled apart."""
+    path = written(tmp_path / "a.tif", Image.fromarray(np.array([values], np.float32)))
+    with pytest.raises(ValueError, match=r"^The image a\.tif in .* cannot be read \(.*save (it|them) with 8 bits"):
+        decoded(path)
+
+
+def test_pictures_of_32_bits_in_several_ranges_are_refused(tmp_path):
+    """A dark picture of 0 to 255 looks as a bright one of 0 to 1 does; one of zeros fits any."""
+    class_folders(tmp_path, grey(), labels_of())
+    for position, highest in enumerate((255.0, 200.0, 0.0)):
+        picture = np.linspace(0, highest, 36, dtype=np.float32).reshape(6, 6)
+        Image.fromarray(picture).save(tmp_path / "1" / f"deep {position}.tif")
+    assert "2 images of 32 bits per channel have values from 0 to 255, which are rounded." in taken(tmp_path).notes
+    Image.fromarray(np.linspace(0, 0.9, 36, dtype=np.float32).reshape(6, 6)).save(tmp_path / "1" / "dark.tif")
+    with pytest.raises(ValueError, match=r"values of several ranges \(1 up to 1, 2 up to 255\), so no scale fits all"):
+        taken(tmp_path)
 
 
 def test_cmyk(tmp_path):
@@ -205,12 +242,23 @@ BROKEN = {
 }
 
 
+WORDS = {
+    "empty": "is empty",
+    "text": r"holds a text \('no picture'\)",
+    "another format": r"holds a text \('%!PS-Adobe-3\.0 EPSF-3\.0'\)",
+    "half a PNG": "is cut short",
+    "half a JPEG": "is cut short",
+    "half a TIFF": "is cut short",
+}
+
+
 @pytest.mark.parametrize("kind", BROKEN)
 def test_what_is_no_picture_is_named(tmp_path, kind, recwarn):
     class_folders(tmp_path, grey(), labels_of())
     (tmp_path / "33" / "broken\n.png").write_bytes(BROKEN[kind])
     with pytest.raises(
-        ValueError, match=r"^The image broken\\n\.png in .*33 cannot be read \(.+\): restore it or remove it\.$"
+        ValueError,
+        match=rf"^The image broken\\n\.png in .*33 {WORDS.get(kind, 'cannot be read')}[^\n]*: [^\n]+ it[^\n]*\.$",
     ) as error:
         taken(tmp_path)
     assert "\n" not in str(error.value)
