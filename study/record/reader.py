@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,7 +53,21 @@ def find_study(study_id: str, record: Path) -> Study | None:
 def studies(record: Path = DEFAULT_RECORD) -> dict[str, Study]:
     """The studies of a record, id -> study, the latest launched last. Raises ValueError when one is damaged."""
     found = [read_study(path) for path in layout.study_files(Path(record))]
-    return {study.study_id: study for study in sorted(found, key=lambda study: study.launched)}
+    return {study.study_id: study for study in sorted(found, key=launch_order)}
+
+
+def launch_order(study: Study) -> tuple[int, str]:
+    """Sorts studies by their launches; the clock decides where none were counted."""
+    return study.launch, study.launched
+
+
+def next_launch(record: Path) -> int:
+    """The number of a launch that begins now. A study that is damaged stops no other."""
+    numbers = [0]
+    for path in layout.study_files(record):
+        with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+            numbers.append(int(read_json(path).get("launch", 0)))
+    return max(numbers) + 1
 
 
 def load_study(study: str, record: Path = DEFAULT_RECORD) -> Study:
