@@ -12,9 +12,10 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlunsplit
 
-from study.record import mlflow_index, reader
-from study.record.layout import DEFAULT_RECORD, given_path
+from study.record import mlflow_index, reader, sqlite
+from study.record.layout import DEFAULT_RECORD, given_path, mlflow_database, optuna_database
 
 BAD_INPUT = 2
 HOST = "127.0.0.1"
@@ -62,13 +63,17 @@ def checked(record: Path, database: str, port: int) -> Path:
     return record
 
 
+def address(port: int, path: str = "/") -> str:
+    return urlunsplit(("http", f"{HOST}:{port}", path, "", ""))
+
+
 def mlflow_command(record: Path, port: int) -> list[str]:
     """MLflow's server; prints the address of each study's runs."""
-    pages = mlflow_index.pages(record, f"http://{HOST}:{port}")
+    pages = mlflow_index.pages(record, address(port))
     width = max(map(len, pages), default=0)
     for study_id, page in pages.items():
         print(f"{study_id:<{width}}  {page}")
-    store = f"sqlite:///{record}/mlflow.db"
+    store = sqlite.url(mlflow_database(record))
     server = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--workers", "1"]
     return [*server, "--host", HOST, "--port", str(port), "--uvicorn-opts", "--log-level warning"]
 
@@ -78,5 +83,5 @@ def optuna_command(record: Path, port: int) -> list[str]:
     program = Path(sys.executable).with_name("optuna-dashboard")
     if not program.is_file():
         raise ValueError("optuna-dashboard is not installed: run `make dashboard`, or pip install '.[dashboard]'.")
-    print(f"http://{HOST}:{port}/dashboard/")
-    return [str(program), f"sqlite:///{record}/optuna.db", "--host", HOST, "--port", str(port), "--quiet"]
+    print(address(port, "/dashboard/"))
+    return [str(program), sqlite.url(optuna_database(record)), "--host", HOST, "--port", str(port), "--quiet"]

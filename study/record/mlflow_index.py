@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urljoin
 
 from runners.config import StagedConfig
 from runners.process.files import read_json, read_lines
@@ -88,7 +89,7 @@ class MlflowIndex:
         self.record, self.study_id, self.question = record, study_id, question
         sqlite.relax()
         self.places: dict[str, str] = {}  # run id -> where its artifacts go, of the trials that were started here
-        self.client: MlflowClient = MlflowClient(tracking_uri=f"sqlite:///{database}")
+        self.client: MlflowClient = MlflowClient(tracking_uri=sqlite.url(database))
         experiment = self.client.get_experiment_by_name(study_id)
         if experiment is None:
             sqlite.write_ahead(database)  # the first call made its tables
@@ -281,13 +282,14 @@ def pages(record: Path, address: str) -> dict[str, str]:
     """study_id -> where a UI at `address` ("http://127.0.0.1:5000") shows its trials, the latest experiment first."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{layout.mlflow_database(record.resolve())}")
+    client = MlflowClient(tracking_uri=sqlite.url(layout.mlflow_database(record)))
     found = {}
     for experiment in client.search_experiments(order_by=["creation_time DESC"]):
         # Without the type of workflow the UI opens on its pages for language models.
-        query = "workflowType=machine_learning"
-        query += "&viewStateShareKey=trials" if f"{SAVED_VIEW}trials" in experiment.tags else ""
-        found[experiment.name] = f"{address}/#/experiments/{experiment.experiment_id}/runs?{query}"
+        query = {"workflowType": "machine_learning"}
+        query |= {"viewStateShareKey": "trials"} if f"{SAVED_VIEW}trials" in experiment.tags else {}
+        place = f"/experiments/{experiment.experiment_id}/runs?{urlencode(query)}"  # of an app of one page
+        found[experiment.name] = urljoin(address, f"#{place}")
     return found
 
 

@@ -61,7 +61,7 @@ class Stored:
 
 
 def _url(record: Path) -> str:
-    return f"sqlite:///{layout.optuna_database(record.resolve())}"
+    return sqlite.url(layout.optuna_database(record))
 
 
 class OptunaStudy:

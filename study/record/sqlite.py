@@ -11,6 +11,16 @@ from contextlib import closing
 from pathlib import Path
 
 
+def url(database: Path) -> str:
+    """What SQLAlchemy, and so MLflow and Optuna, opens the database by, whatever characters its path has.
+
+    The driver is named, because MLflow makes the folder of a "sqlite:///" without decoding its name first.
+    """
+    from sqlalchemy import URL
+
+    return URL.create("sqlite+pysqlite", database=str(database.resolve())).render_as_string()
+
+
 def write_ahead(database: Path) -> None:
     """Let a database keep a write-ahead log, for good."""
     with closing(sqlite3.connect(database)) as connection:
