@@ -110,14 +110,16 @@ class OptunaStudy:
         attributes: Mapping[str, Scalar],
         state: State = "running",
         value: float | None = None,
+        reports: Mapping[int, float] | None = None,
     ) -> int:
-        """A trial in `state`; returns its id in the storage."""
+        """A trial in `state` with its intermediate values; returns its id in the storage."""
         frozen = optuna.trial.create_trial(
             state=OF_STATE[state],
             value=value,
             params=dict(params),
             distributions=dict(distributions),
             user_attrs=dict(attributes),
+            intermediate_values=dict(reports or {}),
         )
         return int(self.storage.create_new_trial(self.id, template_trial=frozen))
 

@@ -12,7 +12,7 @@ from runners.config import nearest
 from runners.process.files import read_json, read_lines
 from study.record import journal, layout
 from study.record.layout import DEFAULT_RECORD
-from study.record.schema import Study, StudyTrial, parse
+from study.record.schema import Search, SearchTrial, Study, StudyTrial, parse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,6 +68,11 @@ def next_launch(record: Path) -> int:
         with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
             numbers.append(int(read_json(path).get("launch", 0)))
     return max(numbers) + 1
+
+
+def to_try_again(search: Search, record: Path) -> list[SearchTrial]:
+    """The suggestions of a search that its next launch runs once more: they failed, and did not diverge."""
+    return [one for one in search.of("failed") if not layout.diverged(layout.trial_folder(record, one.trial_key))]
 
 
 def load_study(study: str, record: Path = DEFAULT_RECORD) -> Study:
