@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlunsplit
 
-from study.record import mlflow_index, reader, sqlite
+from study.cli import indexes
+from study.record import integrity, mlflow_index, reader, sqlite
 from study.record.layout import DEFAULT_RECORD, given_path, mlflow_database, optuna_database
 
 BAD_INPUT = 2
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     port = given.port or (OPTUNA_PORT if given.optuna else MLFLOW_PORT)
     try:
         record = checked(given.record, "optuna.db" if given.optuna else "mlflow.db", port)
+        usable(record, given.optuna)
         mlflow_index.relocate(record)  # it may have been moved or copied
         command = optuna_command(record, port) if given.optuna else mlflow_command(record, port)
     except ValueError as error:
@@ -61,6 +63,17 @@ def checked(record: Path, database: str, port: int) -> Path:
         except (OSError, OverflowError):
             raise ValueError(f"Port {port} cannot be used, another program may have it: give --port N.") from None
     return record
+
+
+def usable(record: Path, optuna: bool) -> None:
+    """Make a database anew that the server could not open. Raises ValueError where the study's command has to do it."""
+    if not optuna:
+        indexes.renew(record, "mlflow.db")
+        return
+    wrong = next((one.text for one in integrity.useless_databases(record) if one.name == "optuna.db"), "")
+    if wrong:
+        again = reader.command("NAME", record)
+        raise ValueError(f"{wrong}: run its study again, {again}, which writes it anew from the trials.")
 
 
 def address(port: int, path: str = "/") -> str:

@@ -7,6 +7,7 @@ would put it right (`study.record.repair`).
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,9 @@ def findings(record: Path) -> Found:
         if problem := study_damage(path):
             broken[path] = problem
             yield Trouble(f"study {path.parent.name}: {problem}", "quarantine", path)
-    unreadable = [name for name in ("mlflow.db", "optuna.db") if errors.damaged(record / name)]
-    for name in unreadable:
-        yield Trouble(f"{name} is damaged", "database", name=name)
+    useless = list(useless_databases(record))
+    yield from useless
+    unreadable = [trouble.name for trouble in useless]
     if "mlflow.db" not in unreadable and mlflow_index.displaced(record):
         yield Trouble("mlflow.db has the paths of the record's old location", "relocate")
     for path in layout.study_files(record):
@@ -196,6 +197,20 @@ def study_damage(path: Path) -> str:
 
 def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+# --- the databases --------------------------------------------------------------------------------------
+
+
+def useless_databases(record: Path) -> Iterator[Trouble]:
+    """Databases that are damaged, or of another version of their library: they are made anew from the trials."""
+    for name, module in (("mlflow.db", "mlflow_index"), ("optuna.db", "optuna_store")):
+        if errors.damaged(record / name):
+            yield Trouble(f"{name} is damaged", "database", name=name)
+        elif (record / name).is_file():
+            text = importlib.import_module(f"study.record.{module}").other_version(record)
+            if text:
+                yield Trouble(text, "database", name=name)
 
 
 # --- the databases against the folders -----------------------------------------------------------------

@@ -8,7 +8,7 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from urllib.parse import urlencode, urljoin
 from runners.config import StagedConfig
 from runners.process.files import read_json, read_lines
 from study.record import layout, sqlite
+from study.record.mlflow_tables import displaced as displaced
+from study.record.mlflow_tables import relocate as relocate
 from study.record.schema import Study
 
 if TYPE_CHECKING:
@@ -37,43 +39,22 @@ RUN_NAME = "attributes.`Run Name`"  # the UI's name of that column
 SAVED_VIEW = "mlflow.sharedViewState."  # the tags in which the UI's button "Views" keeps what it saves
 
 
-def relocate(record: Path) -> int:
-    """Make MLflow's absolute artifact paths those of `record`, after the folder was moved or copied.
+def other_version(record: Path) -> str:
+    """What is said of an mlflow.db that another version of MLflow has written, or one that was killed while it did; ""
+    where the installed one can use it, or there is none."""
+    database = layout.mlflow_database(record)
+    if not database.is_file() or (found := sqlite.revision(database)) is None:
+        return ""
+    import mlflow
+    from mlflow.store.db.utils import _get_latest_schema_revision
 
-    Returns how many were rewritten; 0, and nothing is locked or written, when the record lies where it was.
-    """
-    changes = displaced(record)
-    if changes:
-        with closing(sqlite3.connect(layout.mlflow_database(record.resolve()))) as connection, connection:
-            for table, column, old, new in changes:
-                connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))
-    return len(changes)
-
-
-def displaced(record: Path) -> list[tuple[str, str, str, str]]:
-    """(table, column, path as it is, as it should be) of MLflow's artifact paths that lead out of `record`."""
-    record = record.resolve()
-    if not layout.mlflow_database(record).is_file():
-        return []
-    with closing(sqlite3.connect(layout.mlflow_database(record))) as connection:
-        return list(dict.fromkeys(_displaced(connection, record)))
-
-
-def _displaced(connection: sqlite3.Connection, record: Path) -> Iterator[tuple[str, str, str, str]]:
-    """<record>/artifacts/<study>/... is the part that stays."""
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"experiments", "runs"} <= tables:
-        return
-    names = dict(connection.execute("SELECT experiment_id, name FROM experiments"))
-    columns = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
-    for table, column in columns.items():
-        if table not in tables:
-            continue
-        for experiment, old in connection.execute(f"SELECT experiment_id, {column} FROM {table}"):
-            base, found, rest = str(old or "").partition(f"/artifacts/{names.get(experiment)}")
-            new = (layout.mlflow_artifacts(record) / str(names.get(experiment))).as_uri() + rest
-            if found and base.startswith("file://") and old != new:
-                yield table, column, old, new
+    wanted = _get_latest_schema_revision()  # type: ignore[no-untyped-call]
+    if found == wanted:
+        return ""
+    return (
+        f"mlflow.db was written by another version of MLflow (its schema is {found or 'unknown'}; MLflow "
+        f"{mlflow.__version__} has {wanted})"
+    )
 
 
 class MlflowIndex:

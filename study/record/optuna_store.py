@@ -64,6 +64,21 @@ def _url(record: Path) -> str:
     return sqlite.url(layout.optuna_database(record))
 
 
+def other_version(record: Path) -> str:
+    """What is said of an optuna.db that another version of Optuna has written, or one that was killed while it did; ""
+    where the installed one can use it, or there is none."""
+    database = layout.optuna_database(record)
+    if not database.is_file() or (found := sqlite.revision(database)) is None:
+        return ""
+    wanted = optuna.storages.RDBStorage("sqlite:///:memory:").get_head_version()
+    if found == wanted:
+        return ""
+    return (
+        f"optuna.db was written by another version of Optuna (its schema is {found or 'unknown'}; Optuna "
+        f"{optuna.__version__} has {wanted})"
+    )
+
+
 class OptunaStudy:
     """An Optuna study of the record, created if it is not there."""
 

@@ -27,6 +27,21 @@ def write_ahead(database: Path) -> None:
         connection.execute("PRAGMA journal_mode=wal")
 
 
+def tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def revision(database: Path) -> str | None:
+    """Of the tables of MLflow or Optuna: the revision that Alembic noted. "" where it is not noted, because the
+    process that made them was killed, say; None for a database without tables."""
+    with closing(sqlite3.connect(database)) as connection:
+        found = tables(connection)
+        if "alembic_version" in found:
+            for (number,) in connection.execute("SELECT version_num FROM alembic_version"):
+                return str(number)
+    return "" if found - {"alembic_version"} else None
+
+
 def relax() -> None:
     """Let this process's connections of MLflow and Optuna, which both use SQLAlchemy, not wait for the disk."""
     from sqlalchemy import event
