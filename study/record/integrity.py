@@ -17,7 +17,7 @@ from runners import packages
 from runners.experiment import Progress, find
 from runners.process.files import damaged as files_damage
 from runners.process.files import read_json, read_lines
-from study.record import errors, layout, mlflow_index, reader
+from study.record import errors, layout, mlflow_index, mlflow_tables, reader
 from study.record.schema import DEFAULT_EXPERIMENT, SearchTrial, Study, StudyTrial
 
 AnyTrial = StudyTrial | SearchTrial
@@ -30,8 +30,8 @@ P = TypeVar("P")
 class Trouble:
     """Something that is wrong, in a sentence; `kind` and what it concerns say how it is put right.
 
-    kind: quarantine (a file or folder `path`), database (`name`), relocate, close, delete (runs), index (trials),
-    optuna (the study `name`).
+    kind: quarantine (a file or folder `path`), database (`name`), relocate, restore (the experiment), tag, close,
+    delete (runs), index (trials), optuna (the study `name`).
     """
 
     text: str
@@ -232,6 +232,17 @@ def differing_mlflow(record: Path, study: Study, done: Trials) -> Iterator[Troub
             yield Trouble("mlflow.db is missing", "database", name="mlflow.db")
         return
     index = mlflow_index.MlflowIndex(record, study.study_id, study.question)
+    if index.deleted():
+        yield Trouble(f"{study.study_id}: its experiment was deleted in MLflow", "restore", study=study)
+        if index.deleted():  # it is only looked at
+            return
+    known_runs = {key: trial.run_id for key, trial in study.all_trials.items() if isinstance(trial, StudyTrial)}
+    if changed := mlflow_tables.changed_keys(record, known_runs):
+        runs_of = "1 run" if len(changed) == 1 else f"{len(changed)} runs"
+        text = f"{study.study_id}: in MLflow the tag trial_key of {runs_of} was edited"
+        yield Trouble(text, "tag", study=study)
+        if mlflow_tables.changed_keys(record, known_runs):
+            return
     stuck, runs = index.stuck(), index.finished()
     if stuck:
         text = f"{study.study_id}: {len(stuck)} MLflow runs are marked RUNNING, but no study is running"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
 import os
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +18,7 @@ from urllib.parse import urlencode, urljoin
 
 from runners.config import StagedConfig
 from runners.process.files import read_json, read_lines
-from study.record import layout, sqlite
+from study.record import layout, mlflow_tables, sqlite
 from study.record.mlflow_tables import displaced as displaced
 from study.record.mlflow_tables import relocate as relocate
 from study.record.schema import Study
@@ -34,6 +36,7 @@ BATCH = 900  # metrics of one call: MLflow takes 1,000 entities, tags among them
 TAG_LIMIT = 5000  # characters of a tag that every store of MLflow takes
 CURVE = "curve/"  # before MLflow's names of the learning curves: a name without it is a score of the finished trial
 NOTE = "mlflow.note.content"  # the tag that the UI shows as description, as Markdown
+NOTE_DIGEST = "study.description"  # of the description that was written here: another one is the user's own
 CHARTS_FIRST = ("accuracy", f"{CURVE}accuracy", CURVE.rstrip("/"))  # of the sections into which the UI puts charts
 RUN_NAME = "attributes.`Run Name`"  # the UI's name of that column
 SAVED_VIEW = "mlflow.sharedViewState."  # the tags in which the UI's button "Views" keeps what it saves
@@ -71,18 +74,49 @@ class MlflowIndex:
         sqlite.relax()
         self.places: dict[str, str] = {}  # run id -> where its artifacts go, of the trials that were started here
         self.client: MlflowClient = MlflowClient(tracking_uri=sqlite.url(database))
-        experiment = self.client.get_experiment_by_name(study_id)
+        taken = self.client.get_experiment_by_name(study_id) is not None  # the first call makes the tables
+        experiment = mlflow_tables.experiment_of(record, study_id)
         if experiment is None:
-            sqlite.write_ahead(database)  # the first call made its tables
+            sqlite.write_ahead(database)
             for unused in self.client.search_experiments(filter_string="name = 'Default'"):
                 self.client.delete_experiment(unused.experiment_id)
             location = (layout.mlflow_artifacts(record) / study_id).as_uri()
-            self.experiment_id = self.client.create_experiment(study_id, location)
-            self.client.set_experiment_tag(self.experiment_id, NOTE, question)
+            # Somebody may have given the name of this study to the experiment of another one.
+            name = f"{study_id} ({uuid.uuid4().hex[:6]})" if taken else study_id
+            self.experiment_id = self.client.create_experiment(name, location)
+            self._describe(question)
             # Without its kind the UI takes an experiment for one of language models.
             self.client.set_experiment_tag(self.experiment_id, "mlflow.experimentKind", "custom_model_development")
         else:
-            self.experiment_id = experiment.experiment_id
+            self.experiment_id = experiment.id
+
+    def deleted(self) -> bool:
+        """Whether somebody has deleted the experiment in the UI; no run can be added to it then."""
+        experiment = mlflow_tables.experiment_of(self.record, self.study_id)
+        return experiment is not None and experiment.deleted
+
+    def restore(self) -> None:
+        """Take the experiment out of MLflow's trash, with its runs; of a trial that has several the latest stays."""
+        self.client.restore_experiment(self.experiment_id)
+        for _, *extra in self.finished().values():
+            for run_id in extra:
+                self.client.delete_run(run_id)
+
+    def tag_again(self, run_ids: Mapping[str, str]) -> int:
+        """Give runs that study.json knows (trial_key -> run id) the tag again that somebody has edited; how many."""
+        changed = mlflow_tables.changed_keys(self.record, run_ids)
+        for run_id, trial_key in changed.items():
+            self.client.set_tag(run_id, "trial_key", trial_key)
+        return len(changed)
+
+    def _describe(self, text: str) -> None:
+        """The experiment's description, unless somebody has written another one in the UI."""
+        tags = self.client.get_experiment(self.experiment_id).tags
+        before, ours = str(tags.get(NOTE, "")), tags.get(NOTE_DIGEST)
+        written_here = before.startswith(self.question) if ours is None else _digest(before) == ours
+        if not before or written_here:
+            self.client.set_experiment_tag(self.experiment_id, NOTE, text)
+            self.client.set_experiment_tag(self.experiment_id, NOTE_DIGEST, _digest(text))
 
     def repair(self) -> list[str]:
         """Delete the runs that a killed launch left RUNNING (their trials run again); the names of those trials."""
@@ -223,7 +257,7 @@ class MlflowIndex:
         """
         if answer:
             self.client.set_tag(run_id, NOTE, _shortened(answer))
-            self.client.set_experiment_tag(self.experiment_id, NOTE, _shortened(f"{self.question}\n\n{answer}"))
+            self._describe(_shortened(f"{self.question}\n\n{answer}"))
         if report is not None:
             self.client.log_artifacts(run_id, str(report), "report")
         if text := "\n".join(warnings):
@@ -285,6 +319,10 @@ def _curve(lines: Iterable[Mapping[str, float]]) -> list[Metric]:
         for name, value in line.items()
         if name != "images"
     ]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _shortened(text: str) -> str:

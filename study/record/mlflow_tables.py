@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from study.record import layout, sqlite
@@ -38,7 +39,8 @@ def _displaced(connection: sqlite3.Connection, record: Path) -> Iterator[tuple[s
     tables = sqlite.tables(connection)
     if not {"experiments", "runs"} <= tables:
         return
-    studies = {number: study_of(place) for number, place in _places(connection)}
+    places = connection.execute("SELECT experiment_id, artifact_location, name FROM experiments")
+    studies = {number: study_of(place) or str(name) for number, place, name in places}
     columns = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
     for table, column in columns.items():
         if table not in tables:
@@ -58,5 +60,36 @@ def study_of(place: str) -> str:
     return name if found and layout.STUDY_ID.fullmatch(name) else ""
 
 
-def _places(connection: sqlite3.Connection) -> list[tuple[int, str]]:
-    return list(connection.execute("SELECT experiment_id, artifact_location FROM experiments"))
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment of MLflow: its id, its name as the UI shows it, and whether it was deleted there."""
+
+    id: str
+    name: str
+    deleted: bool
+
+
+def experiment_of(record: Path, study_id: str) -> Experiment | None:
+    """The experiment of a study, whatever its name is now: one that is not deleted before others, then the one that
+    bears the study's name. An experiment of that name that is no study's own is taken for it."""
+    query = "SELECT experiment_id, name, artifact_location, lifecycle_stage FROM experiments ORDER BY experiment_id"
+    with closing(sqlite3.connect(layout.mlflow_database(record))) as connection:
+        rows = [
+            (Experiment(str(n), name, stage == "deleted"), study_of(p))
+            for n, name, p, stage in connection.execute(query)
+        ]
+    found = [one for one, study in rows if study == study_id]
+    found = found or [one for one, study in rows if not study and one.name == study_id]
+    return min(found, key=lambda one: (one.deleted, one.name != study_id), default=None)
+
+
+def changed_keys(record: Path, run_ids: Mapping[str, str]) -> dict[str, str]:
+    """Run id -> trial_key, of the finished runs of `run_ids` (trial_key -> run id) whose tag says another key or none:
+    tags can be edited in the UI."""
+    query = (
+        "SELECT runs.run_uuid, tags.value FROM runs LEFT JOIN tags ON tags.run_uuid = runs.run_uuid "
+        "AND tags.key = 'trial_key' WHERE runs.status = 'FINISHED' AND runs.lifecycle_stage = 'active'"
+    )
+    with closing(sqlite3.connect(layout.mlflow_database(record))) as connection:
+        tagged = dict(connection.execute(query))
+    return {run: key for key, run in run_ids.items() if run in tagged and tagged[run] != key}

@@ -14,7 +14,7 @@ from runners.experiment import Progress
 from study.record import integrity, layout, mlflow_index, reader
 from study.record.integrity import AnyTrial, Trouble
 from study.record.journal import Journal
-from study.record.schema import Study, renamed
+from study.record.schema import Study, StudyTrial, renamed
 
 Steps = Generator[Progress, None, str]  # its value says what was done
 
@@ -34,6 +34,12 @@ def apply(record: Path, trouble: Trouble) -> Steps:
         case "relocate", _, _:
             count = mlflow_index.relocate(record)
             return f"{count} path{'s' * (count != 1)} rewritten"
+        case "restore", _, Study() as study:
+            _index_of(record, study).restore()
+            return "restored with its runs"
+        case "tag", _, Study() as study:
+            known = {key: trial.run_id for key, trial in study.all_trials.items() if isinstance(trial, StudyTrial)}
+            return f"{_index_of(record, study).tag_again(known)} corrected"
         case "close", _, Study() as study:
             _index_of(record, study).repair()
             return "trials deleted (they run again), launches KILLED"
