@@ -111,11 +111,14 @@ def test_a_key_that_was_edited_is_put_right(record, capsys, edit):
 
 
 def test_a_description_that_somebody_wrote_stays(record):
-    found = index(record)
-    found._describe("What came out.")
-    found._describe("What came out later.")
-    tags = found.client.get_experiment(found.experiment_id).tags
-    assert tags[mlflow_index.NOTE] == "What came out later."
+    """That of the last launch is replaced by the next one's."""
+    found, study = index(record), reader.load_study(STUDY, record)
+
+    def described(answer: str) -> str:
+        found.finish_launch(found.start_launch("launch", study, {}, {}), "FINISHED", answer=answer)
+        return str(found.client.get_experiment(found.experiment_id).tags[mlflow_index.NOTE])
+
+    assert described("This came out.").endswith("This came out.")
+    assert described("That came out later.").endswith("That came out later.")
     found.client.set_experiment_tag(found.experiment_id, mlflow_index.NOTE, "Read this first!")
-    found._describe("What came out last.")
-    assert found.client.get_experiment(found.experiment_id).tags[mlflow_index.NOTE] == "Read this first!"
+    assert described("It came out last.") == "Read this first!"
