@@ -10,14 +10,12 @@ Writes tables/<list>.csv .md .tex, figures/<name>.png .pdf .csv and a self-conta
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runners.process.files import read_json, write_json
+from analysis import freshness
 from study.record import layout, reader
 from study.record.layout import DEFAULT_RECORD, given_path
 
@@ -27,9 +25,7 @@ if TYPE_CHECKING:
     from analysis.pages.figure_pool import Pool
     from analysis.results import Results
 
-BUILT_FROM = "built_from.json"
 KINDS = (".csv", ".md", ".tex")  # of tables
-WRITTEN_BY = 4  # raised when the same record gives another report, so that older pages are made again
 
 
 # --- the answer ----------------------------------------------------------------------------------------
@@ -117,13 +113,12 @@ def _build(results: Results, out: Path | None = None, pool: Pool | None = None) 
     from analysis.pages import figure_pool, page
 
     out = Path(out) if out else page_of(results).parent
-    # Gone while its parts are written: a report that was cut short is not taken for a current one.
-    (out / BUILT_FROM).unlink(missing_ok=True)
+    freshness.begin(out)
     with figure_pool.begun(results, out / "figures", pool) as drawn:
         write_tables(results, out / "tables")
         index = out / "index.html"
         index.write_text(page.render(results, drawn()), encoding="utf-8")
-    write_json(out / BUILT_FROM, built_from(results))
+    freshness.end(results, out)
     return index
 
 
@@ -146,27 +141,7 @@ def page_of(results: Results) -> Path:
 
 def is_current(results: Results) -> bool:
     """Whether the page in the record was built from what the record says now."""
-    page = page_of(results)
-    try:
-        return page.is_file() and bool(read_json(page.with_name(BUILT_FROM)) == built_from(results))
-    except (OSError, ValueError):
-        return False
-
-
-def built_from(results: Results) -> dict[str, str | int]:
-    """Digests of what a page shows: the study, and the states and results of its trials. No clock is asked."""
-    from analysis.tables import search
-
-    return {
-        "written_by": WRITTEN_BY,
-        "study": _digest(json.dumps(results.study.to_json(), sort_keys=True)),
-        "trials": _digest(results.rows.drop(columns="folder").to_csv(index=False)),
-        "finalists": _digest(search.finalists(results).to_csv(index=False)),
-    }
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return freshness.is_current(results, page_of(results))
 
 
 def build_all(
@@ -194,7 +169,7 @@ def build_all(
             if damaged
             else f"{record} records no study: run {reader.command('schedules', Path(record))} first."
         )
-    entries.sort(key=lambda entry: entry.study.launched, reverse=True)
+    entries.sort(key=lambda entry: reader.launch_order(entry.study), reverse=True)
     page = folder / "index.html"
     page.write_text(index.render(entries, folder), encoding="utf-8")
     return page, damaged

@@ -14,8 +14,9 @@ import importlib.util
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from importlib import machinery
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from runners import readable
 from runners.config import TYPES, StagedConfig
@@ -26,7 +27,28 @@ REQUIRED = ("Config", "task", "run")
 ASKED = ("task", "check", "warnings", "cost", "at_scale")  # before anything runs
 ANSWERS = {"task": "Task", "cost": "Cost"}
 _beside: list[Path] = []  # folders in which studies were found
+_own: list[Path] = []  # users' own experiments that are imported
 _known: dict[str, Any] = {}
+
+
+class AsWritten(machinery.SourceFileLoader):
+    """Compiles a user's file each time: the code that runs is the code whose digest is recorded.
+
+    Python's own cache takes a file of the same size and second for the same file. Copying with its times, a checkout
+    and an unpacked archive make such files.
+    """
+
+    def path_stats(self, path: str) -> NoReturn:
+        raise OSError("no compiled file is looked for, and none is written")
+
+
+def _finder(path: str) -> machinery.FileFinder:
+    """For `sys.path_hooks`: how modules are found beside a user's study and inside a user's own experiment."""
+    folder = Path(path).resolve()
+    if folder not in _beside and not any(folder.is_relative_to(own) for own in _own):
+        raise ImportError(path)
+    compiled = (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES)
+    return machinery.FileFinder(path, compiled, (AsWritten, machinery.SOURCE_SUFFIXES))
 
 
 def names() -> list[str]:
@@ -44,6 +66,10 @@ def look_beside(folder: Path) -> None:
     folder = folder.resolve()
     if folder not in _beside and folder != ROOM:
         _beside.append(folder)
+        if _finder not in sys.path_hooks:
+            sys.path_hooks.insert(0, _finder)
+        for path in [path for path in sys.path_importer_cache if Path(path).resolve() == folder]:
+            del sys.path_importer_cache[path]  # found before in the usual way
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
@@ -101,6 +127,7 @@ def find(name: str) -> Any:
 def _imported(folder: Path) -> Any:
     """A user's own package. Raises ValueError for whatever it raises, and where its name is that of another module."""
     name, digest = folder.name, digest_of(folder)
+    _own.append(folder)
     try:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError):

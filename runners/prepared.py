@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.process.files import read_json, sync_folder, write_aside
+from runners.process.files import read_json, stamp, sync_folder, write_aside
 
 OLD_INDEX = {"source", "names", "conditions", "lists", "held_out", "sha256"}  # without a digest of itself
 
@@ -101,7 +101,7 @@ def release(images_NHWC: NDArray[np.uint8]) -> None:
 def damage(path: Path) -> str:
     """What is wrong with prepared data, in words; "" when both files are what was written."""
     try:
-        stamps = tuple((path / name).stat().st_mtime_ns for name in ("index.json", "images.npy"))
+        stamps = stamp(path / "index.json") + stamp(path / "images.npy")
         return _damage(path, stamps)
     except OSError as error:
         return str(error)

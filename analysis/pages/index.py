@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -43,7 +44,7 @@ def render(entries: Sequence[Entry], folder: Path) -> str:
     rows = [
         {
             "id": one.study.study_id,
-            "address": one.page.resolve().relative_to(folder.resolve()).as_posix(),
+            "address": quote(one.page.resolve().relative_to(folder.resolve()).as_posix()),
             "question": one.study.question,
             "answer": one.answer,
             "scale": one.study.scale or "-",

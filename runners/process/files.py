@@ -119,6 +119,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 # --- folders that say what they hold ------------------------------------------------------------------
 
 
+def stamp(path: Path) -> tuple[int, ...]:
+    """What tells one version of a file from another without reading it. Its time alone does not: clocks are set back,
+    copies keep times, and some file systems count in seconds. Raises OSError."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

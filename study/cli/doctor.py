@@ -172,6 +172,8 @@ def take(source: Path, record: Path) -> int:
         screen.clear()
         refused += len(step.refused)
         print("\n".join([*step.refused, f"{step.what}: {step.new} new, {step.same} already here"]))
+    for trouble in integrity.useless_databases(record):
+        print(f"{trouble.text}: {watched(repair.apply(record, trouble))}")
     for study in integrity.sound_studies(record).values():
         for trouble in integrity.differing_mlflow(record, study, integrity.complete_trials(record, study)):
             print(f"{trouble.text}: {watched(repair.apply(record, trouble))}")

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from study.cli import indexes
 from study.cli import request as requests
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def run(request: Request, command: str) -> int:
         slots = devices.benchmarked(request.plans, slots)
         jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
     probe(record, sum(each.bytes for each in images) + max(job.estimate.disk_bytes for job in jobs))
+    indexes.renew(record, "mlflow.db", "optuna.db")
     executor = LocalExecutor(slots, layout.logs_folder(record), request.worker_timeout)
     codes = []
     try:

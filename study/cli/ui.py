@@ -12,9 +12,11 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlunsplit
 
-from study.record import mlflow_index, reader
-from study.record.layout import DEFAULT_RECORD, given_path, require_open
+from study.cli import indexes
+from study.record import integrity, mlflow_index, reader, sqlite
+from study.record.layout import DEFAULT_RECORD, given_path, mlflow_database, optuna_database, require_open
 
 BAD_INPUT = 2
 HOST = "127.0.0.1"
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         require_open(given.record)
         record = checked(given.record, "optuna.db" if given.optuna else "mlflow.db", port)
+        usable(record, given.optuna)
         mlflow_index.relocate(record)  # it may have been moved or copied
         command = optuna_command(record, port) if given.optuna else mlflow_command(record, port)
     except ValueError as error:
@@ -63,13 +66,28 @@ def checked(record: Path, database: str, port: int) -> Path:
     return record
 
 
+def usable(record: Path, optuna: bool) -> None:
+    """Make a database anew that the server could not open. Raises ValueError where the study's command has to do it."""
+    if not optuna:
+        indexes.renew(record, "mlflow.db")
+        return
+    wrong = next((one.text for one in integrity.useless_databases(record) if one.name == "optuna.db"), "")
+    if wrong:
+        again = reader.command("NAME", record)
+        raise ValueError(f"{wrong}: run its study again, {again}, which writes it anew from the trials.")
+
+
+def address(port: int, path: str = "/") -> str:
+    return urlunsplit(("http", f"{HOST}:{port}", path, "", ""))
+
+
 def mlflow_command(record: Path, port: int) -> list[str]:
     """MLflow's server; prints the address of each study's runs."""
-    pages = mlflow_index.pages(record, f"http://{HOST}:{port}")
+    pages = mlflow_index.pages(record, address(port))
     width = max(map(len, pages), default=0)
     for study_id, page in pages.items():
         print(f"{study_id:<{width}}  {page}")
-    store = f"sqlite:///{record}/mlflow.db"
+    store = sqlite.url(mlflow_database(record))
     server = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--workers", "1"]
     return [*server, "--host", HOST, "--port", str(port), "--uvicorn-opts", "--log-level warning"]
 
@@ -79,5 +97,5 @@ def optuna_command(record: Path, port: int) -> list[str]:
     program = Path(sys.executable).with_name("optuna-dashboard")
     if not program.is_file():
         raise ValueError("optuna-dashboard is not installed: run `make dashboard`, or pip install '.[dashboard]'.")
-    print(f"http://{HOST}:{port}/dashboard/")
-    return [str(program), f"sqlite:///{record}/optuna.db", "--host", HOST, "--port", str(port), "--quiet"]
+    print(address(port, "/dashboard/"))
+    return [str(program), sqlite.url(optuna_database(record)), "--host", HOST, "--port", str(port), "--quiet"]

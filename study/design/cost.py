@@ -74,7 +74,8 @@ def missing(plan: Plan, record: Path) -> Missing:
         return _lacking(plan.due, record)
     study = reader.find_study(plan.study_id, record)
     search = (study.search if study else None) or Search()
-    to_search = max(0, plan.searched - search.finished)  # those that were interrupted included
+    again = len(reader.to_try_again(search, record))
+    to_search = max(0, plan.searched - search.finished) + again  # those that were interrupted included
     # Each suggestion that is still to be scored may take a finalist's place; the best ones of today keep the others.
     replaced = min(plan.most_finalists, to_search)
     leading = search.leading(plan.most_finalists - replaced, plan.task.metric.higher_is_better)

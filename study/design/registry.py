@@ -82,7 +82,8 @@ def asked(word: str) -> Named:
         raise ValueError(f"{word} has the name of the study {path.stem!r} of this project: rename the file.")
     if path.resolve().parent == STUDIES:
         return Named(path.stem, find(path.stem))
-    found = importlib.util.spec_from_file_location(f"study_file_{path.stem}", path)
+    name = f"study_file_{path.stem}"
+    found = importlib.util.spec_from_file_location(name, path, loader=packages.AsWritten(name, str(path)))
     assert found is not None  # of a file that is there and ends in .py
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)

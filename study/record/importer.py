@@ -117,7 +117,7 @@ def take_study(folder: Path, record: Path) -> bool:
     if problem := integrity.study_damage(folder / "study.json"):
         raise Conflict(problem)
     theirs = reader.read_study(folder / "study.json")
-    theirs = renamed(theirs, dict.fromkeys(theirs.all_trials, ""))
+    theirs = renamed(theirs, dict.fromkeys(theirs.all_trials, "")).model_copy(update={"launch": 0})
     ours = reader.find_study(folder.name, record)
     merged = theirs if ours is None else united(ours, theirs)
     if merged != ours:

@@ -7,6 +7,7 @@ would put it right (`study.record.repair`).
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from runners import packages
 from runners.experiment import Progress, find
 from runners.process.files import damaged as files_damage
 from runners.process.files import read_json, read_lines
-from study.record import errors, layout, mlflow_index, reader
+from study.record import errors, layout, mlflow_index, mlflow_tables, reader
 from study.record.schema import DEFAULT_EXPERIMENT, SearchTrial, Study, StudyTrial
 
 AnyTrial = StudyTrial | SearchTrial
@@ -29,8 +30,8 @@ P = TypeVar("P")
 class Trouble:
     """Something that is wrong, in a sentence; `kind` and what it concerns say how it is put right.
 
-    kind: quarantine (a file or folder `path`), database (`name`), relocate, close, delete (runs), index (trials),
-    optuna (the study `name`).
+    kind: quarantine (a file or folder `path`), database (`name`), relocate, restore (the experiment), tag, close,
+    delete (runs), index (trials), optuna (the study `name`).
     """
 
     text: str
@@ -65,9 +66,9 @@ def findings(record: Path) -> Found:
         if problem := study_damage(path):
             broken[path] = problem
             yield Trouble(f"study {path.parent.name}: {problem}", "quarantine", path)
-    unreadable = [name for name in ("mlflow.db", "optuna.db") if errors.damaged(record / name)]
-    for name in unreadable:
-        yield Trouble(f"{name} is damaged", "database", name=name)
+    useless = list(useless_databases(record))
+    yield from useless
+    unreadable = [trouble.name for trouble in useless]
     if "mlflow.db" not in unreadable and mlflow_index.displaced(record):
         yield Trouble("mlflow.db has the paths of the record's old location", "relocate")
     for path in layout.study_files(record):
@@ -198,6 +199,20 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
+# --- the databases --------------------------------------------------------------------------------------
+
+
+def useless_databases(record: Path) -> Iterator[Trouble]:
+    """Databases that are damaged, or of another version of their library: they are made anew from the trials."""
+    for name, module in (("mlflow.db", "mlflow_index"), ("optuna.db", "optuna_store")):
+        if errors.damaged(record / name):
+            yield Trouble(f"{name} is damaged", "database", name=name)
+        elif (record / name).is_file():
+            text = importlib.import_module(f"study.record.{module}").other_version(record)
+            if text:
+                yield Trouble(text, "database", name=name)
+
+
 # --- the databases against the folders -----------------------------------------------------------------
 
 
@@ -217,6 +232,17 @@ def differing_mlflow(record: Path, study: Study, done: Trials) -> Iterator[Troub
             yield Trouble("mlflow.db is missing", "database", name="mlflow.db")
         return
     index = mlflow_index.MlflowIndex(record, study.study_id, study.question)
+    if index.deleted():
+        yield Trouble(f"{study.study_id}: its experiment was deleted in MLflow", "restore", study=study)
+        if index.deleted():  # it is only looked at
+            return
+    known_runs = {key: trial.run_id for key, trial in study.all_trials.items() if isinstance(trial, StudyTrial)}
+    if changed := mlflow_tables.changed_keys(record, known_runs):
+        runs_of = "1 run" if len(changed) == 1 else f"{len(changed)} runs"
+        text = f"{study.study_id}: in MLflow the tag trial_key of {runs_of} was edited"
+        yield Trouble(text, "tag", study=study)
+        if mlflow_tables.changed_keys(record, known_runs):
+            return
     stuck, runs = index.stuck(), index.finished()
     if stuck:
         text = f"{study.study_id}: {len(stuck)} MLflow runs are marked RUNNING, but no study is running"

@@ -82,6 +82,12 @@ def state(folder: Path) -> TrialState:
     return "failed" if traceback_file(folder).is_file() else "missing"
 
 
+def diverged(folder: Path) -> bool:
+    """Whether the last try of a trial ended because its numbers were no longer finite: it would do so again."""
+    path = traceback_file(folder)
+    return path.is_file() and "FloatingPointError" in path.read_text(encoding="utf-8", errors="replace")
+
+
 # --- what is shared, and the indexes -------------------------------------------------------------------
 
 

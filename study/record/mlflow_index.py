@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
 import os
 import sqlite3
 import time
+import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urljoin
 
 from runners.config import StagedConfig
 from runners.process.files import read_json, read_lines
-from study.record import layout, sqlite
+from study.record import layout, mlflow_tables, sqlite
+from study.record.mlflow_tables import displaced as displaced
+from study.record.mlflow_tables import relocate as relocate
 from study.record.schema import Study
 
 if TYPE_CHECKING:
@@ -35,48 +40,28 @@ BATCH = 900  # metrics of one call: MLflow takes 1,000 entities, tags among them
 TAG_LIMIT = 5000  # characters of a tag that every store of MLflow takes
 CURVE = "curve/"  # before MLflow's names of the learning curves: a name without it is a score of the finished trial
 NOTE = "mlflow.note.content"  # the tag that the UI shows as description, as Markdown
+NOTE_DIGEST = "study.description"  # of the description that was written here: another one is the user's own
 CHARTS_FIRST = ("accuracy", f"{CURVE}accuracy", CURVE.rstrip("/"))  # of the sections into which the UI puts charts
 RUN_NAME = "attributes.`Run Name`"  # the UI's name of that column
 SAVED_VIEW = "mlflow.sharedViewState."  # the tags in which the UI's button "Views" keeps what it saves
 
 
-def relocate(record: Path) -> int:
-    """Make MLflow's absolute artifact paths those of `record`, after the folder was moved or copied.
+def other_version(record: Path) -> str:
+    """What is said of an mlflow.db that another version of MLflow has written, or one that was killed while it did; ""
+    where the installed one can use it, or there is none."""
+    database = layout.mlflow_database(record)
+    if not database.is_file() or (found := sqlite.revision(database)) is None:
+        return ""
+    import mlflow
+    from mlflow.store.db.utils import _get_latest_schema_revision
 
-    Returns how many were rewritten; 0, and nothing is locked or written, when the record lies where it was.
-    """
-    changes = displaced(record)
-    if changes:
-        with closing(sqlite3.connect(layout.mlflow_database(record.resolve()))) as connection, connection:
-            for table, column, old, new in changes:
-                connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))
-    return len(changes)
-
-
-def displaced(record: Path) -> list[tuple[str, str, str, str]]:
-    """(table, column, path as it is, as it should be) of MLflow's artifact paths that lead out of `record`."""
-    record = record.resolve()
-    if not layout.mlflow_database(record).is_file():
-        return []
-    with closing(sqlite3.connect(layout.mlflow_database(record))) as connection:
-        return list(dict.fromkeys(_displaced(connection, record)))
-
-
-def _displaced(connection: sqlite3.Connection, record: Path) -> Iterator[tuple[str, str, str, str]]:
-    """<record>/artifacts/<study>/... is the part that stays."""
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"experiments", "runs"} <= tables:
-        return
-    names = dict(connection.execute("SELECT experiment_id, name FROM experiments"))
-    columns = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
-    for table, column in columns.items():
-        if table not in tables:
-            continue
-        for experiment, old in connection.execute(f"SELECT experiment_id, {column} FROM {table}"):
-            base, found, rest = str(old or "").partition(f"/artifacts/{names.get(experiment)}")
-            new = (layout.mlflow_artifacts(record) / str(names.get(experiment))).as_uri() + rest
-            if found and base.startswith("file://") and old != new:
-                yield table, column, old, new
+    wanted = _get_latest_schema_revision()  # type: ignore[no-untyped-call]
+    if found == wanted:
+        return ""
+    return (
+        f"mlflow.db was written by another version of MLflow (its schema is {found or 'unknown'}; MLflow "
+        f"{mlflow.__version__} has {wanted})"
+    )
 
 
 class MlflowIndex:
@@ -92,19 +77,50 @@ class MlflowIndex:
         self.record, self.study_id, self.question = record, study_id, question
         sqlite.relax()
         self.places: dict[str, str] = {}  # run id -> where its artifacts go, of the trials that were started here
-        self.client: MlflowClient = MlflowClient(tracking_uri=f"sqlite:///{database}")
-        experiment = self.client.get_experiment_by_name(study_id)
+        self.client: MlflowClient = MlflowClient(tracking_uri=sqlite.url(database))
+        taken = self.client.get_experiment_by_name(study_id) is not None  # the first call makes the tables
+        experiment = mlflow_tables.experiment_of(record, study_id)
         if experiment is None:
-            sqlite.write_ahead(database)  # the first call made its tables
+            sqlite.write_ahead(database)
             for unused in self.client.search_experiments(filter_string="name = 'Default'"):
                 self.client.delete_experiment(unused.experiment_id)
             location = (layout.mlflow_artifacts(record) / study_id).as_uri()
-            self.experiment_id = self.client.create_experiment(study_id, location)
-            self.client.set_experiment_tag(self.experiment_id, NOTE, question)
+            # Somebody may have given the name of this study to the experiment of another one.
+            name = f"{study_id} ({uuid.uuid4().hex[:6]})" if taken else study_id
+            self.experiment_id = self.client.create_experiment(name, location)
+            self._describe(question)
             # Without its kind the UI takes an experiment for one of language models.
             self.client.set_experiment_tag(self.experiment_id, "mlflow.experimentKind", "custom_model_development")
         else:
-            self.experiment_id = experiment.experiment_id
+            self.experiment_id = experiment.id
+
+    def deleted(self) -> bool:
+        """Whether somebody has deleted the experiment in the UI; no run can be added to it then."""
+        experiment = mlflow_tables.experiment_of(self.record, self.study_id)
+        return experiment is not None and experiment.deleted
+
+    def restore(self) -> None:
+        """Take the experiment out of MLflow's trash, with its runs; of a trial that has several the latest stays."""
+        self.client.restore_experiment(self.experiment_id)
+        for _, *extra in self.finished().values():
+            for run_id in extra:
+                self.client.delete_run(run_id)
+
+    def tag_again(self, run_ids: Mapping[str, str]) -> int:
+        """Give runs that study.json knows (trial_key -> run id) the tag again that somebody has edited; how many."""
+        changed = mlflow_tables.changed_keys(self.record, run_ids)
+        for run_id, trial_key in changed.items():
+            self.client.set_tag(run_id, "trial_key", trial_key)
+        return len(changed)
+
+    def _describe(self, text: str) -> None:
+        """The experiment's description, unless somebody has written another one in the UI."""
+        tags = self.client.get_experiment(self.experiment_id).tags
+        before, ours = str(tags.get(NOTE, "")), tags.get(NOTE_DIGEST)
+        written_here = before.startswith(self.question) if ours is None else _digest(before) == ours
+        if not before or written_here:
+            self.client.set_experiment_tag(self.experiment_id, NOTE, text)
+            self.client.set_experiment_tag(self.experiment_id, NOTE_DIGEST, _digest(text))
 
     def repair(self) -> list[str]:
         """Delete the runs that a killed launch left RUNNING (their trials run again); the names of those trials."""
@@ -245,7 +261,7 @@ class MlflowIndex:
         """
         if answer:
             self.client.set_tag(run_id, NOTE, _shortened(answer))
-            self.client.set_experiment_tag(self.experiment_id, NOTE, _shortened(f"{self.question}\n\n{answer}"))
+            self._describe(_shortened(f"{self.question}\n\n{answer}"))
         if report is not None:
             self.client.log_artifacts(run_id, str(report), "report")
         if text := "\n".join(warnings):
@@ -285,13 +301,14 @@ def pages(record: Path, address: str) -> dict[str, str]:
     """study_id -> where a UI at `address` ("http://127.0.0.1:5000") shows its trials, the latest experiment first."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=f"sqlite:///{layout.mlflow_database(record.resolve())}")
+    client = MlflowClient(tracking_uri=sqlite.url(layout.mlflow_database(record)))
     found = {}
     for experiment in client.search_experiments(order_by=["creation_time DESC"]):
         # Without the type of workflow the UI opens on its pages for language models.
-        query = "workflowType=machine_learning"
-        query += "&viewStateShareKey=trials" if f"{SAVED_VIEW}trials" in experiment.tags else ""
-        found[experiment.name] = f"{address}/#/experiments/{experiment.experiment_id}/runs?{query}"
+        query = {"workflowType": "machine_learning"}
+        query |= {"viewStateShareKey": "trials"} if f"{SAVED_VIEW}trials" in experiment.tags else {}
+        place = f"/experiments/{experiment.experiment_id}/runs?{urlencode(query)}"  # of an app of one page
+        found[experiment.name] = urljoin(address, f"#{place}")
     return found
 
 
@@ -306,6 +323,10 @@ def _curve(lines: Iterable[Mapping[str, float]]) -> list[Metric]:
         for name, value in line.items()
         if name != "images"
     ]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _shortened(text: str) -> str:

@@ -193,6 +193,10 @@ class Indexer:
     def _open(self) -> None:
         with lock(layout.index_lock(self.root), wait=True):  # two processes must not create one database
             self.index = mlflow_index.MlflowIndex(self.root, self.study.study_id, self.study.question)
+        if self.index.deleted():
+            self.index.restore()
+            self.news.append("the experiment was deleted in MLflow: it is restored with its runs")
+        self.index.tag_again(self.run_ids)
         for name in self.index.repair():
             self.news.append(f"{name} was interrupted: it goes on from its last checkpoint")
         self.run_ids.clear()

@@ -61,7 +61,22 @@ class Stored:
 
 
 def _url(record: Path) -> str:
-    return f"sqlite:///{layout.optuna_database(record.resolve())}"
+    return sqlite.url(layout.optuna_database(record))
+
+
+def other_version(record: Path) -> str:
+    """What is said of an optuna.db that another version of Optuna has written, or one that was killed while it did; ""
+    where the installed one can use it, or there is none."""
+    database = layout.optuna_database(record)
+    if not database.is_file() or (found := sqlite.revision(database)) is None:
+        return ""
+    wanted = optuna.storages.RDBStorage("sqlite:///:memory:").get_head_version()
+    if found == wanted:
+        return ""
+    return (
+        f"optuna.db was written by another version of Optuna (its schema is {found or 'unknown'}; Optuna "
+        f"{optuna.__version__} has {wanted})"
+    )
 
 
 class OptunaStudy:
@@ -110,14 +125,16 @@ class OptunaStudy:
         attributes: Mapping[str, Scalar],
         state: State = "running",
         value: float | None = None,
+        reports: Mapping[int, float] | None = None,
     ) -> int:
-        """A trial in `state`; returns its id in the storage."""
+        """A trial in `state` with its intermediate values; returns its id in the storage."""
         frozen = optuna.trial.create_trial(
             state=OF_STATE[state],
             value=value,
             params=dict(params),
             distributions=dict(distributions),
             user_attrs=dict(attributes),
+            intermediate_values=dict(reports or {}),
         )
         return int(self.storage.create_new_trial(self.id, template_trial=frozen))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,7 @@ from runners.config import nearest
 from runners.process.files import read_json, read_lines
 from study.record import journal, layout
 from study.record.layout import DEFAULT_RECORD
-from study.record.schema import Study, StudyTrial, parse
+from study.record.schema import Search, SearchTrial, Study, StudyTrial, parse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,26 @@ def find_study(study_id: str, record: Path) -> Study | None:
 def studies(record: Path = DEFAULT_RECORD) -> dict[str, Study]:
     """The studies of a record, id -> study, the latest launched last. Raises ValueError when one is damaged."""
     found = [read_study(path) for path in layout.study_files(Path(record))]
-    return {study.study_id: study for study in sorted(found, key=lambda study: study.launched)}
+    return {study.study_id: study for study in sorted(found, key=launch_order)}
+
+
+def launch_order(study: Study) -> tuple[int, str]:
+    """Sorts studies by their launches; the clock decides where none were counted."""
+    return study.launch, study.launched
+
+
+def next_launch(record: Path) -> int:
+    """The number of a launch that begins now. A study that is damaged stops no other."""
+    numbers = [0]
+    for path in layout.study_files(record):
+        with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+            numbers.append(int(read_json(path).get("launch", 0)))
+    return max(numbers) + 1
+
+
+def to_try_again(search: Search, record: Path) -> list[SearchTrial]:
+    """The suggestions of a search that its next launch runs once more: they failed, and did not diverge."""
+    return [one for one in search.of("failed") if not layout.diverged(layout.trial_folder(record, one.trial_key))]
 
 
 def load_study(study: str, record: Path = DEFAULT_RECORD) -> Study:

@@ -11,10 +11,10 @@ from datetime import datetime
 from pathlib import Path
 
 from runners.experiment import Progress
-from study.record import integrity, layout, mlflow_index
+from study.record import integrity, layout, mlflow_index, reader
 from study.record.integrity import AnyTrial, Trouble
 from study.record.journal import Journal
-from study.record.schema import Study, renamed
+from study.record.schema import Study, StudyTrial, renamed
 
 Steps = Generator[Progress, None, str]  # its value says what was done
 
@@ -29,10 +29,17 @@ def apply(record: Path, trouble: Trouble) -> Steps:
             return "; ".join(lines)
         case "database", _, _:
             paths = sorted(record.glob(f"{trouble.name}*"))
-            return "; ".join(f"{path.name} {quarantine(record, path)}" for path in paths)
+            lines = [f"{path.name} {quarantine(record, path)}" for path in paths]
+            return "; ".join([*lines, "the next start of a study writes it anew from the trials"])
         case "relocate", _, _:
             count = mlflow_index.relocate(record)
             return f"{count} path{'s' * (count != 1)} rewritten"
+        case "restore", _, Study() as study:
+            _index_of(record, study).restore()
+            return "restored with its runs"
+        case "tag", _, Study() as study:
+            known = {key: trial.run_id for key, trial in study.all_trials.items() if isinstance(trial, StudyTrial)}
+            return f"{_index_of(record, study).tag_again(known)} corrected"
         case "close", _, Study() as study:
             _index_of(record, study).repair()
             return "trials deleted (they run again), launches KILLED"
@@ -87,7 +94,12 @@ def rebuild(record: Path) -> Generator[Progress, None, list[str]]:
     for path in [*sorted(record.glob("mlflow.db*")), layout.mlflow_artifacts(record)]:
         if path.exists():
             lines.append(f"the old {path.name}: {quarantine(record, path)}")
-    for study_id, study in integrity.sound_studies(record).items():
+    for path in layout.study_files(record):
+        study_id = path.parent.name
+        if problem := integrity.study_damage(path):
+            lines.append(f"{study_id} is damaged ({problem}) and not indexed: --repair quarantines it")
+            continue
+        study = reader.read_study(path)
         index = _index_of(record, study)
         done = integrity.complete_trials(record, study)
         text = "no trial is complete"

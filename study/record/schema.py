@@ -120,6 +120,8 @@ class Study(_Frozen):
     """A study as it was launched: its question, its arms and seeds, and the trials that answer it.
 
     `identity` and `config_fields` describe the settings of a user's own experiment, whose code cannot be asked.
+    `launch` counts the launches of a record, so that the latest one is known whatever the clocks of its machines say;
+    0 in records of earlier versions, and for a study that was imported.
     """
 
     study_id: str
@@ -127,6 +129,7 @@ class Study(_Frozen):
     scale: str = ""
     question: str
     launched: str
+    launch: int = 0
     command: str = ""
     experiment: str = DEFAULT_EXPERIMENT
     identity: str = ""

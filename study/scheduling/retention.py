@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from runners.process.files import read_json
+from runners.process.files import read_json, stamp
 from study.design.plan import Plan, Trial
 from study.record import layout, reader
 from study.record.schema import Study
@@ -98,7 +98,7 @@ class Retention:
         self.record, self.keep, self.study_id = record, plan.keep, plan.study_id
         if self.keep == "all":
             return
-        self.seen: dict[Path, int] = {}  # study.json of another study -> when it was written
+        self.seen: dict[Path, tuple[int, ...]] = {}  # study.json of another study -> which version of it
         self.others: set[str] = set()  # trainings whose weights other studies keep
         self.best = Best(plan.task.metric.higher_is_better)
         self.open: Counter[str] = Counter()  # training -> trials of this study that still want it
@@ -141,7 +141,7 @@ class Retention:
     def _kept_by_others(self) -> set[str]:
         """Read again when another study was launched or has ended since the last look."""
         files = [path for path in layout.study_files(self.record) if path.parent.name != self.study_id]
-        written = {path: path.stat().st_mtime_ns for path in files}
+        written = {path: stamp(path) for path in files}
         if written != self.seen:
             self.seen = written
             self.others = set[str]().union(*(kept(reader.read_study(path), self.record) for path in files))

@@ -70,6 +70,7 @@ class Launch:
         """`done`: trial_key -> metric of the trials that are complete (`complete`)."""
         self.plan, self.record, self.executor, self.settings = plan, record, executor, settings
         self.launched = datetime.now(UTC).isoformat(timespec="seconds")
+        self.number = reader.next_launch(record)
         self.done = dict(done)
         self.known = reader.find_study(plan.study_id, record)
         with lock(layout.index_lock(record), wait=True):  # two processes must not create one database
@@ -274,11 +275,13 @@ class Launch:
         old = self.known
         if old is not None and self.plan.stage in ("search", "finalists"):
             return old.search != self.study.search
-        return old is None or old.model_copy(update={"launched": self.launched}) != self.study
+        now = {"launched": self.launched, "launch": self.number}
+        return old is None or old.model_copy(update=now) != self.study
 
     def _as_study(self, run_ids: Mapping[str, str]) -> Study:
         """What study.json says; a study that is complete is judged, which is a look."""
         study = self.plan.as_study(self.launched, self.settings.command, run_ids, self._search())
+        study = study.model_copy(update={"launch": self.number})
         n = len(self.plan.seeds)
         judged = n > 1 and not study.searching and all(trial.key in self.done for trial in self.plan.trials)
         return study.model_copy(update={"looks": tuple(sorted({*study.looks, n}))}) if judged else study

@@ -21,8 +21,9 @@ def complete(plan: Plan, record: Path) -> dict[str, float]:
 
 
 def searched(plan: Plan, record: Path) -> int:
-    """Trials that the plan's search has finished: complete, pruned or failed."""
-    return _search(plan, record).finished
+    """Trials that the plan's search has finished: complete, pruned or diverged. What failed otherwise runs again."""
+    search = _search(plan, record)
+    return search.finished - len(reader.to_try_again(search, record))
 
 
 def with_finalists(plan: Plan, record: Path) -> Plan:
@@ -30,10 +31,23 @@ def with_finalists(plan: Plan, record: Path) -> Plan:
 
     Raises RuntimeError when no trial of the search was complete.
     """
-    found = _search(plan, record).leading(plan.most_finalists, plan.task.metric.higher_is_better)
+    search = _search(plan, record)
+    found = search.leading(plan.most_finalists, plan.task.metric.higher_is_better)
     if not found:
-        raise RuntimeError(f"No trial of the search {plan.study_id} is complete, so it has none to train again.")
+        raise RuntimeError(_without_finalists(plan, record, search))
     return plan.with_finalists({trial.number: trial.params for trial in found})
+
+
+def _without_finalists(plan: Plan, record: Path, search: Search) -> str:
+    """Why a search has none, and what helps: what has failed runs again, what has diverged would diverge again."""
+    failed = len(reader.to_try_again(search, record))
+    diverged = len(search.of("failed")) - failed
+    text = (
+        f"No trial of the search {plan.study_id} is complete ({failed} failed, {diverged} diverged), so it has none to "
+        f"train again. Tracebacks are in {layout.trials_folder(record)}/*.failed."
+    )
+    further = f"narrow the space, or write --trials {2 * len(search.trials)} for further ones"
+    return text + (f" Those that diverged are not run again: {further}." if diverged else "")
 
 
 def with_winner(plan: Plan, record: Path) -> Plan:

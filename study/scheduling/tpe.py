@@ -15,7 +15,7 @@ from runners.config import Scalar, StagedConfig
 from study.design.plan import Plan, Trial
 from study.design.space import Choice, Dimension
 from study.design.training_seeds import OF_SEARCH
-from study.record import optuna_store
+from study.record import layout, optuna_store
 from study.record.optuna_store import Distributions, OptunaStudy, Stored
 from study.record.schema import Search, SearchState, SearchTrial
 from study.scheduling import importance
@@ -52,7 +52,7 @@ class SearchCells:
         self.weighed: dict[str, Any] = {}  # what `_importance` has found, once all suggestions are finished
         stored = self._restored(recorded)
         self._refuse_others(stored, record)
-        for trial in stored:
+        for trial in self._with_another_try(stored, record):
             self._take_over(trial)
 
     def _refuse_others(self, stored: list[Stored], record: Path) -> None:
@@ -78,6 +78,25 @@ class SearchCells:
             attributes: dict[str, Scalar] = {"trial_key": trial.trial_key}
             self.study.add(trial.params, self.distributions, attributes, trial.state, value)
         return stored if not recorded or len(recorded.trials) <= len(stored) else self.study.stored()
+
+    def _with_another_try(self, stored: list[Stored], record: Path) -> list[Stored]:
+        """Optuna's trials, of which those that failed in an earlier launch are running again, as a grid's would be.
+
+        One that diverged would diverge again. Optuna changes no trial that has ended, so its study is written anew.
+        """
+        again = {
+            trial.number
+            for trial in stored
+            if trial.state == "failed" and trial.key and not layout.diverged(layout.trial_folder(record, trial.key))
+        }
+        if not again:
+            return stored
+        self.study.begin_again()
+        for trial in stored:
+            state = "running" if trial.number in again else trial.state
+            attributes: dict[str, Scalar] = dict(trial.attributes)
+            self.study.add(trial.params, trial.distributions, attributes, state, trial.value, trial.reports)
+        return self.study.stored()
 
     def _take_over(self, trial: Stored) -> None:
         """What an earlier launch left: a running suggestion goes on; one that was killed while it was asked for has
@@ -105,7 +124,8 @@ class SearchCells:
 
     def _note(self, trial: Stored, state: SearchState, value: float | None, pruned_at: int | None = None) -> None:
         config = self._config(trial.params)
-        self.ids.setdefault(config.trial_key, []).append(trial.number)
+        numbers = self.ids.setdefault(config.trial_key, [])
+        numbers += [trial.number] if trial.number not in numbers else []
         self.trials[trial.number] = SearchTrial(
             number=trial.number,
             trial_key=config.trial_key,
@@ -132,8 +152,13 @@ class SearchCells:
         The sampler is seeded from the study and the number of trials: a launch that goes on does not draw the first
         suggestions again.
         """
-        if self.interrupted:
-            return self._cell(self.interrupted.pop(0))
+        for trial in list(self.interrupted):
+            first = self._first(trial.number, trial.key)
+            if first is not None and first.state == "running":
+                continue  # it gets the result of that one
+            self.interrupted.remove(trial)
+            if not self._known(trial, trial.key):
+                return self._cell(trial)
         while self._open() > 0:
             seed = int(hashlib.sha256(f"{self.plan.study_id}|{self.asked}".encode()).hexdigest()[:8], 16)
             suggested = self.study.suggest(self.distributions, seed, STARTUP_TRIALS)
@@ -145,9 +170,13 @@ class SearchCells:
                 return self._cell(suggested)
         return None
 
+    def _first(self, number: int, key: str) -> SearchTrial | None:
+        """The suggestion of the same setting that was made first, before `number`."""
+        return next((self.trials[other] for other in self.ids.get(key, []) if other < number), None)
+
     def _known(self, suggested: Stored, key: str) -> bool:
         """A space without a float may be drawn twice: the second one has the result of the first, if there is one."""
-        first = next((self.trials[number] for number in self.ids.get(key, [])), None)
+        first = self._first(suggested.number, key)
         if first is None or first.state == "running":
             return False
         if first.state == "pruned":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,20 @@ def test_damaged_data_are_never_used_and_made_again(record, harm):
     assert again.images_NHWC.tobytes() == pixels
     assert again.lists == wanted.lists
     assert np.array_equal(again.labels_NK, wanted.labels_NK)
+
+
+def test_data_that_are_made_again_within_a_tick_of_the_clock_are_used(record):
+    """What was found damaged had the time that the new files have, where a file system counts in seconds."""
+    folder = data_folder(record)
+    pixels = folder / "images.npy"
+    flip(pixels)
+    for path in folder.iterdir():
+        os.utime(path, (1, 1))
+    with pytest.raises(ValueError, match="is not what was written"):
+        scene_images.open_images(folder)
+    flip(pixels)
+    os.utime(pixels, (1, 1))
+    assert len(scene_images.open_images(folder).images_NHWC)
 
 
 def test_a_damaged_evaluator_is_never_used(prepared, tmp_path):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -115,3 +116,11 @@ def test_files_and_functions_are_short():
             if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LINES_OF_A_FUNCTION:
                 long.append(f"{name}: {node.name} has {node.end_lineno - node.lineno + 1} lines")
     assert long == []
+
+
+@pytest.mark.parametrize("package", ["study", "runners", "analysis"])
+def test_no_url_is_put_together_by_hand(package: str) -> None:
+    """A path may have ? and % and #: a library quotes them."""
+    by_hand = re.compile(r"""f["'][^"'\n]*\w:/[^"'\n]*\{""")
+    found = [path for path in (ROOT / package).rglob("*.py") if by_hand.search(path.read_text(encoding="utf-8"))]
+    assert found == []

@@ -55,8 +55,10 @@ def index(record: Path) -> None:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """A record whose folder has a space in its name, the server's address, and the page that it tells to open."""
-    record = synthetic_record.make(tmp_path_factory.mktemp("ui") / "my record", seeds=(0, 1), failed=[("cosine", 1)])
+    """A record whose path has what URLs quote, the server's address, and the page that it tells to open."""
+    record = synthetic_record.make(
+        tmp_path_factory.mktemp("ui") / "my record? 100%20 #1", seeds=(0, 1), failed=[("cosine", 1)]
+    )
     index(record)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

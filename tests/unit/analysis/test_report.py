@@ -278,3 +278,16 @@ def test_a_report_that_was_cut_short_is_not_current(tmp_path: Path, monkeypatch:
         with pytest.raises(ZeroDivisionError):
             report.build("schedules", record)
     assert not report.is_current(Results.open("schedules", record))
+
+
+def test_the_latest_launch_is_known_whatever_the_clocks_say(tmp_path: Path) -> None:
+    """One machine of those that share a record was a year ahead; a study of an earlier version counts no launches."""
+    ahead = {"launched": "2027-11-28T00:00:00+00:00"}
+    record = synthetic_record.make(tmp_path, seeds=[0], study_id="schedules-laptop", launch=1, **ahead)
+    synthetic_record.make(record, seeds=[0], study_id="schedules-gpu", **ahead)
+    synthetic_record.make(record, seeds=[0], launch=2)
+    assert report.latest(record) == reader.load_study("schedules", record).study_id == "schedules-smoke"
+    assert list(reader.studies(record)) == ["schedules-gpu", "schedules-laptop", "schedules-smoke"]
+    assert reader.next_launch(record) == 3
+    (record / "studies/schedules-laptop/study.json").write_text("[")
+    assert reader.next_launch(record) == 3

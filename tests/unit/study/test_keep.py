@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,17 @@ def test_each_end_deletes_what_it_makes_unwanted(tmp_path, record):
     (trial,) = (one for one in made.trials if one.key == late.trial_key)
     retention.end(trial, 0.85)
     assert kept(record) == {late.train_key}
+
+
+def test_a_study_that_was_launched_within_a_tick_of_the_clock_keeps_its_weights(record, monkeypatch):
+    """Some file systems count in seconds, and copies keep times: study.json is another file all the same."""
+    monkeypatch.setattr(Retention, "_release", lambda *_: None)
+    retention = Retention(plan(record, "none"), record)
+    path = record / "studies/other-smoke/study.json"
+    study = read_json(record / "studies/schedules-smoke/study.json") | {"study_id": "other-smoke"}
+    write_json(path, study | {"trials": [], "keep_checkpoints": "all"})
+    times = path.stat().st_mtime_ns
+    assert retention._kept_by_others() == set()
+    write_json(path, study | {"keep_checkpoints": "all"})
+    os.utime(path, ns=(times, times))
+    assert retention._kept_by_others() == kept(record)

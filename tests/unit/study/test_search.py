@@ -121,6 +121,53 @@ def test_an_interrupted_trial_goes_on_with_its_suggestion(record):
     assert [row.state for row in second.search().trials] == ["complete"] * 3
 
 
+def test_a_failed_trial_is_suggested_again_under_its_number(record):
+    """Beside what was complete or pruned, whose curves the median pruner still reads; one that diverged stays."""
+    cells, given = SearchCells(record, plan(4), None), []
+    for _ in range(4):
+        given.append(cells.next(set()))
+        cells.report(given[-1], 400, 1000, 0.5)
+    for cell, end in zip(
+        given, (cells.fail, cells.prune, cells.fail, lambda cell: cells.complete(cell, 0.7)), strict=True
+    ):
+        end(cell)
+    folder = record / "trials" / f"{given[2].trial.key}.failed"
+    folder.mkdir(parents=True)
+    (folder / "traceback.txt").write_text("FloatingPointError: the loss is nan")
+    told = cells.search()
+    again = SearchCells(record, plan(4), told)
+    assert again.more()
+    cell = again.next(set())
+    assert cell.trial == given[0].trial
+    assert not again.more()
+    assert [trial.state for trial in again.search().trials] == ["running", "pruned", "failed", "complete"]
+    again.complete(cell, 0.9)
+    stored = {row.key: row for row in optuna_store.rows(record, "search-smoke")}
+    assert {row.key: row.number for row in stored.values()} == {cell.trial.key: n for n, cell in enumerate(given)}
+    assert stored[given[0].trial.key].value == 0.9
+    assert dict(stored[given[1].trial.key].reports) == dict(stored[given[3].trial.key].reports) == {400: 0.5}
+    assert again.search().trials[3] == told.trials[3]
+
+
+def test_a_setting_that_was_suggested_twice_and_failed_runs_once(record):
+    """The second one has the result of the first, and waits for it."""
+    space = {"schedule": Choice(("linear", "cosine"))}
+    cells = SearchCells(record, plan(6, space), None)
+    while (cell := cells.next(set())) is not None:
+        cells.fail(cell)
+    assert [trial.state for trial in cells.search().trials] == ["failed"] * 6
+    again, run = SearchCells(record, plan(6, space), cells.search()), []
+    while (cell := again.next(set())) is not None:
+        run.append(cell)
+    assert len({cell.trial.key for cell in run}) == len(run) <= 2
+    assert again.more()
+    for cell in run:
+        again.complete(cell, score(cell.trial.config))
+    assert again.next(set()) is None
+    assert not again.more()
+    assert [trial.state for trial in again.search().trials] == ["complete"] * 6
+
+
 def test_a_lost_database_is_rebuilt_from_the_record(record):
     cells = SearchCells(record, plan(6), None)
     carry_on(cells, 4)
