@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runners.process import command
 from runners.process.files import read_json, write_json
 from study.record import layout, reader
 from study.record.layout import DEFAULT_RECORD, given_path
@@ -347,4 +348,4 @@ def _build_one(given: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from runners.process import command
 from runners.process.cores import usable
 from runners.tasks.iclevr.labels import LABELS
 from runners.tasks.iclevr.render import render_scenes
@@ -79,4 +80,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from study.cli.sizes import main
+from runners.process import command
+
+
+def main() -> int:
+    from study.cli import sizes
+
+    return sizes.main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -197,6 +197,11 @@ def save(drawn: Figure, stem: Path) -> Path:
         if engine := drawn.get_layout_engine():
             engine.execute(drawn)  # places everything; each file would otherwise place it again
             drawn.set_layout_engine(None)
-        drawn.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
-        drawn.savefig(stem.with_suffix(".png"), metadata={"Software": None})
+        try:
+            drawn.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
+            drawn.savefig(stem.with_suffix(".png"), metadata={"Software": None})
+        except BaseException:
+            for suffix in (".pdf", ".png"):  # half of it, or what was drawn of an earlier record
+                stem.with_suffix(suffix).unlink(missing_ok=True)
+            raise
     return stem.with_suffix(".png")

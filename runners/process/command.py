@@ -1,0 +1,28 @@
+"""How a command of this project begins and ends, whichever it is. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from runners.process import output
+from runners.process.system import refuse_windows
+
+INTERRUPTED = 130  # the exit code that shells give a process ended by Ctrl-C
+# What a user has set for matplotlib is for the user's own figures: a backend that is not there, or a matplotlibrc that
+# cannot be read, would keep matplotlib from being imported at all.
+ENVIRONMENT = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+
+
+def run(main: Callable[[], int]) -> int:
+    """The exit code of `main`, which imports what it needs: a Ctrl-C ends it without a traceback also meanwhile."""
+    refuse_windows()
+    output.shelter()
+    os.environ |= ENVIRONMENT
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        output.interrupted()
+    return code
