@@ -7,7 +7,6 @@ is shown decides nothing: a closed or full output, and an error of the display i
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -21,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runners.experiment import Progress, metric_name
+from runners.process.status import can_redraw
 from study.scheduling import events
 
 TRAINING_SHARE = 0.9  # of a trial's time; the rest is sampling and scoring
@@ -38,7 +38,7 @@ class Screen:
 
     def __init__(self, file: TextIO | None = None) -> None:
         self.file = file or sys.stdout
-        self.terminal = _can_redraw(self.file)
+        self.terminal = can_redraw(self.file)
         # Of what FORCE_COLOR and the like say to programs that colour their output, nothing counts here.
         self.console = Console(file=self.file, highlight=False, force_terminal=self.terminal)
         self.live: Live | None = None
@@ -79,8 +79,8 @@ class Screen:
                 transient=True,
                 auto_refresh=False,
                 # What goes to a file does not go to the terminal.
-                redirect_stdout=_is_terminal(sys.stdout),
-                redirect_stderr=_is_terminal(sys.stderr),
+                redirect_stdout=can_redraw(sys.stdout),
+                redirect_stderr=can_redraw(sys.stderr),
             )
             self.live.start()
         self.live.update(drawn, refresh=True)
@@ -93,17 +93,6 @@ class Screen:
             with contextlib.suppress(Exception):
                 if live is not None:
                     live.stop()  # gives the streams back
-
-
-def _is_terminal(file: TextIO | None) -> bool:
-    try:
-        return file is not None and file.isatty()
-    except ValueError:  # closed
-        return False
-
-
-def _can_redraw(file: TextIO) -> bool:
-    return _is_terminal(file) and os.environ.get("TERM", "").lower() not in ("", "dumb", "unknown")
 
 
 @dataclass(frozen=True)
