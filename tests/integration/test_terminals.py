@@ -1,4 +1,4 @@
-"""What is redrawn fits the terminal, and where nothing can be redrawn there are plain lines: on real terminals (pty)."""
+"""What is redrawn fits the terminal, and where nothing can be redrawn there are plain lines: on pseudo-terminals."""
 
 from __future__ import annotations
 
