@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ def run(main: Callable[[], int]) -> int:
     refuse_windows()
     output.shelter()
     os.environ |= ENVIRONMENT
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # "building the font cache; this may take ..."
     try:
         code = main()
     except KeyboardInterrupt:
