@@ -190,11 +190,8 @@ def build_all(
         except (ValueError, OSError) as error:
             damaged.append(f"{name} has no report: {' '.join(str(error).split())}")
     if not entries:
-        raise ValueError(
-            damaged[0]
-            if damaged
-            else f"{record} records no study: run {reader.command('schedules', Path(record))} first."
-        )
+        nothing = f"{record} records no study: run {reader.command('schedules', Path(record))} first."
+        raise ValueError((damaged or [nothing])[0])
     entries.sort(key=lambda entry: entry.study.launched, reverse=True)
     page = folder / "index.html"
     page.write_text(index.render(entries, folder), encoding="utf-8")
