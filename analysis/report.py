@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import freshness
+from runners.process import command
 from study.record import layout, reader
 from study.record.layout import DEFAULT_RECORD, given_path
 
@@ -164,11 +165,8 @@ def build_all(
         except (ValueError, OSError) as error:
             damaged.append(f"{name} has no report: {' '.join(str(error).split())}")
     if not entries:
-        raise ValueError(
-            damaged[0]
-            if damaged
-            else f"{record} records no study: run {reader.command('schedules', Path(record))} first."
-        )
+        nothing = f"{record} records no study: run {reader.command('schedules', Path(record))} first."
+        raise ValueError((damaged or [nothing])[0])
     entries.sort(key=lambda entry: reader.launch_order(entry.study), reverse=True)
     page = folder / "index.html"
     page.write_text(index.render(entries, folder), encoding="utf-8")
@@ -322,4 +320,4 @@ def _build_one(given: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main, locks=False))

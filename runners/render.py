@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runners import readable
+from runners.process import command
 from runners.process.cores import usable
+from runners.process.status import Status
 from runners.tasks.iclevr.labels import LABELS
 from runners.tasks.iclevr.render import render_scenes
 from runners.tasks.iclevr.scenes import VIEWS, frame_labels, frame_name, sample_scenes, test_lists
@@ -31,13 +33,13 @@ def write_folder(destination: Path, image_size: int, scenes: int, seed: int, vie
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     train: dict[str, list[str]] = {}
-    drawn, start = sample_scenes(scenes, seed, view), time.monotonic()
+    drawn, start, status = sample_scenes(scenes, seed, view), time.monotonic(), Status()
     for index, (scene, frames) in enumerate(zip(drawn, render_scenes(drawn, image_size, view, workers), strict=True)):
         for k, labels in enumerate(frame_labels(scene)):
             Image.fromarray(frames[k]).save(unfinished / frame_name(index, k))
             train[frame_name(index, k)] = labels
         if index % 32 == 31 or index + 1 == scenes:
-            _progress(3 * (index + 1), 3 * scenes, time.monotonic() - start)
+            status.show(_progress(3 * (index + 1), 3 * scenes, time.monotonic() - start), last=index + 1 == scenes)
     lists = {"train": train, "objects": {label: i for i, label in enumerate(LABELS)}, **test_lists(seed)}
     for name, content in lists.items():
         (unfinished / f"{name}.json").write_text(json.dumps(content))
@@ -46,9 +48,8 @@ def write_folder(destination: Path, image_size: int, scenes: int, seed: int, vie
     os.replace(unfinished, destination)
 
 
-def _progress(done: int, total: int, seconds: float) -> None:
-    line = f"{done} of {total} images, {done / seconds:.0f} images/s, {(total - done) * seconds / done:.0f} s left"
-    print(f"\r{line:<70}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+def _progress(done: int, total: int, seconds: float) -> str:
+    return f"{done} of {total} images, {done / seconds:.0f} images/s, {(total - done) * seconds / done:.0f} s left"
 
 
 def _refusal(arguments: argparse.Namespace) -> str | None:
@@ -84,4 +85,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main, locks=False))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from runners.process.cores import limit_libraries
-from runners.process.system import refuse_windows
+from runners.process import command
 
-refuse_windows()
-limit_libraries()
 
-from study.cli.doctor import main  # noqa: E402
+def main() -> int:
+    from study.cli import doctor
+
+    return doctor.main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

@@ -7,13 +7,14 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # Python puts study/ there, which hides the rooms beside it
 
-from runners.process.cores import limit_libraries  # noqa: E402
-from runners.process.system import refuse_windows  # noqa: E402
+from runners.process import command  # noqa: E402
 
-refuse_windows()
-limit_libraries()
 
-from study.cli.launch import main  # noqa: E402
+def main() -> int:
+    from study.cli import launch
+
+    return launch.main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

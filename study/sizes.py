@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from runners.process.system import refuse_windows
+from runners.process import command
 
-refuse_windows()
 
-from study.cli.sizes import main  # noqa: E402
+def main() -> int:
+    from study.cli import sizes
+
+    return sizes.main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run(main))

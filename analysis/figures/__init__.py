@@ -102,11 +102,11 @@ def lacking(figure: FigureModule, table: DataFrame, results: Results) -> str:
 
 def draw(figure: FigureModule, table: DataFrame, results: Results) -> Figure:
     """The figure in the one look of all figures; a sentence where there is nothing to draw."""
-    from analysis.plotting import labels, style
+    from analysis.plotting import fonts, labels, style
 
     with style.look():
         sentence = lacking(figure, table, results)
-        return labels.blank(sentence) if sentence else figure.draw(table, results)
+        return fonts.settle(labels.blank(sentence) if sentence else figure.draw(table, results))
 
 
 def caption(figure: FigureModule, table: DataFrame, results: Results) -> str:

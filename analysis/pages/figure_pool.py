@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -37,14 +38,17 @@ class Drawn(NamedTuple):
 def draw(name: str, results: Results, folder: Path) -> Drawn:
     """Gather and draw one figure; `folder`/`name` as PNG, PDF and, without a path of this machine, CSV."""
     from analysis import figures
-    from analysis.plotting import style
+    from analysis.plotting import fonts, style
 
     figure = figures.load(name)
-    table = figure.table(results)
-    png = style.save(figures.draw(figure, table, results), folder / name)
+    fonts.lacking.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what libraries warn their callers of; the caption says what limits a figure
+        table = figure.table(results)
+        png = style.save(figures.draw(figure, table, results), folder / name)
     portable = table.replace(f"^{re.escape(str(results.record))}/", "", regex=True)
     portable.to_csv(folder / f"{name}.csv", index=False)
-    return _drawn(name, results, figures.caption(figure, table, results), png)
+    return _drawn(name, results, figures.caption(figure, table, results) + fonts.sentence(), png)
 
 
 def draw_or_say_why(name: str, results: Results, folder: Path) -> Drawn:

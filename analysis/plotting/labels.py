@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from analysis.plotting import style
+from analysis.plotting import fonts, style
 from analysis.results import Results
 from runners.experiment import metric_name
 
@@ -18,7 +18,7 @@ ROWS = 40  # arms that a figure with a row per arm can take
 def plain(text: object) -> str:
     """`text` as matplotlib shows it letter by letter: no mathematics, no label hidden by a leading underscore."""
     printable = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(text))
-    escaped = printable.replace("$", r"\$")
+    escaped = fonts.shown(printable).replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 

@@ -22,6 +22,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from analysis.plotting import fonts
+
 COLUMN = 3.4  # inches: one column of a two-column page
 DOUBLE = 7.0  # inches: the page
 GREY = "0.45"
@@ -81,11 +83,12 @@ def _slim_font() -> Any:
     """DejaVu Sans, matplotlib's own font, without the letters and tables that no figure here uses.
 
     Every PDF embeds the letters that it shows; cutting them out of the whole font is two thirds of the time of a PDF.
-    Other letters still come from DejaVu Sans. Returns the open file, which is there as long as the process.
+    Other letters still come from DejaVu Sans. Returns the open file, which is there as long as the process; None where
+    there is no room for it: the whole font draws the same letters.
     """
     options = subset.Options(layout_features=[], name_IDs=["*"])
     options.drop_tables += ["GSUB", "GPOS", "GDEF", "MATH", "FFTM"]
-    with subset.load_font(font_manager.findfont("DejaVu Sans"), options) as font:
+    with subset.load_font(font_manager.findfont(fonts.BASE), options) as font:
         cutter = subset.Subsetter(options)
         cutter.populate(unicodes=[letter for part in SLIM for letter in part])
         cutter.subset(font)
@@ -98,7 +101,10 @@ def _slim_font() -> Any:
     return file
 
 
-_FONT = _slim_font()
+try:
+    _FONT = _slim_font()
+except OSError:
+    _FONT = None
 
 
 # --- the look ----------------------------------------------------------------------------------------
@@ -107,7 +113,8 @@ _FONT = _slim_font()
 @contextmanager
 def look() -> Iterator[None]:
     """Inside, artists are made and drawn as every figure of a report is, whatever the user's rcParams say."""
-    with matplotlib.rc_context(cast(Any, _settings())):
+    settings = _settings() | {"font.family": [*([FAMILY] if _FONT else []), *fonts.families]}
+    with matplotlib.rc_context(cast(Any, settings)), fonts.drawing():
         yield
 
 
@@ -116,7 +123,7 @@ def _settings() -> dict[str, Any]:
     # The backend is the user's: a figure outside pyplot has none.
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
     theme: dict[str, Any] = sns.axes_style("ticks") | sns.plotting_context("paper")
-    return defaults | theme | SIZES | {"font.family": [FAMILY, "DejaVu Sans"]}
+    return defaults | theme | SIZES
 
 
 @dataclass(frozen=True)
@@ -197,6 +204,11 @@ def save(drawn: Figure, stem: Path) -> Path:
         if engine := drawn.get_layout_engine():
             engine.execute(drawn)  # places everything; each file would otherwise place it again
             drawn.set_layout_engine(None)
-        drawn.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
-        drawn.savefig(stem.with_suffix(".png"), metadata={"Software": None})
+        try:
+            drawn.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None, "Producer": None, "Creator": None})
+            drawn.savefig(stem.with_suffix(".png"), metadata={"Software": None})
+        except BaseException:
+            for suffix in (".pdf", ".png"):  # half of it, or what was drawn of an earlier record
+                stem.with_suffix(suffix).unlink(missing_ok=True)
+            raise
     return stem.with_suffix(".png")

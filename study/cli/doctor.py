@@ -16,6 +16,8 @@ from pathlib import Path
 
 from runners import docstrings
 from runners.experiment import Progress
+from runners.process import output
+from runners.process.command import INTERRUPTED
 from study.cli.progress import Screen, preparing, watched
 from study.record import errors, importer, integrity, mlflow_index, repair
 from study.record.integrity import Trouble
@@ -23,7 +25,6 @@ from study.record.layout import DEFAULT_RECORD, given_path, record_lock, require
 
 ABOUT = docstrings.of(sys.modules[__name__])
 BAD_INPUT = 2
-INTERRUPTED = 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -101,7 +102,7 @@ def act(arguments: argparse.Namespace, record: Path) -> int:
                 return say(watched(repair.rebuild(record)))
             if arguments.source:
                 return take(arguments.source.resolve(), record)
-            return repair_all(record) if arguments.repair else check(record)
+            return repair_all(record) if arguments.repair else output.printed(check(record))
     except Held as held:
         raise ValueError(f"The record {record} is in use {held}: wait until that has ended.") from None
 

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runners.process import output
+from runners.process.command import INTERRUPTED
 from study.cli import indexes
 from study.cli import request as requests
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from study.scheduling.scheduler import Launch
 
 BAD_INPUT = 2
-INTERRUPTED = 130
 PROBE_BYTES = 2**20
 HEADROOM_BYTES = 500 * 2**20  # databases, pictures and checkpoints of a small study
 
@@ -32,17 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = requests.parser().parse_args(argv)
     try:
         if arguments.list:
-            return print_list()
+            return output.printed(print_list())
         request = requests.read(arguments)
         if arguments.dry_run or arguments.json:
             from study.cli.dry_run import dry_run
 
             requests.print_found(request)
-            return dry_run(request, arguments)
+            return output.printed(dry_run(request, arguments))
         if arguments.explain is not None:
             from study.cli.summary import explain
 
-            return explain(request, arguments.explain)
+            return output.printed(explain(request, arguments.explain))
         return run(request, shlex.join(["python", "study/run.py", *argv]))
     except ValueError as error:
         print(f"run.py: {error}", file=sys.stderr)
@@ -140,6 +141,8 @@ def stoppable(work: Callable[[], int], record: Path, executor: LocalExecutor, co
     # The first one stops at the next poll, the second one now; a cluster's polite end is a Ctrl-C.
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # a terminal that closes, but not under nohup
+        signal.signal(signal.SIGHUP, interrupt)
     try:
         return work()
     except KeyboardInterrupt:

@@ -1,11 +1,12 @@
 """What a person sees while a study runs: which trials, how far, how fast, how long still.
 
 On a terminal the running trials are redrawn in place (rich); elsewhere a plain line is printed every ten seconds. What
-is shown decides nothing: a closed or full output ends the display, not the study.
+is shown decides nothing: a closed or full output, and an error of the display itself, end the display, not the study.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -19,58 +20,79 @@ from rich.table import Table
 from rich.text import Text
 
 from runners.experiment import Progress, metric_name
+from runners.process.status import can_redraw
 from study.scheduling import events
 
 TRAINING_SHARE = 0.9  # of a trial's time; the rest is sampling and scoring
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal
-BAR = 24  # columns
+REDRAW_SECONDS = 0.2  # between two drawings on a terminal
+BAR, SHORT_BAR, NAME = 24, 6, 20  # columns: of a bar where there is room, of the shortest one, of a name beside it
 T = TypeVar("T")
 
 
 class Screen:
-    """Lines that stay, and below them what is redrawn; on no terminal, lines only."""
+    """Lines that stay, and below them what is redrawn; on no terminal, and on one that cannot redraw, lines only.
+
+    Nothing is redrawn for a reader who is behind. An error of the display ends the display.
+    """
 
     def __init__(self, file: TextIO | None = None) -> None:
         self.file = file or sys.stdout
-        self.console = Console(file=self.file, highlight=False, soft_wrap=True)
-        self.terminal = self.console.is_terminal and not self.console.is_dumb_terminal
+        self.terminal = can_redraw(self.file)
+        # Of what FORCE_COLOR and the like say to programs that colour their output, nothing counts here.
+        self.console = Console(file=self.file, highlight=False, force_terminal=self.terminal)
         self.live: Live | None = None
         self.shown = time.monotonic()
+        self.drawn = 0.0
 
     def line(self, text: str) -> None:
-        """A line that stays."""
+        """A line that stays, however wide: whoever reads a log wants it whole."""
         if self.terminal:
-            self._say(lambda: self.console.print(Text(text)))
+            self._say(lambda: self.console.print(Text(text), soft_wrap=True))
         else:
             self._say(lambda: print(text, file=self.file, flush=True))
 
     def show(self, text: str, rows: Sequence[Row] = (), force: bool = False) -> None:
         """What is going on: `rows` are drawn on a terminal above `text`, which elsewhere is all that is printed."""
+        now = time.monotonic()
+        if not force and getattr(self.file, "behind", False):
+            return
         if self.terminal:
-            self._say(lambda: self._draw(Group(_table(rows), Text(text, overflow="ellipsis", no_wrap=True))))
-        elif force or time.monotonic() - self.shown >= PLAIN_SECONDS:
-            self.shown = time.monotonic()
+            if force or self.live is None or now - self.drawn >= REDRAW_SECONDS:
+                self.drawn = now
+                self._say(lambda: self._draw(Group(_table(rows, self.console.width), Text(text, overflow="fold"))))
+        elif force or now - self.shown >= PLAIN_SECONDS:
+            self.shown = now
             self._say(lambda: print(text, file=self.file, flush=True))
 
     def clear(self) -> None:
         """Nothing is going on any more."""
         if self.live is not None:
-            self._say(self.live.stop)
-            self.live = None
+            live, self.live = self.live, None
+            live.update(Group())  # rows beyond the height of the terminal would stay behind
+            self._say(live.stop)
 
     def _draw(self, drawn: Group) -> None:
         if self.live is None:
-            self.live = Live(drawn, console=self.console, transient=True, refresh_per_second=5)
+            self.live = Live(
+                console=self.console,
+                transient=True,
+                auto_refresh=False,
+                # What goes to a file does not go to the terminal.
+                redirect_stdout=can_redraw(sys.stdout),
+                redirect_stderr=can_redraw(sys.stderr),
+            )
             self.live.start()
-        else:
-            self.live.update(drawn)
+        self.live.update(drawn, refresh=True)
 
     def _say(self, write: Callable[[], object]) -> None:
         try:
             write()
-        except (OSError, ValueError):  # a pipe whose reader has gone, a full disk, a closed file
-            self.terminal, self.live = False, None
-            sys.stdout = open("/dev/null", "w")  # noqa: SIM115
+        except Exception:
+            live, self.live, self.terminal = self.live, None, False
+            with contextlib.suppress(Exception):
+                if live is not None:
+                    live.stop()  # gives the streams back
 
 
 @dataclass(frozen=True)
@@ -82,16 +104,21 @@ class Row:
     rate: float
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_column(width=BAR)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
+def _table(rows: Sequence[Row], width: int) -> Table:
+    """One line per row in `width` columns: names are cut, and where that is not enough, bars are left out."""
+    share, rate, gap = 4, 15, 2
+    left = width - share - rate - 2 * gap
+    bar = min(BAR, left - gap - NAME)
+    table = Table.grid(padding=(0, gap, 0, 0))
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(1, left - (bar + gap if bar >= SHORT_BAR else 0)))
+    if bar >= SHORT_BAR:
+        table.add_column(width=bar)
+    table.add_column(justify="right", no_wrap=True, overflow="crop", width=share)
+    table.add_column(justify="right", no_wrap=True, overflow="crop", width=rate)
     for row in rows:
-        bar = ProgressBar(total=1.0, completed=row.share, width=BAR)
-        rate = f"{row.rate:,.0f} images/s" if row.rate else ""
-        table.add_row(Text(row.name), bar, f"{row.share:.0%}", rate)
+        bars = [ProgressBar(total=1.0, completed=row.share, width=bar)] if bar >= SHORT_BAR else []
+        speed = f"{row.rate:,.0f} images/s" if row.rate else ""
+        table.add_row(Text(row.name), *bars, f"{row.share:.0%}", speed)
     return table
 
 
@@ -127,6 +154,7 @@ class Display:
         self.since: dict[int, float] = {}  # slot -> when its trial began
         self.spent = 0.0  # seconds of workers on trials that have ended
         self.first = True  # nothing was said about stopping yet
+        self.failed = False
 
     def begin(self, total: int, already: int, slots: int, metric: str = "accuracy/validation") -> None:
         """A launch of `total` trials, of which the record has some, on so many slots; they are scored in `metric`."""
@@ -137,6 +165,17 @@ class Display:
         self.screen.clear()
 
     def show(self, event: events.Event) -> None:
+        """Show an event. Raises nothing: what cannot be shown is no reason to stop a study."""
+        if self.failed:
+            return
+        try:
+            self._show(event)
+        except Exception as error:
+            self.failed = True
+            self.screen.clear()
+            self.screen.line(f"The display ended ({type(error).__name__}: {error}); the study goes on.")
+
+    def _show(self, event: events.Event) -> None:
         match event:
             case events.Preparing(what, done, total, rate):
                 self.screen.show(preparing(what, done, total, rate), force=done >= total)

@@ -7,13 +7,17 @@ python study/ui.py --optuna     the same trials as Optuna studies (needs the ext
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlunsplit
 
+from runners.process import output
 from study.cli import indexes
 from study.record import integrity, mlflow_index, reader, sqlite
 from study.record.layout import DEFAULT_RECORD, given_path, mlflow_database, optuna_database, require_open
@@ -21,11 +25,14 @@ from study.record.layout import DEFAULT_RECORD, given_path, mlflow_database, opt
 BAD_INPUT = 2
 HOST = "127.0.0.1"
 MLFLOW_PORT, OPTUNA_PORT = 5000, 8080  # the ones that both call their own
-# Nothing of the record leaves the machine. MLflow's job runner, eight processes, serves language models alone.
+END_SECONDS = 5.0  # that a server has to end by itself
+# Nothing of the record leaves the machine. MLflow's job runner, eight processes, serves language models alone. What
+# libraries warn their authors of is nothing to a user.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "PYTHONWARNINGS": "ignore",
 }
 
 
@@ -46,7 +53,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ui.py: {error}", file=sys.stderr)
         return BAD_INPUT
     print("The server is up in a few seconds; Ctrl-C ends it.", flush=True)
-    os.execve(command[0], command, os.environ | ENVIRONMENT)
+    output.drain()  # the server writes below it
+    return serve(command)
+
+
+def serve(command: Sequence[str]) -> int:
+    """Run the server until it ends, or Ctrl-C, SIGTERM or the terminal's end ends it; the exit code.
+
+    It has a session of its own: a Ctrl-C in the middle of its start would end each of its processes with a traceback.
+    """
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, end)
+    server = subprocess.Popen(command, env=os.environ | ENVIRONMENT, start_new_session=True)
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        for number, seconds in ((signal.SIGTERM, END_SECONDS), (signal.SIGKILL, None)):
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired, KeyboardInterrupt):
+                os.killpg(server.pid, number)
+                server.wait(seconds)
 
 
 def checked(record: Path, database: str, port: int) -> Path:

@@ -192,8 +192,11 @@ class Launch:
         trial = current.trial
         folder = layout.trial_folder(self.record, trial.key)
         shutil.rmtree(layout.failed_folder(folder), ignore_errors=True)
-        if self.settings.on_trial_complete is not None:
-            self.settings.on_trial_complete(folder)
+        try:
+            if self.settings.on_trial_complete is not None:
+                self.settings.on_trial_complete(folder)
+        except Exception as error:  # the trial is complete without a picture; a full disk is met again right below
+            yield events.Noted(f"no picture of it was drawn ({type(error).__name__}: {error})", trial.name)
         value = float(read_json(folder / "result.json")[self.plan.metric])
         self.done[trial.key] = value
         self.index.finish(current.run, trial, folder, current.unwritten)

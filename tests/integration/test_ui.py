@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -202,3 +204,73 @@ def test_what_cannot_be_shown_is_said_in_one_sentence(miniature_record, tmp_path
         done = subprocess.run(line, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert re.fullmatch(r"ui.py: Port \d+ cannot be used, .*: give --port N\.\n", done.stderr)
+
+
+def processes_of(record: Path) -> list[str]:
+    """The command lines of whatever serves a record."""
+    lines = [
+        path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline") if readable(path)
+    ]
+    return [line for line in lines if str(record) in line]
+
+
+def readable(path: Path) -> bool:
+    try:
+        return bool(path.read_bytes())
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="no /proc on this machine")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ending_it_in_the_middle_of_its_start_leaves_no_traceback_and_no_process(number, tmp_path):
+    """A Ctrl-C goes to all processes of the terminal; a polite end and a terminal that closes do too, or to one."""
+    record = synthetic_record.make(tmp_path / "record", seeds=(0,))
+    index(record)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        line = command("--record", record, "--port", free.getsockname()[1])
+    server = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert server.stdout is not None
+    while "The server is up" not in server.stdout.readline():
+        assert server.poll() is None
+    while len(processes_of(record)) < 2:  # the server's own beside the command
+        time.sleep(0.05)
+    time.sleep(1)  # in the middle of its imports
+    os.killpg(server.pid, number)
+    _, errors = server.communicate(timeout=30)
+    assert (server.returncode, errors) == (0, "")
+    assert processes_of(record) == []
+
+
+# Presses Ctrl-C while a module is imported.
+CTRL_C = """
+import os, signal, sys
+class Press:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ.get("PRESSED_AT"):
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Press())
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "module"),
+    [
+        ("study/ui.py", "study.record.reader"),
+        ("study/run.py --study null --dry-run", "study.design.registry"),
+        ("-m study.doctor", "study.record.integrity"),
+        ("analysis/report.py --record {}", "pandas"),
+    ],
+)
+def test_a_ctrl_c_while_it_loads_its_libraries_ends_a_command_without_a_traceback(
+    line, module, miniature_record, tmp_path
+):
+    (tmp_path / "sitecustomize.py").write_text(CTRL_C)
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}", "PRESSED_AT": module}
+    words = line.format(miniature_record).split()
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, "")
