@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 BAD_INPUT = 2
 INTERRUPTED = 130
-PROBE_BYTES = 2**20
-HEADROOM_BYTES = 500 * 2**20  # databases, pictures and checkpoints of a small study
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,6 +65,7 @@ def print_list() -> int:
 def run(request: Request, command: str) -> int:
     """The studies of a command, one after another."""
     from runners.process.locks import Held, lock
+    from study.cli.probe import probe
     from study.executors.local import LocalExecutor
     from study.record import layout
     from study.scheduling import devices
@@ -80,7 +79,9 @@ def run(request: Request, command: str) -> int:
     if request.auto and any(job.estimate.missing_trials for job in jobs):
         slots = devices.benchmarked(request.plans, slots)
         jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
-    probe(record, sum(each.bytes for each in images) + max(job.estimate.disk_bytes for job in jobs))
+    needed = sum(each.bytes for each in images) + max(job.estimate.disk_bytes for job in jobs)
+    for sentence in probe(record, needed):
+        print(sentence)
     executor = LocalExecutor(slots, layout.logs_folder(record), request.worker_timeout)
     codes = []
     try:
@@ -209,27 +210,3 @@ def _study_files(request: Request, plan: Plan) -> dict[str, str]:
     """The texts of a study's own file and of its own experiment, which no commit of the project has."""
     files = next((list(one.files) for one in request.named if one.name == plan.study), [])
     return {f"launch/{name}": path.read_text(encoding="utf-8", errors="replace") for name, path in files}
-
-
-def probe(record: Path, needed: float) -> None:
-    """ValueError when the record's disk is full or read-only; nothing of the probe stays."""
-    existed = record.exists()
-    if existed and not record.is_dir():
-        raise ValueError(f"--record {record} is a file: give a folder.")
-    path = record / "write-probe"
-    try:
-        record.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(PROBE_BYTES))
-        path.unlink()
-        free = shutil.disk_usage(record).free
-        if free < needed + HEADROOM_BYTES:
-            wanted = f"{(needed + HEADROOM_BYTES) / 2**20:,.0f} MiB"
-            raise OSError(
-                f"{free / 2**20:,.0f} MiB are free, up to {wanted} are needed: --keep-checkpoints none needs less"
-            )
-    except OSError as error:
-        path.unlink(missing_ok=True) if existed else shutil.rmtree(record, ignore_errors=True)
-        reason = error.strerror or str(error)
-        raise ValueError(
-            f"The record {record} cannot be written ({reason}): make room, or give --record DIR."
-        ) from None

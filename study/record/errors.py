@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from runners.process.files import disk_full
+from runners.process.locks import Unlockable
 
 FULL_BYTES = 2**20  # with less than this free, whatever failed failed for want of room
 SQLITE = {  # what SQLite says -> what it is
@@ -22,15 +23,21 @@ SENTENCES = {
     "full": "the disk of {record} is full: make room",
     "locked": "another program keeps a database of {record} locked: end it",
     "read-only": "{record} cannot be written: grant yourself write permission there",
+    "unlockable": "the file system of {record} has no file locks: copy the record to a disk that has them",
     "damaged": "a database of {record} is damaged: repair it with `python -m study.doctor --record {record} --repair`",
 }
 
 
 def trouble(error: BaseException | None, record: Path) -> str:
-    """full, locked, read-only or damaged; "" when the error is of another kind. Looks through what caused it."""
+    """full, locked, read-only, unlockable or damaged; "" when the error is of another kind.
+
+    Looks through what caused it.
+    """
     cause, found = error, "full" if disk_full(error) else ""
     while cause is not None and not found:
-        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if isinstance(cause, Unlockable):
+            found = "unlockable"
+        elif isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             found = "read-only"
         elif isinstance(cause, sqlite3.Error):
             found = next((kind for text, kind in SQLITE.items() if text in str(cause)), "")
