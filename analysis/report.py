@@ -48,8 +48,7 @@ class Answer:
     @property
     def lines(self) -> list[str]:
         """What stands under the tables."""
-        warned = [f"Warning: {sentence}" for sentence in self.warnings]
-        return [*self.findings, *warned, *([self.missing] if self.missing else [])]
+        return [*self.findings, *(f"Warning: {line}" for line in self.warnings), *filter(None, [self.missing])]
 
 
 def answer_of(results: Results) -> Answer:
@@ -66,8 +65,8 @@ def answer_of(results: Results) -> Answer:
     if answering := nuisance.metric_that_answers(results):
         shown.append(nuisance.readable(nuisance.table(results, answering)))
     findings = [*search.lines(results), *filter(None, [factors.line(results)]), kind_line(results)]
-    limits = tuple(warnings.warnings(results))
-    return Answer(answer.answer(results), tuple(shown), tuple(findings), limits, answer.missing(results))
+    found, limits = answer.answer(results), warnings.warnings(results)
+    return Answer(found, tuple(shown), tuple(findings), tuple(limits), answer.missing(results))
 
 
 def print_answer(answer: Answer) -> None:
@@ -75,8 +74,7 @@ def print_answer(answer: Answer) -> None:
     from analysis.tables.format import text
 
     print("\n\n".join([*map(text, answer.tables), answer.sentence]))
-    for line in answer.lines:
-        print(line)
+    print("".join(f"{line}\n" for line in answer.lines), end="")
 
 
 def answer_markdown(answer: Answer) -> str:
@@ -313,10 +311,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--record", type=given_path, default=DEFAULT_RECORD, metavar="DIR", help="default: mlruns")
     parser.add_argument("--out", type=given_path, metavar="DIR", help="default: <record>/studies/<study id>/report")
     given = parser.parse_args(arguments)
-    if given.out is not None and given.out.exists() and not given.out.is_dir():
-        print(f"report: --out {given.out} is a file: write the name of a folder.", file=sys.stderr)
-        return 2
     try:
+        if given.out is not None and given.out.exists() and not given.out.is_dir():
+            raise ValueError(f"--out {given.out} is a file: write the name of a folder.")
         return _build_every(given) if given.all else _build_one(given)
     except (ValueError, OSError) as error:
         print(f"report: {' '.join(str(error).split())}", file=sys.stderr)
@@ -324,8 +321,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _build_every(given: argparse.Namespace) -> int:
-    from analysis.pages import figure_pool
+    from analysis.pages import figure_pool, unwritten
 
+    unwritten.refuse(given.record, given.out)
     with figure_pool.opened(figure_pool.spare_cores()) as pool:
         index, damaged = build_all(given.record, given.out, pool)
     print(f"Index: {index}")
@@ -335,9 +333,11 @@ def _build_every(given: argparse.Namespace) -> int:
 
 
 def _build_one(given: argparse.Namespace) -> int:
-    from analysis.pages import figure_pool
+    from analysis.pages import figure_pool, unwritten
     from analysis.results import Results
 
+    if given.out is None and (code := unwritten.shown(given.study, given.record)) is not None:
+        return code
     results = Results.open(given.study or latest(given.record), given.record)
     with figure_pool.opened(figure_pool.spare_cores()) as pool:
         index = _build(results, given.out, pool)

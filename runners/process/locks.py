@@ -49,6 +49,27 @@ def lock(path: Path, wait: bool = False, shared: bool = False) -> Iterator[None]
         yield
 
 
+@contextlib.contextmanager
+def glance(path: Path, shared: bool = False) -> Iterator[None]:
+    """As `lock`, for a reader who may not write the file: the lock is held where there is one that a reader may hold.
+
+    Raises Held when another process has it.
+    """
+    try:
+        file = path.open()
+    except OSError:
+        yield
+        return
+    with file:
+        try:
+            taken = _taken(file, shared)
+        except OSError:  # no locks here, or NFS, where a reader may hold no exclusive one
+            taken = True
+        if not taken:
+            raise Held(_holder(file))
+        yield
+
+
 def _taken(file: IO[str], shared: bool) -> bool:
     operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     try:

@@ -67,7 +67,7 @@ def run(request: Request, command: str) -> int:
     from runners.process.locks import Held, lock
     from study.cli.probe import probe
     from study.executors.local import LocalExecutor
-    from study.record import layout
+    from study.record import access, layout
     from study.scheduling import devices
 
     record, slots = request.record, request.slots
@@ -76,6 +76,8 @@ def run(request: Request, command: str) -> int:
     for each in images:
         each.decode()
     requests.print_found(request)
+    if reason := access.unwritable(record, *(job.plan.study_id for job in jobs)):
+        return read_only(jobs, request, reason)
     if request.auto and any(job.estimate.missing_trials for job in jobs):
         slots = devices.benchmarked(request.plans, slots)
         jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
@@ -98,6 +100,42 @@ def run(request: Request, command: str) -> int:
     finally:
         executor.cancel()
     return max(codes)
+
+
+def read_only(jobs: Sequence[Job], request: Request, reason: str) -> int:
+    """What a record that cannot be written, for this `reason`, says of studies that are complete in it."""
+    from runners.process.locks import Held, glance
+    from study.cli.summary import print_header, summarize
+    from study.record import layout
+
+    record, codes = request.record, []
+    try:
+        with glance(layout.record_lock(record), shared=True):
+            for job in jobs:
+                plan = _complete_plan(job, record)
+                if plan is None:
+                    do = "give --record DIR, a folder that you may write"
+                    raise ValueError(f"The record {record} cannot be written ({reason}): {do}.")
+                print_header(job, record, request.scale_was_chosen)
+                print(f"The record cannot be written ({reason}): it is only read.", flush=True)
+                codes.append(summarize(plan, record))
+    except Held as held:
+        raise ValueError(f"The record {record} is being repaired {held}: wait for it.") from None
+    return max(codes)
+
+
+def _complete_plan(job: Job, record: Path) -> Plan | None:
+    """The plan of the last stage of a study that has all that was asked for, in study.json too; else None."""
+    from study.record import reader
+    from study.scheduling import standing
+
+    plan, known = job.plan, reader.find_study(job.plan.study_id, record)
+    if known is None or job.estimate.missing_trials:
+        return None
+    for following in (standing.with_finalists, standing.with_winner) if plan.space else ():
+        plan = following(plan, record)
+    asked = {(trial.arm, trial.key) for trial in plan.trials}
+    return plan if asked == {(trial.arm, trial.trial_key) for trial in known.trials} else None
 
 
 def relocate(record: Path) -> None:

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from study.record import mlflow_index, reader
+from study.record import access, mlflow_index, readable, reader
 from study.record.layout import DEFAULT_RECORD, given_path
 
 BAD_INPUT = 2
+INTERRUPTED = 130
+END_SECONDS = 10.0  # that a server has to end
 HOST = "127.0.0.1"
+UP = "The server is up in a few seconds; Ctrl-C ends it."
 MLFLOW_PORT, OPTUNA_PORT = 5000, 8080  # the ones that both call their own
 # Nothing of the record leaves the machine. MLflow's job runner, eight processes, serves language models alone.
 ENVIRONMENT = {
@@ -36,13 +42,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     port = given.port or (OPTUNA_PORT if given.optuna else MLFLOW_PORT)
     try:
         record = checked(given.record, "optuna.db" if given.optuna else "mlflow.db", port)
+        if reason := access.unwritable(record):
+            return serve_copy(record, reason, given.optuna, port)
         mlflow_index.relocate(record)  # it may have been moved or copied
         command = optuna_command(record, port) if given.optuna else mlflow_command(record, port)
     except ValueError as error:
         print(f"ui.py: {error}", file=sys.stderr)
         return BAD_INPUT
-    print("The server is up in a few seconds; Ctrl-C ends it.", flush=True)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    print(UP, flush=True)
     os.execve(command[0], command, os.environ | ENVIRONMENT)
+
+
+def serve_copy(record: Path, reason: str, optuna: bool, port: int) -> int:
+    """Serve a record that cannot be written from copies of its databases, which go when the server ends."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the second: an SSH session that drops
+        signal.signal(number, end)
+    with readable.stand_in(record) as copy:
+        command = optuna_command(copy, port) if optuna else mlflow_command(copy, port)
+        print(f"The record cannot be written ({reason}): what you change in the browser is not kept.")
+        print(UP, flush=True)
+        # Of its own, so that a Ctrl-C reaches it, and the processes that it starts, in one way only.
+        server = subprocess.Popen(command, env=os.environ | ENVIRONMENT, start_new_session=True)
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            with suppress(KeyboardInterrupt, subprocess.TimeoutExpired, ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
+                server.wait(END_SECONDS)
+            raise
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
 
 
 def checked(record: Path, database: str, port: int) -> Path:

@@ -23,13 +23,14 @@ SENTENCES = {
     "full": "the disk of {record} is full: make room",
     "locked": "another program keeps a database of {record} locked: end it",
     "read-only": "{record} cannot be written: grant yourself write permission there",
+    "mounted read-only": "{record} is on a read-only file system: copy it to a folder that you may write",
     "unlockable": "the file system of {record} has no file locks: copy the record to a disk that has them",
     "damaged": "a database of {record} is damaged: repair it with `python -m study.doctor --record {record} --repair`",
 }
 
 
 def trouble(error: BaseException | None, record: Path) -> str:
-    """full, locked, read-only, unlockable or damaged; "" when the error is of another kind.
+    """full, locked, read-only, mounted read-only, unlockable or damaged; "" when the error is of another kind.
 
     Looks through what caused it.
     """
@@ -37,8 +38,10 @@ def trouble(error: BaseException | None, record: Path) -> str:
     while cause is not None and not found:
         if isinstance(cause, Unlockable):
             found = "unlockable"
-        elif isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        elif isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM):
             found = "read-only"
+        elif isinstance(cause, OSError) and cause.errno == errno.EROFS:
+            found = "mounted read-only"
         elif isinstance(cause, sqlite3.Error):
             found = next((kind for text, kind in SQLITE.items() if text in str(cause)), "")
         cause = cause.__cause__ or cause.__context__
