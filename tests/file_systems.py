@@ -24,6 +24,21 @@ os.fsync = lambda file: (
 """
 WITHOUT_FLOCK = "fcntl.flock = lambda file, operation: refuse({number})\n"
 WITHOUT_LOCKS = WITHOUT_FLOCK + "fcntl.lockf = fcntl.flock\n"
+# The folder in the environment variable FULL takes new files, and nothing into them: what a full disk does.
+FULL_FOLDER = """
+import builtins, io
+
+class Full:
+    really = staticmethod(io.open)
+
+    def __call__(self, file, mode="r", *more, **named):
+        path = "" if isinstance(file, int) else os.fsdecode(file)
+        if path.startswith(os.environ["FULL"]) and set(mode) & set("wax+"):
+            refuse({number})
+        return self.really(file, mode, *more, **named)
+
+builtins.open = io.open = Full()
+"""
 UNDRAWN = f"exec(open({str(ROOT / 'tests' / 'undrawn' / 'sitecustomize.py')!r}).read())\n"
 
 

@@ -77,11 +77,12 @@ FAMILY = "Slim Sans"
 SLIM = (range(0x20, 0x250), range(0x370, 0x400), range(0x2010, 0x2300))  # Latin, Greek, punctuation to mathematics
 
 
-def _slim_font() -> Any:
+def _slim_font() -> Any | None:
     """DejaVu Sans, matplotlib's own font, without the letters and tables that no figure here uses.
 
     Every PDF embeds the letters that it shows; cutting them out of the whole font is two thirds of the time of a PDF.
-    Other letters still come from DejaVu Sans. Returns the open file, which is there as long as the process.
+    Other letters still come from DejaVu Sans. Returns the open file, which is there as long as the process; None where
+    temporary files find no room: figures then take the whole font.
     """
     options = subset.Options(layout_features=[], name_IDs=["*"])
     options.drop_tables += ["GSUB", "GPOS", "GDEF", "MATH", "FFTM"]
@@ -92,8 +93,11 @@ def _slim_font() -> Any:
         for name in font["name"].names:
             if name.nameID in (1, 4, 6, 16):  # family, full and PostScript name
                 name.string = FAMILY.replace(" ", "") if name.nameID == 6 else FAMILY
-        file = tempfile.NamedTemporaryFile(suffix=".ttf")  # noqa: SIM115
-        font.save(file.name)
+        try:
+            file = tempfile.NamedTemporaryFile(suffix=".ttf")  # noqa: SIM115
+            font.save(file.name)
+        except OSError:
+            return None
     font_manager.fontManager.addfont(file.name)
     return file
 
@@ -116,7 +120,7 @@ def _settings() -> dict[str, Any]:
     # The backend is the user's: a figure outside pyplot has none.
     defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
     theme: dict[str, Any] = sns.axes_style("ticks") | sns.plotting_context("paper")
-    return defaults | theme | SIZES | {"font.family": [FAMILY, "DejaVu Sans"]}
+    return defaults | theme | SIZES | {"font.family": [*([FAMILY] if _FONT else []), "DejaVu Sans"]}
 
 
 @dataclass(frozen=True)

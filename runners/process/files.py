@@ -84,6 +84,15 @@ def disk_full(error: BaseException | None) -> bool:
     return False
 
 
+def over_quota(error: BaseException | None) -> bool:
+    """Whether it is a quota that keeps a disk with room from taking more."""
+    while error is not None:
+        if (isinstance(error, OSError) and error.errno == errno.EDQUOT) or os.strerror(errno.EDQUOT) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def write_json(path: Path, value: Any) -> None:
     write_aside(path, partial(Path.write_text, data=json.dumps(value, indent=1), encoding="utf-8"))
 

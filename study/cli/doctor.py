@@ -14,10 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from runners.experiment import Progress
+from runners.process import scratch
 from study.cli.progress import Screen, preparing, watched
 from study.record import access, errors, importer, integrity, mlflow_index, readable, repair
 from study.record.integrity import Trouble
-from study.record.layout import DEFAULT_RECORD, given_path, record_lock, trials_folder
+from study.record.layout import DEFAULT_RECORD, cache_folder, given_path, record_lock, trials_folder
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -90,6 +91,8 @@ def act(arguments: argparse.Namespace, record: Path) -> int:
         if reason:
             with glance(record_lock(record)), readable.stand_in(record) as seen:
                 return check(record, seen)
+        if sentence := scratch.settle(cache_folder(record)):
+            print(sentence)
         with lock(record_lock(record)):
             if arguments.relocate:
                 count = mlflow_index.relocate(record)

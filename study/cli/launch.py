@@ -64,6 +64,7 @@ def print_list() -> int:
 
 def run(request: Request, command: str) -> int:
     """The studies of a command, one after another."""
+    from runners.process import scratch
     from runners.process.locks import Held, lock
     from study.cli.probe import probe
     from study.executors.local import LocalExecutor
@@ -82,7 +83,7 @@ def run(request: Request, command: str) -> int:
         slots = devices.benchmarked(request.plans, slots)
         jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
     needed = sum(each.bytes for each in images) + max(job.estimate.disk_bytes for job in jobs)
-    for sentence in probe(record, needed):
+    for sentence in [*probe(record, needed), *filter(None, [scratch.settle(layout.cache_folder(record))])]:
         print(sentence)
     executor = LocalExecutor(slots, layout.logs_folder(record), request.worker_timeout)
     codes = []

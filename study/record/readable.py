@@ -6,9 +6,10 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from runners.process.files import disk_full
 from study.record import errors, layout, mlflow_index
 
 
@@ -21,16 +22,22 @@ def stand_in(record: Path) -> Iterator[Path]:
     """
     databases = (layout.mlflow_database(record), layout.optuna_database(record))
     copied = {database.name + ending for database in databases for ending in ("", "-wal", "-shm")}
-    with tempfile.TemporaryDirectory(prefix="record-") as name:
-        folder = Path(name).resolve()
-        for path in record.resolve().iterdir():
-            if path.name not in copied:
-                (folder / path.name).symlink_to(path)
-        for database in databases:
-            if database.is_file():
-                copy(database, folder / database.name)
-        if not errors.damaged(layout.mlflow_database(folder)):
-            mlflow_index.relocate(folder)
+    with ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="record-"))).resolve()
+            for path in record.resolve().iterdir():
+                if path.name not in copied:
+                    (folder / path.name).symlink_to(path)
+            for database in databases:
+                if database.is_file():
+                    copy(database, folder / database.name)
+            if not errors.damaged(layout.mlflow_database(folder)):
+                mlflow_index.relocate(folder)
+        except (OSError, sqlite3.Error) as error:
+            if not (disk_full(error) or isinstance(error, FileNotFoundError)):
+                raise
+            reason = f"its databases are copied there, because {record} cannot be written"
+            raise ValueError(f"Temporary files find no room ({reason}): set TMPDIR to a folder with room.") from None
         yield folder
 
 
