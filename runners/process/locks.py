@@ -70,6 +70,18 @@ def glance(path: Path, shared: bool = False) -> Iterator[None]:
         yield
 
 
+def missing_locks(path: Path) -> str:
+    """Why a lock file that is there cannot be locked, in the words of its file system; "" where it can."""
+    try:
+        with path.open() as file:
+            _taken(file, shared=True)
+    except Unlockable as error:
+        return error.strerror or str(error)
+    except OSError:  # not there, or closed to this reader
+        pass
+    return ""
+
+
 def _taken(file: IO[str], shared: bool) -> bool:
     operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     try:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from runners.process.locks import missing_locks
 from study.record import layout
 
 
@@ -14,7 +15,11 @@ def unwritable(record: Path, *study_ids: str) -> str:
     """The first place of a record where a command that finds everything done would write and cannot, and why:
     "/mnt/record: Read-only file system"; "" where it can write all of them, and for a record that is not there."""
     places = (place for place in _written(record, study_ids) if place.exists())
-    return next(filter(None, map(closed, places)), "")
+    if found := next(filter(None, map(closed, places)), ""):
+        return found
+    lock = layout.record_lock(record)
+    reason = missing_locks(lock)  # without them SQLite cannot even read there
+    return f"{lock}: {reason}" if reason else ""
 
 
 def closed(path: Path) -> str:

@@ -74,6 +74,20 @@ def test_a_doctor_that_cannot_lock_a_record_says_so(miniature_record, tmp_path):
     )
 
 
+def test_a_record_that_was_moved_to_where_no_locks_are_is_checked(miniature_record, tmp_path):
+    """Reading needs no lock; what would change it is refused."""
+    record = Path(shutil.copytree(miniature_record, tmp_path / "record"))
+    with lock(record / "lock"):
+        pass
+    environment = file_systems.environment(tmp_path / "replaced", file_systems.WITHOUT_LOCKS, number=errno.ENOLCK)
+    done = run(environment, "-m", "study.doctor", "--record", record)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("wrong: mlflow.db is missing\n")
+    done = run(environment, "-m", "study.doctor", "--record", record, "--prune-checkpoints")
+    assert done.returncode == 2
+    assert f"cannot be written ({record}/lock: No locks available)" in done.stderr
+
+
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP], ids=errno.errorcode.get)
 def test_files_are_written_where_nothing_can_be_synced(tmp_path, monkeypatch, number):
     def unable(descriptor: int) -> None:
