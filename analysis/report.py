@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runners.process.files import read_json, write_json
-from study.record import layout, reader
+from study.record import access, layout, reader
 from study.record.layout import DEFAULT_RECORD, given_path
 
 if TYPE_CHECKING:
@@ -336,13 +336,12 @@ def _build_one(given: argparse.Namespace) -> int:
     from analysis.pages import figure_pool, unwritten
     from analysis.results import Results
 
-    if given.out is None and (code := unwritten.shown(given.study, given.record)) is not None:
-        return code
     results = Results.open(given.study or latest(given.record), given.record)
-    with figure_pool.opened(figure_pool.spare_cores()) as pool:
-        index = _build(results, given.out, pool)
     print_answer(answer_of(results))
-    print(f"\nReport: {index}")
+    if given.out is None and access.closed(page_of(results).parent):
+        return unwritten.show(results, page_of(results), is_current(results))
+    with figure_pool.opened(figure_pool.spare_cores()) as pool:
+        print(f"\nReport: {_build(results, given.out, pool)}")
     return 0
 
 

@@ -43,15 +43,21 @@ def summarize(plan: Plan, record: Path, launch: Launch | None = None) -> int:
     """
     from analysis import report
     from analysis.pages import unwritten
+    from analysis.results import Results
 
-    written = report.current(plan.study_id, record) if launch else unwritten.standing(plan.study_id, record)
+    if launch:
+        written = report.current(plan.study_id, record)
+    else:
+        results = Results.open(plan.study_id, record)
+        written = report.Written(report.page_of(results), results)
+    current = launch is not None or report.is_current(written.results)
     print()
     report.print_answer(written.answer)
     page = written.page
-    if launch or report.is_current(written.results):
+    if current:
         print(f"\nreport:    {page}\nfigures:   {page.parent / 'figures'}\ntables:    {page.parent / 'tables'}")
     else:
-        print(f"\nreport:    {unwritten.where(written.results)}")
+        print(f"\nreport:    {unwritten.where(written.results, page, current)}")
     command = [sys.executable, str(ROOT / "study" / "ui.py"), "--record", str(record)]
     print(f"MLflow UI: {shlex.join(command)}")
     rows = written.results.rows
