@@ -244,3 +244,14 @@ def test_a_notebook_shows_the_figures_of_a_record_that_cannot_be_written(record)
     assert (done.returncode, done.stderr) == (0, "")
     assert "IPython.core.display.Image" in done.stdout
     assert contents(record) == before
+
+
+def test_a_page_of_other_results_is_not_shown_as_today_s(indexed, tmp_path):
+    record = Path(shutil.copytree(indexed, tmp_path / "a record"))
+    (record / "studies" / STUDY / "report" / "built_from.json").write_text("{}")
+    closed(record)
+    done = run("-m", "analysis.report", "--record", record)
+    opened(record)
+    assert (done.returncode, done.stderr) == (1, "")
+    command = f"python -m analysis.report --study {STUDY} --record '{record}' --out DIR"
+    assert done.stdout.endswith(f"\nReport: none of today's results; write one with `{command}`\n")
