@@ -7,6 +7,7 @@ report's folder of the study.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from analysis.pages import figure_pool
 from analysis.results import Results
 from analysis.tables import comparison, contrasts, crosstab, factors, nuisance
 from analysis.tables import search as search_table
-from study.record import layout
+from study.record import access, layout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,10 @@ class Opened:
         self.record = Path(os.environ.get(RECORD) or layout.DEFAULT_RECORD)
         self.results = Results.open(name, self.record)
         self.study, self.rows = self.results.study, self.results.rows
-        self.out = layout.report_folder(self.record, self.study.study_id) / "figures"
+        report = layout.report_folder(self.record, self.study.study_id)
+        # Of a record that cannot be written the figures are shown, and kept as long as the notebook runs.
+        self.scratch = tempfile.TemporaryDirectory(prefix="figures-") if access.closed(report) else None
+        self.out = Path(self.scratch.name) if self.scratch else report / "figures"
 
     def answer(self) -> None:
         """Print the question, the answer with n and interval, and what is missing."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from analysis import freshness
 from runners.process import command
-from study.record import layout, reader
+from study.record import access, layout, reader
 from study.record.layout import DEFAULT_RECORD, given_path
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ class Answer:
     @property
     def lines(self) -> list[str]:
         """What stands under the tables."""
-        warned = [f"Warning: {sentence}" for sentence in self.warnings]
-        return [*self.findings, *warned, *([self.missing] if self.missing else [])]
+        return [*self.findings, *(f"Warning: {line}" for line in self.warnings), *filter(None, [self.missing])]
 
 
 def answer_of(results: Results) -> Answer:
@@ -63,8 +62,8 @@ def answer_of(results: Results) -> Answer:
     if answering := nuisance.metric_that_answers(results):
         shown.append(nuisance.readable(nuisance.table(results, answering)))
     findings = [*search.lines(results), *filter(None, [factors.line(results)]), kind_line(results)]
-    limits = tuple(warnings.warnings(results))
-    return Answer(answer.answer(results), tuple(shown), tuple(findings), limits, answer.missing(results))
+    found, limits = answer.answer(results), warnings.warnings(results)
+    return Answer(found, tuple(shown), tuple(findings), tuple(limits), answer.missing(results))
 
 
 def print_answer(answer: Answer) -> None:
@@ -72,8 +71,7 @@ def print_answer(answer: Answer) -> None:
     from analysis.tables.format import text
 
     print("\n\n".join([*map(text, answer.tables), answer.sentence]))
-    for line in answer.lines:
-        print(line)
+    print("".join(f"{line}\n" for line in answer.lines), end="")
 
 
 def answer_markdown(answer: Answer) -> str:
@@ -297,8 +295,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _build_every(given: argparse.Namespace) -> int:
-    from analysis.pages import figure_pool
+    from analysis.pages import figure_pool, unwritten
 
+    unwritten.refuse(given.record, given.out)
     with figure_pool.opened(figure_pool.spare_cores()) as pool:
         index, damaged = build_all(given.record, given.out, pool)
     print(f"Index: {index}")
@@ -308,14 +307,15 @@ def _build_every(given: argparse.Namespace) -> int:
 
 
 def _build_one(given: argparse.Namespace) -> int:
-    from analysis.pages import figure_pool
+    from analysis.pages import figure_pool, unwritten
     from analysis.results import Results
 
     results = Results.open(given.study or latest(given.record), given.record)
-    with figure_pool.opened(figure_pool.spare_cores()) as pool:
-        index = _build(results, given.out, pool)
     print_answer(answer_of(results))
-    print(f"\nReport: {index}")
+    if given.out is None and access.closed(page_of(results).parent):
+        return unwritten.show(results, page_of(results), is_current(results))
+    with figure_pool.opened(figure_pool.spare_cores()) as pool:
+        print(f"\nReport: {_build(results, given.out, pool)}")
     return 0
 
 

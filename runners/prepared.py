@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.process.files import read_json, stamp, sync_folder, write_aside
+from runners.process.files import read_json, stamp, sync, sync_folder, write_aside
 
 OLD_INDEX = {"source", "names", "conditions", "lists", "held_out", "sha256"}  # without a digest of itself
 
@@ -64,8 +64,7 @@ def _save(path: Path, pictures: Iterable[NDArray[np.uint8]], shape: tuple[int, .
             file.write(np.ascontiguousarray(picture_HWC).data)
             yield count
         assert count == shape[0]
-        file.flush()
-        os.fsync(file.fileno())
+        sync(file)
 
 
 def _pixels_digest(path: Path) -> str:

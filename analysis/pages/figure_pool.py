@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -84,14 +84,17 @@ def spare_cores() -> int:
 
 @contextmanager
 def opened(processes: int) -> Iterator[Pool | None]:
-    """A pool of so many processes, which start when they are needed and end with the block; None for no process."""
+    """A pool of so many processes, which start when they are needed and end with the block; None for no process, and
+    where there is no room for their semaphores or no right to make some (/dev/shm): one process draws all."""
     collect_less_garbage()
-    if processes < 1:
-        yield None
-        return
-    limit_libraries()
-    # Spawned: a fork after numerical threads may wait for ever.
-    with Pool(processes, multiprocessing.get_context("spawn"), initializer=_begin) as pool:
+    with ExitStack() as stack:
+        pool: Pool | None = None
+        with suppress(OSError):
+            if processes > 0:
+                limit_libraries()
+                # Spawned: a fork after numerical threads may wait for ever.
+                made = Pool(processes, multiprocessing.get_context("spawn"), initializer=_begin)
+                pool = stack.enter_context(made)
         yield pool
 
 

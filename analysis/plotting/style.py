@@ -79,12 +79,12 @@ FAMILY = "Slim Sans"
 SLIM = (range(0x20, 0x250), range(0x370, 0x400), range(0x2010, 0x2300))  # Latin, Greek, punctuation to mathematics
 
 
-def _slim_font() -> Any:
+def _slim_font() -> Any | None:
     """DejaVu Sans, matplotlib's own font, without the letters and tables that no figure here uses.
 
     Every PDF embeds the letters that it shows; cutting them out of the whole font is two thirds of the time of a PDF.
     Other letters still come from DejaVu Sans. Returns the open file, which is there as long as the process; None where
-    there is no room for it: the whole font draws the same letters.
+    temporary files find no room: figures then take the whole font.
     """
     options = subset.Options(layout_features=[], name_IDs=["*"])
     options.drop_tables += ["GSUB", "GPOS", "GDEF", "MATH", "FFTM"]
@@ -95,8 +95,11 @@ def _slim_font() -> Any:
         for name in font["name"].names:
             if name.nameID in (1, 4, 6, 16):  # family, full and PostScript name
                 name.string = FAMILY.replace(" ", "") if name.nameID == 6 else FAMILY
-        file = tempfile.NamedTemporaryFile(suffix=".ttf")  # noqa: SIM115
-        font.save(file.name)
+        try:
+            file = tempfile.NamedTemporaryFile(suffix=".ttf")  # noqa: SIM115
+            font.save(file.name)
+        except OSError:
+            return None
     font_manager.fontManager.addfont(file.name)
     return file
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -15,33 +15,62 @@ from typing import IO, Any
 MANIFEST = "files.json"
 # What libraries say that hide errno.ENOSPC: safetensors, and NumPy's tofile ("1000 requested and 262 written").
 FULL = re.compile(r"No space left on device|Disk quota exceeded|\d+ requested and \d+ written")
+# What fsync says on a file system that cannot do it, and on one that cannot do it for a folder. The same as in
+# PostgreSQL's fsync_fname_ext (src/backend/storage/file/fd.c), and what FUSE and SMB say besides.
+UNSYNCED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+UNSYNCED_FOLDER = (*UNSYNCED, errno.EBADF, errno.EISDIR, errno.EACCES)
 
 
 def write_aside(path: Path, write: Callable[[Path], Any]) -> None:
     """Call `write(temporary path)`, force it to the disk, then rename: a reader sees the old file or the new one.
 
-    When anything fails, the temporary file is removed.
+    When anything fails, the temporary file is removed. An error of the file system names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         write(temporary)
         with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+            sync(file)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # `write` of a file names none
+            error.filename = str(path)
         raise
     sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Force a folder's names to the disk: a rename lasts only then."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(file: IO[Any]) -> None:
+    """Force a file's content to the disk, where its file system can do so. Raises OSError that names the file."""
+    file.flush()
+    _sync(file.fileno(), Path(file.name), UNSYNCED)
+
+
+def sync_folder(folder: Path) -> str:
+    """Force a folder's names to the disk: a rename lasts only then.
+
+    Returns why its file system cannot do that, "" where it can: the names are then written when the system likes.
+    """
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (IsADirectoryError, PermissionError) as error:
+        return error.strerror or str(error)
+    try:
+        return _sync(descriptor, folder, UNSYNCED_FOLDER)
     finally:
         os.close(descriptor)
+
+
+def _sync(descriptor: int, path: Path, unable: Collection[int]) -> str:
+    """Raises OSError with the path for what is not among the errors of a file system that is `unable`."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in unable:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        return error.strerror or str(error)
+    return ""
 
 
 def disk_full(error: BaseException | None) -> bool:
@@ -50,6 +79,15 @@ def disk_full(error: BaseException | None) -> bool:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
         if FULL.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def over_quota(error: BaseException | None) -> bool:
+    """Whether it is a quota that keeps a disk with room from taking more."""
+    while error is not None:
+        if (isinstance(error, OSError) and error.errno == errno.EDQUOT) or os.strerror(errno.EDQUOT) in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -81,9 +119,11 @@ def append_lines(path: Path, lines: Iterable[Mapping[str, Any]], lasting: bool =
             while content:  # a disk that fills up takes a part first
                 content = content[file.write(content) :]
             if lasting:
-                os.fsync(file.fileno())
-        except BaseException:
+                sync(file)
+        except BaseException as error:
             file.truncate(end)
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(path)
             raise
 
 
@@ -141,7 +181,7 @@ def write_manifest(folder: Path) -> None:
     for path in paths:
         if path.parent == folder:
             with path.open("rb+") as file:
-                os.fsync(file.fileno())
+                sync(file)
     write_json(folder / MANIFEST, {path.relative_to(folder).as_posix(): sha256(path) for path in paths})
 
 

@@ -16,12 +16,19 @@ from pathlib import Path
 
 from runners import docstrings
 from runners.experiment import Progress
-from runners.process import output
+from runners.process import output, scratch
 from runners.process.command import INTERRUPTED
 from study.cli.progress import Screen, preparing, watched
-from study.record import errors, importer, integrity, mlflow_index, repair
+from study.record import access, errors, importer, integrity, mlflow_index, readable, repair
 from study.record.integrity import Trouble
-from study.record.layout import DEFAULT_RECORD, given_path, record_lock, require_open, trials_folder
+from study.record.layout import (
+    DEFAULT_RECORD,
+    cache_folder,
+    given_path,
+    record_lock,
+    require_open,
+    trials_folder,
+)
 
 ABOUT = docstrings.of(sys.modules[__name__])
 BAD_INPUT = 2
@@ -86,11 +93,19 @@ def is_unused(folder: Path) -> bool:
 
 def act(arguments: argparse.Namespace, record: Path) -> int:
     """The action that was asked for."""
+    from runners.process.locks import Held, glance, lock
+
+    reason = access.unwritable(record)
+    if reason and changes(arguments):
+        raise ValueError(f"The record {record} cannot be written ({reason}): copy it to a folder that you may write.")
     if arguments.relocate and not mlflow_index.displaced(record):  # also while a study is running
         return say([f"MLflow's paths lead to {record}"])
-    from runners.process.locks import Held, lock
-
     try:
+        if reason:
+            with glance(record_lock(record)), readable.stand_in(record) as seen:
+                return check(record, seen)
+        if sentence := scratch.settle(cache_folder(record)):
+            print(sentence)
         with lock(record_lock(record)):
             if arguments.relocate:
                 count = mlflow_index.relocate(record)
@@ -105,6 +120,12 @@ def act(arguments: argparse.Namespace, record: Path) -> int:
             return repair_all(record) if arguments.repair else output.printed(check(record))
     except Held as held:
         raise ValueError(f"The record {record} is in use {held}: wait until that has ended.") from None
+
+
+def changes(arguments: argparse.Namespace) -> bool:
+    """Whether the action writes to the record; a check does not."""
+    names = ("repair", "relocate", "rebuild_mlflow", "prune_checkpoints", "source")
+    return any(getattr(arguments, name) for name in names)
 
 
 def say(lines: Sequence[str]) -> int:
@@ -126,10 +147,10 @@ def found(steps: Iterable[Progress | Trouble]) -> Iterator[Trouble]:
         screen.clear()
 
 
-def check(record: Path) -> int:
-    """Print what is wrong; 1 if something is."""
+def check(record: Path, seen: Path | None = None) -> int:
+    """Print what is wrong; 1 if something is. `seen`: what is read in the place of a record that cannot be written."""
     count = 0
-    for trouble in found(integrity.findings(record)):
+    for trouble in found(integrity.findings(seen or record)):
         count += 1
         print(f"wrong: {trouble.text}")
     print(f"{_things(count)} wrong: --repair puts {'it' if count == 1 else 'them'} right" if count else _sound(record))

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from study.scheduling.scheduler import Launch
 
 BAD_INPUT = 2
-PROBE_BYTES = 2**20
-HEADROOM_BYTES = 500 * 2**20  # databases, pictures and checkpoints of a small study
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,9 +66,11 @@ def print_list() -> int:
 
 def run(request: Request, command: str) -> int:
     """The studies of a command, one after another."""
+    from runners.process import scratch
     from runners.process.locks import Held, lock
+    from study.cli.probe import probe
     from study.executors.local import LocalExecutor
-    from study.record import layout
+    from study.record import access, layout
     from study.scheduling import devices
 
     record, slots = request.record, request.slots
@@ -79,10 +79,14 @@ def run(request: Request, command: str) -> int:
     for each in images:
         each.decode()
     requests.print_found(request)
+    if reason := access.unwritable(record, *(job.plan.study_id for job in jobs)):
+        return read_only(jobs, request, reason)
     if request.auto and any(job.estimate.missing_trials for job in jobs):
         slots = devices.benchmarked(request.plans, slots)
         jobs = [requests.job_of(plan, request, slots) for plan in request.plans]
-    probe(record, sum(each.bytes for each in images) + max(job.estimate.disk_bytes for job in jobs))
+    needed = sum(each.bytes for each in images) + max(job.estimate.disk_bytes for job in jobs)
+    for sentence in [*probe(record, needed), *filter(None, [scratch.settle(layout.cache_folder(record))])]:
+        print(sentence)
     indexes.renew(record, "mlflow.db", "optuna.db")
     executor = LocalExecutor(slots, layout.logs_folder(record), request.worker_timeout)
     codes = []
@@ -100,6 +104,42 @@ def run(request: Request, command: str) -> int:
     finally:
         executor.cancel()
     return max(codes)
+
+
+def read_only(jobs: Sequence[Job], request: Request, reason: str) -> int:
+    """What a record that cannot be written, for this `reason`, says of studies that are complete in it."""
+    from runners.process.locks import Held, glance
+    from study.cli.summary import print_header, summarize
+    from study.record import layout
+
+    record, codes = request.record, []
+    try:
+        with glance(layout.record_lock(record), shared=True):
+            for job in jobs:
+                plan = _complete_plan(job, record)
+                if plan is None:
+                    do = "give --record DIR, a folder that you may write"
+                    raise ValueError(f"The record {record} cannot be written ({reason}): {do}.")
+                print_header(job, record, request.scale_was_chosen)
+                print(f"The record cannot be written ({reason}): it is only read.", flush=True)
+                codes.append(summarize(plan, record))
+    except Held as held:
+        raise ValueError(f"The record {record} is being repaired {held}: wait for it.") from None
+    return max(codes)
+
+
+def _complete_plan(job: Job, record: Path) -> Plan | None:
+    """The plan of the last stage of a study that has all that was asked for, in study.json too; else None."""
+    from study.record import reader
+    from study.scheduling import standing
+
+    plan, known = job.plan, reader.find_study(job.plan.study_id, record)
+    if known is None or job.estimate.missing_trials:
+        return None
+    for following in (standing.with_finalists, standing.with_winner) if plan.space else ():
+        plan = following(plan, record)
+    asked = {(trial.arm, trial.key) for trial in plan.trials}
+    return plan if asked == {(trial.arm, trial.trial_key) for trial in known.trials} else None
 
 
 def relocate(record: Path) -> None:
@@ -216,27 +256,3 @@ def _study_files(request: Request, plan: Plan) -> dict[str, str]:
 
     files = next((list(one.files) for one in request.named if one.name == plan.study), [])
     return provenance.texts((f"launch/{name}", path) for name, path in files)
-
-
-def probe(record: Path, needed: float) -> None:
-    """ValueError when the record's disk is full or read-only; nothing of the probe stays."""
-    existed = record.exists()
-    if existed and not record.is_dir():
-        raise ValueError(f"--record {record} is a file: give a folder.")
-    path = record / "write-probe"
-    try:
-        record.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(PROBE_BYTES))
-        path.unlink()
-        free = shutil.disk_usage(record).free
-        if free < needed + HEADROOM_BYTES:
-            wanted = f"{(needed + HEADROOM_BYTES) / 2**20:,.0f} MiB"
-            raise OSError(
-                f"{free / 2**20:,.0f} MiB are free, up to {wanted} are needed: --keep-checkpoints none needs less"
-            )
-    except OSError as error:
-        path.unlink(missing_ok=True) if existed else shutil.rmtree(record, ignore_errors=True)
-        reason = error.strerror or str(error)
-        raise ValueError(
-            f"The record {record} cannot be written ({reason}): make room, or give --record DIR."
-        ) from None

@@ -36,22 +36,35 @@ def print_header(job: Job, record: Path, scale_was_chosen: bool) -> None:
         print("every trial is in the record: nothing is run", flush=True)
 
 
-def summarize(plan: Plan, record: Path, launch: Launch) -> int:
-    """The answer, the table, what stands under it, the figures' place and the UI's command; the exit code."""
-    from analysis import report
+def summarize(plan: Plan, record: Path, launch: Launch | None = None) -> int:
+    """The answer, the table, what stands under it, the figures' place and the UI's command; the exit code.
 
-    written = report.current(plan.study_id, record)
+    Without a launch nothing is written: of a record that cannot be.
+    """
+    from analysis import report
+    from analysis.pages import unwritten
+    from analysis.results import Results
+
+    if launch:
+        written = report.current(plan.study_id, record)
+    else:
+        results = Results.open(plan.study_id, record)
+        written = report.Written(report.page_of(results), results)
+    current = launch is not None or report.is_current(written.results)
     print()
     report.print_answer(written.answer)
     page = written.page
-    print(f"\nreport:    {page}\nfigures:   {page.parent / 'figures'}\ntables:    {page.parent / 'tables'}")
+    if current:
+        print(f"\nreport:    {page}\nfigures:   {page.parent / 'figures'}\ntables:    {page.parent / 'tables'}")
+    else:
+        print(f"\nreport:    {unwritten.where(written.results, page, current)}")
     command = [sys.executable, str(ROOT / "study" / "ui.py"), "--record", str(record)]
     print(f"MLflow UI: {shlex.join(command)}")
     rows = written.results.rows
     failures = int((rows["state"] != "complete").sum())
     status = "FAILED" if failures else "FINISHED"
     warnings, text = tuple(written.answer.warnings), report.answer_markdown(written.answer)
-    for sentence in launch.close(status, page.parent, warnings, text):
+    for sentence in launch.close(status, page.parent, warnings, text) if launch else ():
         print(sentence)
     if failures:
         print(

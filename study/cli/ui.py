@@ -19,11 +19,12 @@ from urllib.parse import urlunsplit
 
 from runners.process import output
 from study.cli import indexes
-from study.record import integrity, mlflow_index, reader, sqlite
+from study.record import access, integrity, mlflow_index, readable, reader, sqlite
 from study.record.layout import DEFAULT_RECORD, given_path, mlflow_database, optuna_database, require_open
 
 BAD_INPUT = 2
 HOST = "127.0.0.1"
+UP = "The server is up in a few seconds; Ctrl-C ends it."
 MLFLOW_PORT, OPTUNA_PORT = 5000, 8080  # the ones that both call their own
 END_SECONDS = 5.0  # that a server has to end by itself
 # Nothing of the record leaves the machine. MLflow's job runner, eight processes, serves language models alone. What
@@ -46,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         require_open(given.record)
         record = checked(given.record, "optuna.db" if given.optuna else "mlflow.db", port)
+        if reason := access.unwritable(record):
+            return serve_copy(record, reason, given.optuna, port)
         usable(record, given.optuna)
         mlflow_index.relocate(record)  # it may have been moved or copied
         command = optuna_command(record, port) if given.optuna else mlflow_command(record, port)
     except ValueError as error:
         print(f"ui.py: {error}", file=sys.stderr)
         return BAD_INPUT
-    print("The server is up in a few seconds; Ctrl-C ends it.", flush=True)
-    output.drain()  # the server writes below it
     return serve(command)
 
 
@@ -69,6 +70,8 @@ def serve(command: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, end)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, end)
+    print(UP, flush=True)
+    output.drain()  # the server writes below it
     server = subprocess.Popen(command, env=os.environ | ENVIRONMENT, start_new_session=True)
     try:
         return server.wait()
@@ -79,6 +82,20 @@ def serve(command: Sequence[str]) -> int:
             with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired, KeyboardInterrupt):
                 os.killpg(server.pid, number)
                 server.wait(seconds)
+
+
+def serve_copy(record: Path, reason: str, optuna: bool, port: int) -> int:
+    """Serve a record that cannot be written from copies of its databases, which go when the server ends.
+
+    Raises ValueError for a database that the server could not open.
+    """
+    name = "optuna.db" if optuna else "mlflow.db"
+    with readable.stand_in(record) as copy:
+        if wrong := next((one.text for one in integrity.useless_databases(copy) if one.name == name), ""):
+            raise ValueError(f"{wrong}: copy the record to a folder that you may write, where it is made anew.")
+        command = optuna_command(copy, port) if optuna else mlflow_command(copy, port)
+        print(f"The record cannot be written ({reason}): what you change in the browser is not kept.")
+        return serve(command)
 
 
 def checked(record: Path, database: str, port: int) -> Path:

@@ -8,7 +8,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from runners.process.files import disk_full
+from runners.process import scratch
+from runners.process.files import disk_full, over_quota
+from runners.process.locks import Unlockable
 
 FULL_BYTES = 2**20  # with less than this free, whatever failed failed for want of room
 SQLITE = {  # what SQLite says -> what it is
@@ -20,18 +22,29 @@ SQLITE = {  # what SQLite says -> what it is
 }
 SENTENCES = {
     "full": "the disk of {record} is full: make room",
+    "full elsewhere": "the disk of {place} is full, not that of {record}: make room, or set TMPDIR to another folder",
+    "quota": "your quota on the disk of {place} is used up: make room",
     "locked": "another program keeps a database of {record} locked: end it",
     "read-only": "{record} cannot be written: grant yourself write permission there",
+    "mounted read-only": "{record} is on a read-only file system: copy it to a folder that you may write",
+    "unlockable": "the file system of {record} has no file locks: copy the record to a disk that has them",
     "damaged": "a database of {record} is damaged: repair it with `python -m study.doctor --record {record} --repair`",
 }
 
 
 def trouble(error: BaseException | None, record: Path) -> str:
-    """full, locked, read-only or damaged; "" when the error is of another kind. Looks through what caused it."""
+    """full, locked, read-only, mounted read-only, unlockable or damaged; "" when the error is of another kind.
+
+    Looks through what caused it.
+    """
     cause, found = error, "full" if disk_full(error) else ""
     while cause is not None and not found:
-        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if isinstance(cause, Unlockable):
+            found = "unlockable"
+        elif isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM):
             found = "read-only"
+        elif isinstance(cause, OSError) and cause.errno == errno.EROFS:
+            found = "mounted read-only"
         elif isinstance(cause, sqlite3.Error):
             found = next((kind for text, kind in SQLITE.items() if text in str(cause)), "")
         cause = cause.__cause__ or cause.__context__
@@ -42,8 +55,13 @@ def trouble(error: BaseException | None, record: Path) -> str:
 
 def sentence(error: BaseException, record: Path) -> str:
     """What to do about an error of the disk or a database; "" when it is none."""
-    kind = trouble(error, record)
-    return SENTENCES[kind].format(record=record) if kind else ""
+    kind, place = trouble(error, record), record
+    if kind == "full":
+        place = scratch.full_place(error, record)
+        same = scratch.same_disk(place, record)
+        place = record if same else place
+        kind = "quota" if over_quota(error) else "full" if same else "full elsewhere"
+    return SENTENCES[kind].format(record=record, place=place) if kind else ""
 
 
 def is_full(record: Path) -> bool:

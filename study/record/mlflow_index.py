@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -176,8 +177,13 @@ class MlflowIndex:
             run_name=name,
             tags={"kind": "launch", NOTE: study.question, **tags},
         )
-        for file, text in files.items():
-            self.client.log_text(run.info.run_id, text, file)
+        try:
+            for file, text in files.items():
+                self.client.log_text(run.info.run_id, text, file)
+        except Exception:  # who calls may try again, with another run
+            with contextlib.suppress(Exception):
+                self.client.delete_run(run.info.run_id)
+            raise
         return str(run.info.run_id)
 
     def start_trial(self, parent: str | None, name: str, config: StagedConfig, tags: Mapping[str, str]) -> str:

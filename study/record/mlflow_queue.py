@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runners.config import StagedConfig
+from runners.process import scratch
 from runners.process.locks import lock
 from study.record import errors, layout, mlflow_index
 from study.record.journal import Journal
@@ -112,7 +113,8 @@ class Indexer:
     def work(self) -> list[str]:
         """Write what waits, as far as MLflow lets it; sentences about what is new.
 
-        Raises what was raised when the disk is full: nothing else could be kept either.
+        Raises what was raised when the disk is full: nothing else could be kept either. Where temporary files alone
+        find no room, they move.
         """
         while self.queue and time.monotonic() >= self.paused_until:
             if errors.locked(layout.mlflow_database(self.root)):
@@ -125,6 +127,9 @@ class Indexer:
             except Exception as error:
                 kind = errors.trouble(error, self.root)
                 if kind == "full":
+                    if moved := scratch.settle(layout.cache_folder(self.root)):  # MLflow writes texts there first
+                        self.news.append(moved)
+                        continue
                     raise
                 if kind == "locked":
                     self._pause()

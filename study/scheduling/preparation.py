@@ -24,10 +24,12 @@ def prepare(plan: Plan, record: Path, executor: Executor, settings: Settings) ->
         failed = yield from _preparing(executor)
         if failed is None:
             return
-        refuse_full_disk(failed, record)
-        if failed.status not in RETRIED or tries == settings.retries:
+        moved = refuse_full_disk(failed, record)
+        if not (moved or failed.status in RETRIED) or tries == settings.retries:
             raise RuntimeError(f"The study could not be prepared:\n{failed.traceback}")
-        if failed.status == "crashed":
+        if moved:
+            yield events.Noted(moved)
+        if moved or failed.status == "crashed":
             executor.renew(slot)
         tries += 1
         yield events.Noted(f"preparing the study: {failed.status}: {failed.error}; it is tried again")

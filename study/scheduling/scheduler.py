@@ -220,13 +220,15 @@ class Launch:
 
     def _failed(self, slot: Slot, current: Running, message: Failed) -> Iterator[events.Event]:
         """Once more where that can help; else the arm stays incomplete."""
-        refuse_full_disk(message, self.record)
-        if message.status == "crashed":  # the process, where it still lives, can do no other job
+        moved = refuse_full_disk(message, self.record)
+        if moved:
+            yield events.Noted(moved)
+        if moved or message.status == "crashed":  # the process, where it still lives, can do no other job
             self.executor.renew(slot)
         trial = current.trial
         _keep_traceback(layout.trial_folder(self.record, trial.key), message.traceback)
         self.index.fail(current.run, message.traceback, message.status)
-        if message.status in RETRIED and current.tries < self.settings.retries:
+        if (moved or message.status in RETRIED) and current.tries < self.settings.retries:
             self.again.append((current.cell, current.tries + 1))
             yield events.Retried(trial, slot.number, message.status, message.error, current.tries + 1)
         else:

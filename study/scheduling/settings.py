@@ -12,10 +12,11 @@ from typing import Literal
 from runners import packages
 from runners.config import StagedConfig
 from runners.experiment import ExecutionContext
+from runners.process import scratch
 from runners.process.protocol import Failed, Job
 from study.design.plan import Plan
 from study.executors import Slot
-from study.record import errors
+from study.record import errors, layout
 
 RETRIED = ("crashed", "hung", "out of memory")  # an exception would only be raised again
 TrialHook = Callable[[Path], None]
@@ -60,8 +61,16 @@ def context(record: Path, slot: Slot, settings: Settings, ahead: int = 0) -> Exe
     )
 
 
-def refuse_full_disk(message: Failed, record: Path) -> None:
-    """A worker that found no room says nothing about its trial: raises OSError, which ends the launch."""
-    full = (os.strerror(errno.ENOSPC), "the disk is full")
-    if any(text in message.error for text in full) or errors.is_full(record):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(record))
+def refuse_full_disk(message: Failed, record: Path) -> str:
+    """A worker that found no room says nothing about its trial: raises OSError, which ends the launch.
+
+    Where it is temporary files that found none they move, which the sentence that is returned says; else "".
+    """
+    texts = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), "the disk is full")
+    if not any(text in message.error for text in texts) and not errors.is_full(record):
+        return ""
+    place = scratch.full_place(None, record)
+    if place != record and (moved := scratch.settle(layout.cache_folder(record))):
+        return moved
+    number = errno.EDQUOT if texts[1] in message.error else errno.ENOSPC
+    raise OSError(number, os.strerror(number), str(place))
