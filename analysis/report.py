@@ -17,7 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if __name__ == "__main__":  # before analysis/, where Python looks first, and before another copy that is installed
+    sys.path[: not sys.flags.safe_path] = [str(Path(__file__).resolve().parent.parent)]
+
 from runners.process.files import read_json, write_json
+from runners.process.system import keep_surroundings_out
 from study.record import layout, reader
 from study.record.layout import DEFAULT_RECORD, given_path
 
@@ -347,4 +351,5 @@ def _build_one(given: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    keep_surroundings_out()
     sys.exit(main())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # Python puts study/ there, which hides the rooms beside it
+# Before study/, where Python looks first, and before another copy of the project that is installed.
+sys.path[: not sys.flags.safe_path] = [str(Path(__file__).resolve().parent.parent)]
 
-from runners.process.system import refuse_windows  # noqa: E402
+from runners.process.system import keep_surroundings_out, refuse_windows  # noqa: E402
 
 refuse_windows()
+keep_surroundings_out()
 
 from study.cli.launch import main  # noqa: E402
 

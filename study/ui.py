@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from runners.process.system import refuse_windows
+# Before another copy of the project that is installed.
+sys.path[: not sys.flags.safe_path] = [str(Path(__file__).resolve().parent.parent)]
+
+from runners.process.system import keep_surroundings_out, refuse_windows  # noqa: E402
 
 refuse_windows()
+keep_surroundings_out()
 
 from study.cli.ui import main  # noqa: E402
 
