@@ -17,17 +17,19 @@ SQLITE = {  # what SQLite says -> what it is
     "readonly database": "read-only",
     "malformed": "damaged",
     "not a database": "damaged",
+    "disk I/O error": "failing",  # any refusal of the system but want of space: a quota, a network drive that is gone
 }
 SENTENCES = {
     "full": "the disk of {record} is full: make room",
     "locked": "another program keeps a database of {record} locked: end it",
     "read-only": "{record} cannot be written: grant yourself write permission there",
     "damaged": "a database of {record} is damaged: repair it with `python -m study.doctor --record {record} --repair`",
+    "failing": "a database of {record} cannot be written (disk I/O error): see to its disk, network drive or quota",
 }
 
 
 def trouble(error: BaseException | None, record: Path) -> str:
-    """full, locked, read-only or damaged; "" when the error is of another kind. Looks through what caused it."""
+    """full, locked, read-only, damaged, failing; "" when the error is of another kind. Looks through what caused it."""
     cause, found = error, "full" if disk_full(error) else ""
     while cause is not None and not found:
         if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
