@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 BUILT_FROM = "built_from.json"
 KINDS = (".csv", ".md", ".tex")  # of tables
-WRITTEN_BY = 4  # raised when the same record gives another report, so that older pages are made again
+WRITTEN_BY = 5  # raised when the same record gives another report, so that older pages are made again
 
 
 # --- the answer ----------------------------------------------------------------------------------------
@@ -302,13 +302,6 @@ def file_stem(metric: str) -> str:
 # --- the command ---------------------------------------------------------------------------------------
 
 
-def latest(record: Path) -> str:
-    """The id of the latest launched study. Raises ValueError when there is none, or when one is damaged."""
-    if not (known := reader.studies(record)):
-        raise ValueError(f"{record} records no study: run {reader.command('schedules', Path(record))} first.")
-    return list(known)[-1]
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Tables, figures and one page of a study, from the record alone.")
     which = parser.add_mutually_exclusive_group()
@@ -342,7 +335,7 @@ def _build_one(given: argparse.Namespace) -> int:
     from analysis.pages import figure_pool
     from analysis.results import Results
 
-    results = Results.open(given.study or latest(given.record), given.record)
+    results = Results.open(given.study or reader.latest(given.record), given.record)
     with figure_pool.opened(figure_pool.spare_cores()) as pool:
         index = _build(results, given.out, pool)
     print_answer(answer_of(results))
