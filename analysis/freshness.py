@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from analysis.results import Results
 
 BUILT_FROM = "built_from.json"
-WRITTEN_BY = 4  # raised when the same record gives another report, so that older pages are made again
+WRITTEN_BY = 5  # raised when the same record gives another report, so that older pages are made again
 PARTS = ("index.html", "tables/*", "figures/*")
 
 

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+if __name__ == "__main__":  # before analysis/, where Python looks first, and before another copy that is installed
+    sys.path[: not sys.flags.safe_path] = [str(Path(__file__).resolve().parent.parent)]
+
 from analysis import freshness
 from runners.process import command
 from study.record import access, layout, reader
@@ -269,13 +272,6 @@ def file_stem(metric: str) -> str:
 # --- the command ---------------------------------------------------------------------------------------
 
 
-def latest(record: Path) -> str:
-    """The id of the latest launched study. Raises ValueError when there is none, or when one is damaged."""
-    if not (known := reader.studies(record)):
-        raise ValueError(f"{record} records no study: run {reader.command('schedules', Path(record))} first.")
-    return list(known)[-1]
-
-
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Tables, figures and one page of a study, from the record alone.")
     which = parser.add_mutually_exclusive_group()
@@ -310,7 +306,7 @@ def _build_one(given: argparse.Namespace) -> int:
     from analysis.pages import figure_pool, unwritten
     from analysis.results import Results
 
-    results = Results.open(given.study or latest(given.record), given.record)
+    results = Results.open(given.study or reader.latest(given.record), given.record)
     print_answer(answer_of(results))
     if given.out is None and access.closed(page_of(results).parent):
         return unwritten.show(results, page_of(results), is_current(results))

@@ -114,7 +114,7 @@ class Results:
     def settings_of(self, fields: Sequence[str]) -> dict[str, tuple[Any, ...]]:
         """Arm -> its values of the config `fields`, for arms of which a trial is planned."""
         first = self._first_rows.reindex(columns=list(fields))
-        found = dict(zip(first.index, first.itertuples(index=False, name=None), strict=True))
+        found = {arm: tuple(values) for arm, *values in first.itertuples(name=None)}  # pandas 2 gives no empty rows
         return {arm: found[arm] for arm in self.arms if arm in found}
 
     @property

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from runners.process import command
+# Before another copy of the project that is installed.
+sys.path[: not sys.flags.safe_path] = [str(Path(__file__).resolve().parent.parent)]
+
+from runners.process import command  # noqa: E402
 
 
 def main() -> int:

@@ -97,8 +97,7 @@ def table(results: Results) -> pd.DataFrame:
             if "chance" in columns:
                 numbers["chance"] = chance_in_classes(near_N, sample[2].argmax(1))
             tests.append(names | {"images": len(sample[0])} | numbers)
-    found = pd.DataFrame(tests, columns=columns)
-    return pd.concat([found, images], ignore_index=True) if tests else found
+    return pd.DataFrame([*tests, *images.to_dict("records")], columns=columns)
 
 
 def _mapped(

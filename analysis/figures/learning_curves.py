@@ -90,7 +90,7 @@ def _learning_rate(axes: Axes, sharing: Trainings) -> None:
     else:
         marks.lines(axes, (firsts[arm] for arm in sharing.others))
         for arm in sharing.named:
-            axes.plot(*firsts[arm].T, **sharing.looks[arm].line)
+            axes.plot(*firsts[arm].T, **sharing.looks[arm].marked(every=0.2))
     if not any(len(line) for line in firsts.values()):
         shared.say_in(axes, "not recorded")
     axes.set_ylim(bottom=0)

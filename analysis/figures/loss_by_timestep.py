@@ -41,8 +41,8 @@ def table(results: Results) -> pd.DataFrame:
         found = last[keys].drop_duplicates().merge(rows[["trial_key", "train_key"]].drop_duplicates(), on="trial_key")
         return found.reindex(columns=COLUMNS)
     means = last.groupby(keys, sort=False)[recorded].mean().reset_index()
-    long = means.melt(keys, recorded, "t / T", "loss").replace({"t / T": names}).dropna(subset="loss")
-    long["t / T"] = long["t / T"].astype(float)
+    long = means.melt(keys, recorded, "t / T", "loss").dropna(subset="loss")
+    long["t / T"] = long["t / T"].map(names).astype(float)
     found = long.merge(rows[["arm", "seed", "train_key"]], on=["arm", "seed"])
     parts = []
     for _, part in found.groupby("t / T"):

@@ -109,7 +109,7 @@ def _page(sheets: Sequence[Sheet], title: str) -> Figure:
     curves, strips = figure.subfigures(2, 1, squeeze=False, height_ratios=[top, strip * len(sheets)])[:, 0]
     signal, snr = curves.subplots(1, 2)
     for sheet in sheets:
-        look = sheet.look.line | {"marker": sheet.look.marker, "markersize": 3.5, "markevery": 0.15}
+        look = sheet.look.marked(every=0.15)
         signal.plot(sheet.steps["u"], sheet.steps["sqrt_alpha_bar"], **look)
         signal.plot(1, _terminal(sheet), sheet.look.marker, color=sheet.look.colour, markersize=3.5, clip_on=False)
         finite = sheet.steps[np.isfinite(sheet.steps["log_snr"])]

@@ -147,6 +147,10 @@ class Look:
         """Colour and line, without a marker."""
         return {"color": self.colour, "linestyle": (0, self.dashes) if self.dashes else "-"}
 
+    def marked(self, every: float) -> dict[str, Any]:
+        """Colour and line, and what tells it from the others without colours: its marker at this share of the axes."""
+        return self.line | {"marker": self.marker, "markersize": 3.5, "markevery": every}
+
     def handle(self, label: str, marker: bool = True) -> Line2D:
         """A line of a legend."""
         return Line2D([], [], label=label, marker=self.marker if marker else "", markersize=3.5, **self.line)

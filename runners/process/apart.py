@@ -57,9 +57,10 @@ def call(function: Callable[..., Result], *arguments: object) -> Result:
 
 
 def follow() -> None:
-    """Leave a Ctrl-C to the process that started this one, and end with it: one that was killed leaves none behind that
-    waits for its next task."""
+    """Leave a Ctrl-C and a hang-up to the process that started this one, and end with it: one that was killed leaves
+    none behind that waits for its next task."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -11,9 +11,12 @@ from runners.process.cores import limit_libraries
 from runners.process.system import refuse_windows
 
 INTERRUPTED = 130  # the exit code that shells give a process ended by Ctrl-C
-# What a user has set for matplotlib is for the user's own figures: a backend that is not there, or a matplotlibrc that
-# cannot be read, would keep matplotlib from being imported at all.
-ENVIRONMENT = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
+# For this process and those that it starts.
+# What a user has set for matplotlib is for the user's own figures: a backend that is not there (a notebook's kernel
+# hands on its own), or a matplotlibrc that cannot be read, would keep matplotlib from being imported at all.
+# Python imports from the current folder first when it is started with -c or -m, as helper processes are: a user's own
+# `queue.py` or `runners/` would take the place of what is meant.
+ENVIRONMENT = {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull, "PYTHONSAFEPATH": "1"}
 
 
 def run(main: Callable[[], int], locks: bool = True) -> int:

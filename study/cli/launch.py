@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -170,21 +169,13 @@ def _in_use(job: Job, record: Path, held: Held) -> ValueError:
 
 
 def stoppable(work: Callable[[], int], record: Path, executor: LocalExecutor, command: str) -> int:
-    """The exit code of `work`; a Ctrl-C, a full disk and a locked database end it with a sentence."""
+    """The exit code of `work`; a Ctrl-C, a hang-up, a full disk and a locked database end it with a sentence."""
+    from study.cli.stopping import handled
     from study.record import errors
 
-    def interrupt(*_: object) -> None:
-        if executor.stopping or not executor.workers:
-            raise KeyboardInterrupt
-        executor.stopping = True
-
-    # The first one stops at the next poll, the second one now; a cluster's polite end is a Ctrl-C.
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # a terminal that closes, but not under nohup
-        signal.signal(signal.SIGHUP, interrupt)
     try:
-        return work()
+        with handled(executor):
+            return work()
     except KeyboardInterrupt:
         again = command.replace("python", shlex.quote(interpreter()), 1)
         print(f"\nStopped. To resume, run the same command again:\n    {again}")

@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlunsplit
@@ -138,7 +140,9 @@ def mlflow_command(record: Path, port: int) -> list[str]:
         print(f"{study_id:<{width}}  {page}")
     store = sqlite.url(mlflow_database(record))
     server = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store, "--workers", "1"]
-    return [*server, "--host", HOST, "--port", str(port), "--uvicorn-opts", "--log-level warning"]
+    # uvicorn would import from the current folder first: a user's `mlflow.py`.
+    options = f"--log-level warning --app-dir {shlex.quote(sysconfig.get_path('purelib'))}"
+    return [*server, "--host", HOST, "--port", str(port), "--uvicorn-opts", options]
 
 
 def optuna_command(record: Path, port: int) -> list[str]:

@@ -19,6 +19,7 @@ from study.executors import Slot
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT_SECONDS = 15 * 60.0  # a worker that makes progress says so every few seconds
+PYTHON = (sys.executable, "-P", "-m")  # -P: nothing is imported from the folder that a study is started in
 ASLEEP_SECONDS = 60.0  # when nobody polled for so long, this process itself was stopped, not its workers
 
 
@@ -35,6 +36,15 @@ def slots(devices: list[str], per_device: int | None, deterministic: bool = Fals
         colocated = -(-count // usable()) if device == "cpu" else count
         found += [(device, threads, colocated)] * count
     return [Slot(number, *place, deterministic, compile) for number, place in enumerate(found)]
+
+
+def surroundings() -> dict[str, str]:
+    """The environment of a worker: this copy of the project before all that PYTHONPATH names. What an experiment of a
+    user's starts imports as ever, from where its script lies."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+    if not sys.flags.safe_path:  # it is ours, not the user's
+        environment.pop("PYTHONSAFEPATH", None)
+    return environment
 
 
 class LocalExecutor:
@@ -162,16 +172,15 @@ class LocalExecutor:
 
     def _start(self, slot: Slot) -> subprocess.Popen[str]:
         self.logs.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | {
+        environment = surroundings() | {
             "OMP_NUM_THREADS": str(slot.threads),
             "HF_HUB_OFFLINE": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "DO_NOT_TRACK": "1",
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
         }
         with self._log(slot).open("w", encoding="utf-8") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "runners.process.worker"],
+                [*PYTHON, "runners.process.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -19,6 +19,7 @@ SQLITE = {  # what SQLite says -> what it is
     "readonly database": "read-only",
     "malformed": "damaged",
     "not a database": "damaged",
+    "disk I/O error": "failing",  # any refusal of the system but want of space: a quota, a network drive that is gone
 }
 SENTENCES = {
     "full": "the disk of {record} is full: make room",
@@ -29,11 +30,12 @@ SENTENCES = {
     "mounted read-only": "{record} is on a read-only file system: copy it to a folder that you may write",
     "unlockable": "the file system of {record} has no file locks: copy the record to a disk that has them",
     "damaged": "a database of {record} is damaged: repair it with `python -m study.doctor --record {record} --repair`",
+    "failing": "a database of {record} cannot be written (disk I/O error): see to its disk, network drive or quota",
 }
 
 
 def trouble(error: BaseException | None, record: Path) -> str:
-    """full, locked, read-only, mounted read-only, unlockable or damaged; "" when the error is of another kind.
+    """full, locked, read-only, mounted read-only, unlockable, damaged or failing; "" when the error is of another kind.
 
     Looks through what caused it.
     """

@@ -103,6 +103,13 @@ def command(study: str, record: Path) -> str:
     return f"`{shlex.join(given)}`"
 
 
+def latest(record: Path) -> str:
+    """The id of the latest launched study. Raises ValueError when there is none, or when one is damaged."""
+    if not (known := studies(record)):
+        raise ValueError(f"{record} records no study: run {command('schedules', Path(record))} first.")
+    return list(known)[-1]
+
+
 def load(study: str, record: Path = DEFAULT_RECORD) -> pd.DataFrame:
     """One row per trial of the study's plan: arm, seed (the block), state, every config field (typed), every result.
 

@@ -19,9 +19,8 @@ from runners.experiment import leaves_out
 from runners.process.cores import usable
 from study.design.plan import Plan
 from study.executors import Slot
-from study.executors.local import slots
+from study.executors.local import PYTHON, ROOT, slots, surroundings
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 AUTO = "auto"
 MOST = 4  # workers that are tried on one GPU
 SECONDS = 3.0  # of training with each number of workers
@@ -127,14 +126,16 @@ def benchmark(
     """
     most = min(usable(), MOST) if device != "cpu" else usable()
     threads = 1 if device == "cpu" else max(1, usable() // most)
-    program = [sys.executable, "-m", "runners.process.benchmark", experiment, json.dumps(config.to_dict()), device]
+    program = [*PYTHON, "runners.process.benchmark", experiment, json.dumps(config.to_dict()), device]
     rates: dict[int, float] = {}
     with ExitStack() as stack:
         started: list[subprocess.Popen[str]] = []
 
         def start(execution: str) -> subprocess.Popen[str]:
             line = [*program, str(threads), execution, "yes" if deterministic else "no"]
-            worker = subprocess.Popen(line, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, cwd=ROOT)
+            worker = subprocess.Popen(
+                line, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, cwd=ROOT, env=surroundings()
+            )
             started.append(stack.enter_context(worker))
             return worker
 

@@ -108,7 +108,7 @@ def test_an_arm_leads_to_its_runs_and_folders(out: Path) -> None:
     source = (out / "index.html").read_text()
     study = json.loads((out.parent / "record" / "studies" / "schedules-smoke" / "study.json").read_text())
     for arm in study["arms"]:
-        (anchor,) = set(re.findall(rf'<td><a href="#([^"]+)">{arm}</a></td>', source))
+        (anchor,) = set(re.findall(rf'<td[^>]*><a href="#([^"]+)">{arm}</a></td>', source))
         (rows,) = re.findall(rf'<tbody id="{anchor}">(.*?)</tbody>', source, re.DOTALL)
         trials = [trial for trial in study["trials"] if trial["arm"] == arm]
         assert rows.count("<tr ") == len(trials) == 3
@@ -119,14 +119,14 @@ def test_an_arm_leads_to_its_runs_and_folders(out: Path) -> None:
 def test_a_marginal_mean_and_a_class_lead_to_their_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "NAMES", ())
     source = report.build("dropout", synthetic_record.guidance(tmp_path)).read_text()
-    anchors = dict(re.findall(r'<td><a href="#(trials-of-arm-\d+)">([^<]+)</a></td>', source))
+    anchors = dict(re.findall(r'<td[^>]*><a href="#(trials-of-arm-\d+)">([^<]+)</a></td>', source))
     (levels,) = re.findall(r"The arms behind each marginal mean</summary>(.*?)</details>", source, re.DOTALL)
-    lines = re.findall(r"<td>(\w+)</td><td>([\d.]+)</td><td[^>]*>(.*?)</td></tr>", levels)
+    lines = re.findall(r"<td[^>]*>(\w+)</td><td>([\d.]+)</td><td[^>]*>(.*?)</td></tr>", levels)
     assert len(lines) == 3 + 4
     for factor, level, arms in lines:
         led = dict(re.findall(r'<a href="#([^"]+)">([^<]+)</a>', arms))
         assert led == {anchor: arm for anchor, arm in anchors.items() if f"{factor}={level}" in arm.split()}
-    heads = re.findall(r'<th><a href="#([^"]+)">(.+?) \(n = \d\)</a></th>', source)
+    heads = re.findall(r'<th[^>]*><a href="#([^"]+)">(.+?) \(n = \d\)</a></th>', source)
     assert heads
     assert all(anchors[anchor] == arm for anchor, arm in heads)
 

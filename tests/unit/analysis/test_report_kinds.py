@@ -15,6 +15,7 @@ from report_page import GENERAL, HOSTILE, Page, run
 
 from analysis import figures, report
 from analysis.results import Results
+from study.record import reader
 
 # Study -> its own figures, its own tables, and what its page must say.
 PAGES: dict[str, tuple[Any, set[str], set[str], tuple[str, ...]]] = {
@@ -154,7 +155,7 @@ def test_the_report_of_each_kind_of_study(name: str, tmp_path: Path, monkeypatch
     special = tuple(sorted(set(figures.NAMES) - GENERAL))
     monkeypatch.setattr(figures, "NAMES", special)  # the others are drawn for every kind in test_figures
     record = maker(tmp_path)
-    index = report.build(report.latest(record), record)
+    index = report.build(reader.latest(record), record)
     page = Page(index.read_text(encoding="utf-8"))
     assert "not drawn" not in page.text
     assert {path.stem for path in (index.parent / "figures").glob("*")} == own_figures
