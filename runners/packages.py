@@ -179,7 +179,7 @@ def files_of(folder: Path) -> Iterator[Path]:
 def imported_from(folder: Path) -> list[Path]:
     """The files in a user's folder that this process has imported: modules beside a study, not installed libraries and
     not this project, which may lie in the folder too."""
-    ours = [ROOM.parent / room for room in ("study", "runners", "analysis")]
+    ours = [ROOM.parent / room for room in ("study", "runners", "analysis", "benchmarks")]
     installed = [*map(Path, sysconfig.get_paths().values()), Path(sys.prefix), Path(sys.base_prefix)]
     found = {Path(str(getattr(module, "__file__", None) or "")).resolve() for module in [*sys.modules.values()]}
     return sorted(

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import synthetic_record
 
-# A background job of a script ignores Ctrl-C, and so would every study that a test starts and interrupts.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A background job of a script ignores Ctrl-C, and what runs under nohup the hang-up of a terminal: so would every study
+# that a test starts and ends.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

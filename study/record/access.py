@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from runners.process.locks import missing_locks
 from study.record import layout
 
 
@@ -17,6 +16,8 @@ def unwritable(record: Path, *study_ids: str) -> str:
     places = (place for place in _written(record, study_ids) if place.exists())
     if found := next(filter(None, map(closed, places)), ""):
         return found
+    from runners.process.locks import missing_locks  # here: what a report asks needs no locks, and works without any
+
     lock = layout.record_lock(record)
     reason = missing_locks(lock)  # without them SQLite cannot even read there
     return f"{lock}: {reason}" if reason else ""

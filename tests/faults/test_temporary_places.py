@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import file_systems
+import matplotlib
 import pytest
 from launch import ROOT, UNDRAWN
 from launched import Launch
@@ -176,4 +177,5 @@ def test_figures_take_the_whole_font_where_a_temporary_one_finds_no_room(monkeyp
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", refused)
     assert style._slim_font() is None
     monkeypatch.setattr(style, "_FONT", None)
-    assert style._settings.__wrapped__()["font.family"] == ["DejaVu Sans"]
+    with style.look():
+        assert matplotlib.rcParams["font.family"] == ["DejaVu Sans"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,20 @@ CAT, DOG, TREE = "猫", "犬", "木"  # no letters of DejaVu Sans
 
 
 @pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+def bare() -> Iterator[None]:
     """A machine with no other fonts than matplotlib's, in a process that has drawn nothing yet."""
     own = [entry for entry in font_manager.fontManager.ttflist if entry.name in (fonts.BASE, style.FAMILY)]
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
-    monkeypatch.setattr(font_manager, "findSystemFonts", lambda *_, **__: [])
-    monkeypatch.setattr(fonts, "families", [fonts.BASE])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(font_manager.fontManager, "ttflist", own)
+        patched.setattr(font_manager, "findSystemFonts", lambda *_, **__: [])
+        patched.setattr(fonts, "families", [fonts.BASE])
+        forget()
+        yield
+    forget()
+
+
+def forget() -> None:
+    """What was found holds for the fonts of that time."""
     fonts.lacking.clear()
     for asked in (fonts._has_font, fonts._add_new_fonts):
         asked.cache_clear()

@@ -286,7 +286,7 @@ def test_the_latest_launch_is_known_whatever_the_clocks_say(tmp_path: Path) -> N
     record = synthetic_record.make(tmp_path, seeds=[0], study_id="schedules-laptop", launch=1, **ahead)
     synthetic_record.make(record, seeds=[0], study_id="schedules-gpu", **ahead)
     synthetic_record.make(record, seeds=[0], launch=2)
-    assert report.latest(record) == reader.load_study("schedules", record).study_id == "schedules-smoke"
+    assert reader.latest(record) == reader.load_study("schedules", record).study_id == "schedules-smoke"
     assert list(reader.studies(record)) == ["schedules-gpu", "schedules-laptop", "schedules-smoke"]
     assert reader.next_launch(record) == 3
     (record / "studies/schedules-laptop/study.json").write_text("[")

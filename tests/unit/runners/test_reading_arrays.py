@@ -87,7 +87,7 @@ ARCHIVES = {
 @pytest.mark.parametrize("kind", ARCHIVES)
 def test_archives_that_are_damaged(tmp_path, kind):
     (tmp_path / "a.npz").write_bytes(ARCHIVES[kind])
-    refused(tmp_path / "a.npz", r"a\.npz (is damaged|is no array|holds more|has 4,000)")
+    refused(tmp_path / "a.npz", r"a\.npz (is damaged|is no array|holds more|has 4,000|is empty|is cut short)")
 
 
 def test_idx_files_that_are_damaged(tmp_path):
@@ -100,7 +100,7 @@ def test_idx_files_that_are_damaged(tmp_path):
     path.write_bytes(whole + b"\0")
     refused(path, "holds more in train-images-idx3-ubyte than its header says")
     path.write_bytes(b"nonsense")
-    refused(tmp_path, "is no IDX file, or is damaged")
+    refused(tmp_path, "holds a text .* in the place of its content")
     path.write_bytes(whole.replace(b"\0\0\x08", b"\0\0\x0d", 1))
     refused(path, "train-images-idx3-ubyte has the type >f4")
     path.write_bytes(whole)

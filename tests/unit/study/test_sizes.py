@@ -45,8 +45,8 @@ def test_a_table_of_other_code_is_not_believed(tmp_path: Path, monkeypatch: pyte
 
 def test_a_dry_run_imports_neither_diffusers_nor_what_a_study_runs_on(tmp_path: Path) -> None:
     source = (
-        "import sys; from study import run; run.main(['--study', 'schedules', '--scale', 'laptop', '--dry-run', "
-        f"'--record', {str(tmp_path / 'none')!r}]); "
+        "import sys; from study.cli import launch; launch.main(['--study', 'schedules', '--scale', 'laptop', "
+        f"'--dry-run', '--record', {str(tmp_path / 'none')!r}]); "
         "print(sorted({'diffusers', 'mlflow', 'optuna', 'matplotlib', 'scipy.stats'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=120)
