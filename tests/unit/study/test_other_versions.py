@@ -51,7 +51,7 @@ def test_the_doctor_finds_and_renews_it(record, capsys, name, revision):
 
 def test_the_ui_renews_it_and_shows_what_is_recorded(record, capsys, monkeypatch):
     stamped(record, "mlflow.db", OLDER["mlflow.db"])
-    monkeypatch.setattr(os, "execve", lambda *_: None)
+    monkeypatch.setattr(ui, "serve", lambda _: 0)
     ui.main(["--record", str(record), "--port", str(free_port())])
     said = capsys.readouterr()
     assert said.out.startswith(f"{STUDY}  http://127.0.0.1:")
@@ -61,7 +61,7 @@ def test_the_ui_renews_it_and_shows_what_is_recorded(record, capsys, monkeypatch
 
 def test_a_damaged_database_is_renewed_for_the_ui(record, capsys, monkeypatch):
     (record / "mlflow.db").write_bytes(b"this is no database" * 100)
-    monkeypatch.setattr(os, "execve", lambda *_: None)
+    monkeypatch.setattr(ui, "serve", lambda _: 0)
     ui.main(["--record", str(record), "--port", str(free_port())])
     assert "mlflow.db is damaged" in capsys.readouterr().err
     assert set(KEYS) <= set(index(record).indexed())
