@@ -65,8 +65,8 @@ def answer_of(results: Results) -> Answer:
     if answering := nuisance.metric_that_answers(results):
         shown.append(nuisance.readable(nuisance.table(results, answering)))
     findings = [*search.lines(results), *filter(None, [factors.line(results)]), kind_line(results)]
-    found, limits = answer.answer(results), warnings.warnings(results)
-    return Answer(found, tuple(shown), tuple(findings), tuple(limits), answer.missing(results))
+    answered, limits = answer.answer(results), warnings.warnings(results)
+    return Answer(answered, tuple(shown), tuple(findings), tuple(limits), answer.missing(results))
 
 
 def print_answer(answer: Answer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -24,6 +25,7 @@ SQLITE = {  # what SQLite says -> what it is
 SENTENCES = {
     "full": "the disk of {record} is full: make room",
     "full elsewhere": "the disk of {place} is full, not that of {record}: make room, or set TMPDIR to another folder",
+    "files": "the file system of {place} can take no more files, although it may have room: delete some",
     "quota": "your quota on the disk of {place} is used up: make room",
     "locked": "another program keeps a database of {record} locked: end it",
     "read-only": "{record} cannot be written: grant yourself write permission there",
@@ -62,8 +64,19 @@ def sentence(error: BaseException, record: Path) -> str:
         place = scratch.full_place(error, record)
         same = scratch.same_disk(place, record)
         place = record if same else place
-        kind = "quota" if over_quota(error) else "full" if same else "full elsewhere"
+        if over_quota(error):
+            kind = "quota"
+        elif out_of_files(place):
+            kind = "files"
+        else:
+            kind = "full" if same else "full elsewhere"
     return SENTENCES[kind].format(record=record, place=place) if kind else ""
+
+
+def out_of_files(place: Path) -> bool:
+    """Whether a file system has no number left for another file (inodes); some count none."""
+    found = os.statvfs(next(folder for folder in (place, *place.absolute().parents) if folder.exists()))
+    return found.f_files > 0 and found.f_favail == 0
 
 
 def is_full(record: Path) -> bool:

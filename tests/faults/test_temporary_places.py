@@ -116,6 +116,22 @@ def test_a_quota_is_told_from_a_full_disk(tmp_path):
     assert errors.sentence(raised.value, tmp_path) == f"your quota on the disk of {tmp_path} is used up: make room"
 
 
+def test_a_file_system_without_inodes_is_told_from_a_full_disk(tmp_path):
+    """On a real one of 16 files and 8 MiB."""
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=16", "tmpfs", tmp_path], capture_output=True
+    )
+    if done.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        with pytest.raises(OSError, match="No space left") as raised:
+            for number in range(16):
+                (tmp_path / f"{number}").touch()
+        assert "can take no more files" in errors.sentence(raised.value, tmp_path)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
 @pytest.mark.usefixtures("_places_of_this_process")
 def test_a_worker_without_temporary_room_is_told_another_place(small, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(small))
