@@ -118,15 +118,14 @@ def test_a_quota_is_told_from_a_full_disk(tmp_path):
 
 def test_a_file_system_without_inodes_is_told_from_a_full_disk(tmp_path):
     """On a real one of 16 files and 8 MiB."""
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m,nr_inodes=16", "tmpfs", tmp_path], capture_output=True
-    )
-    if done.returncode:
+    small = ["-t", "tmpfs", "-o", "size=8m,nr_inodes=16", "tmpfs"]
+    if subprocess.run(["mount", *small, tmp_path], capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
     try:
+        for number in range(15):
+            (tmp_path / f"{number}").touch()
         with pytest.raises(OSError, match="No space left") as raised:
-            for number in range(16):
-                (tmp_path / f"{number}").touch()
+            (tmp_path / "one more").touch()
         assert "can take no more files" in errors.sentence(raised.value, tmp_path)
     finally:
         subprocess.run(["umount", tmp_path], check=True)
