@@ -93,8 +93,8 @@ def _wrong_byte(path: Path, name: str, encoding: str) -> str:
             latin = bytes([byte]).decode("cp1252", errors="replace")
             meant = f" (in Latin-1 it is '{latin}')" if latin.isprintable() and latin != "\ufffd" else ""
             return (
-                f"{name}, line {line}, has the byte 0x{byte:02X} at place {place} of the line, which is no "
-                f"{shown}{meant}: save it anew, in UTF-8."
+                f"{name}, line {line}, has the byte 0x{byte:02X} at place {place} of the line, which is not valid "
+                f"{shown}{meant}: save it again as UTF-8."
             )
-        return f"{name} begins as {shown} and is none at byte {error.start:,} ({error.reason}): save it anew, in UTF-8."
+        return f"{name} begins as {shown} and is none at byte {error.start:,} ({error.reason}): save it again as UTF-8."
     return f"{name} changed while it was read: run the same command again."

@@ -79,6 +79,14 @@ def drain(seconds: float | None = None) -> bool:
     return done.wait(seconds)
 
 
+def said(text: str) -> None:
+    """Print what its reader has to know: also on standard error where the reader of standard output has gone."""
+    print(text)
+    drain(INTERRUPTED_SECONDS)
+    if isinstance(sys.stdout, Output) and sys.stdout.lost is not None:
+        print(text, file=sys.stderr)
+
+
 def printed(code: int) -> int:
     """The exit code of a command that does nothing but print: 1 where a full disk took a part of it."""
     drain()

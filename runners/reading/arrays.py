@@ -139,7 +139,7 @@ def _each(block: Block, together: int = 1) -> Iterator[bytes]:
                 yield data[start : start + step]
             left -= count
         if stream.read(1):
-            raise ValueError(f"{block.path} holds more in {block.title} than its header says: save it anew.")
+            raise ValueError(f"{block.path} holds more in {block.title} than its header says: save it again.")
 
 
 # --- opening and checking ------------------------------------------------------------------------------

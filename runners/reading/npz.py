@@ -112,7 +112,7 @@ def _read_header(stream: IO[bytes], where: str) -> Header:
         with _quiet():
             shape, fortran, dtype = read(stream)
     except ValueError as error:
-        raise ValueError(f"{where} is no array of NumPy ({shown(str(error))[:200]}): save it anew.") from error
+        raise ValueError(f"{where} is no array of NumPy ({shown(str(error))[:200]}): save it again.") from error
     if dtype.hasobject:
         raise ValueError(f"{where} holds Python objects, which could run code: save numbers or texts.")
     if fortran and len(shape) > 1:

@@ -157,7 +157,7 @@ def _csv(path: Path, name: str) -> Iterator[Record]:
                 if cells_N:
                     yield reader.line_num, dict(zip(columns, cells_N, strict=False))
     except csv.Error as error:
-        raise ValueError(f"{name} cannot be read as CSV ({shown(str(error))}): save it anew, in UTF-8.") from error
+        raise ValueError(f"{name} cannot be read as CSV ({shown(str(error))}): save it again as UTF-8.") from error
 
 
 def _json_lines(path: Path, name: str) -> Iterator[Record]:
@@ -185,7 +185,7 @@ def _parquet(path: Path, name: str) -> Iterator[Record]:
     except ImportError as error:
         raise ValueError(f"{name} needs pyarrow: run `pip install pyarrow`, or save the table as CSV.") from error
     if fault := readable.fault(path, binary=True):
-        raise ValueError(fault.sentence(name, "save it anew"))
+        raise ValueError(fault.sentence(name, "save it again"))
     row = 0
     try:
         with parquet.ParquetFile(path) as file:
@@ -197,7 +197,7 @@ def _parquet(path: Path, name: str) -> Iterator[Record]:
                     row += 1
                     yield row, {names[column]: value for column, value in record.items()}
     except Exception as error:  # pyarrow has errors of its own
-        raise ValueError(f"{name} cannot be read as Parquet ({shown(str(error))[:200]}): save it anew.") from error
+        raise ValueError(f"{name} cannot be read as Parquet ({shown(str(error))[:200]}): save it again.") from error
 
 
 READERS = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}

@@ -97,7 +97,9 @@ def act(arguments: argparse.Namespace, record: Path) -> int:
 
     reason = access.unwritable(record)
     if reason and changes(arguments):
-        raise ValueError(f"The record {record} cannot be written ({reason}): copy it to a folder that you may write.")
+        raise ValueError(
+            f"The record {record} cannot be written ({reason}): copy it to a folder that you may write to."
+        )
     if arguments.relocate and not mlflow_index.displaced(record):  # also while a study is running
         return say([f"MLflow's paths lead to {record}"])
     try:

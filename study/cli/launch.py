@@ -117,10 +117,13 @@ def read_only(jobs: Sequence[Job], request: Request, reason: str) -> int:
             for job in jobs:
                 plan = _complete_plan(job, record)
                 if plan is None:
-                    do = "give --record DIR, a folder that you may write"
+                    do = "give --record DIR, a folder that you may write to"
                     raise ValueError(f"The record {record} cannot be written ({reason}): {do}.")
                 print_header(job, record, request.scale_was_chosen)
-                print(f"The record cannot be written ({reason}): it is only read.", flush=True)
+                print(
+                    f"The record cannot be written ({reason}): it is opened for reading only, and nothing is changed.",
+                    flush=True,
+                )
                 codes.append(summarize(plan, record))
     except Held as held:
         raise ValueError(f"The record {record} is being repaired {held}: wait for it.") from None
@@ -178,7 +181,7 @@ def stoppable(work: Callable[[], int], record: Path, executor: LocalExecutor, co
             return work()
     except KeyboardInterrupt:
         again = command.replace("python", shlex.quote(interpreter()), 1)
-        print(f"\nStopped. To resume, run the same command again:\n    {again}")
+        output.said(f"\nStopped. To resume, run the same command again:\n    {again}")
         return INTERRUPTED
     except Exception as error:
         reason = errors.sentence(error, record)

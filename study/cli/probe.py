@@ -47,7 +47,7 @@ def _refusal(record: Path, error: OSError) -> str:
     if isinstance(error, Unlockable):
         why = "its file system has no file locks, which keep two commands apart and which SQLite needs"
         return f"The record {record} cannot be locked ({reason}): {why}. Give --record DIR on a local disk."
-    do = "make room, or give --record DIR" if disk_full(error) else "give --record DIR, a folder that you may write"
+    do = "make room, or give --record DIR" if disk_full(error) else "give --record DIR, a folder that you may write to"
     return f"The record {record} cannot be written ({reason}): {do}."
 
 

@@ -33,7 +33,7 @@ def print_header(job: Job, record: Path, scale_was_chosen: bool) -> None:
             flush=True,
         )
     else:
-        print("every trial is in the record: nothing is run", flush=True)
+        print("every trial is in the record: nothing to run", flush=True)
 
 
 def summarize(plan: Plan, record: Path, launch: Launch | None = None) -> int:

@@ -94,7 +94,7 @@ def serve_copy(record: Path, reason: str, optuna: bool, port: int) -> int:
     name = "optuna.db" if optuna else "mlflow.db"
     with readable.stand_in(record) as copy:
         if wrong := next((one.text for one in integrity.useless_databases(copy) if one.name == name), ""):
-            raise ValueError(f"{wrong}: copy the record to a folder that you may write, where it is made anew.")
+            raise ValueError(f"{wrong}: copy the record to a folder that you may write to, where it is made anew.")
         command = optuna_command(copy, port) if optuna else mlflow_command(copy, port)
         print(f"The record cannot be written ({reason}): what you change in the browser is not kept.")
         return serve(command)
@@ -125,7 +125,7 @@ def usable(record: Path, optuna: bool) -> None:
     wrong = next((one.text for one in integrity.useless_databases(record) if one.name == "optuna.db"), "")
     if wrong:
         again = reader.command("NAME", record)
-        raise ValueError(f"{wrong}: run its study again, {again}, which writes it anew from the trials.")
+        raise ValueError(f"{wrong}: run its study again, {again}, which writes it again from the trials.")
 
 
 def address(port: int, path: str = "/") -> str:

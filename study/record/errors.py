@@ -29,7 +29,7 @@ SENTENCES = {
     "quota": "your quota on the disk of {place} is used up: make room",
     "locked": "another program keeps a database of {record} locked: end it",
     "read-only": "{record} cannot be written: grant yourself write permission there",
-    "mounted read-only": "{record} is on a read-only file system: copy it to a folder that you may write",
+    "mounted read-only": "{record} is on a read-only file system: copy it to a folder that you may write to",
     "unlockable": "the file system of {record} has no file locks: copy the record to a disk that has them",
     "damaged": "a database of {record} is damaged: repair it with `python -m study.doctor --record {record} --repair`",
     "failing": "a database of {record} cannot be written (disk I/O error): see to its disk, network drive or quota",

@@ -30,7 +30,7 @@ def apply(record: Path, trouble: Trouble) -> Steps:
         case "database", _, _:
             paths = sorted(record.glob(f"{trouble.name}*"))
             lines = [f"{path.name} {quarantine(record, path)}" for path in paths]
-            return "; ".join([*lines, "the next start of a study writes it anew from the trials"])
+            return "; ".join([*lines, "each study writes it again from its trials when it starts"])
         case "relocate", _, _:
             count = mlflow_index.relocate(record)
             return f"{count} path{'s' * (count != 1)} rewritten"
@@ -93,7 +93,7 @@ def rebuild(record: Path) -> Generator[Progress, None, list[str]]:
     lines = []
     for path in [*sorted(record.glob("mlflow.db*")), layout.mlflow_artifacts(record)]:
         if path.exists():
-            lines.append(f"the old {path.name}: {quarantine(record, path)}")
+            lines.append(f"the old {path.name} was {quarantine(record, path)}")
     for path in layout.study_files(record):
         study_id = path.parent.name
         if problem := integrity.study_damage(path):

@@ -181,11 +181,11 @@ def test_a_complete_study_is_answered_where_nothing_can_be_written(studied, tmp_
     before = contents(record)
     done = run("study/run.py", *LEAST, "--record", record)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"The record cannot be written ({record}: Permission denied): it is only read." in done.stdout
+    assert f"The record cannot be written ({record}: Permission denied): it is opened for reading only, " in done.stdout
     assert done.stdout.splitlines()[-12:] == again.splitlines()[-12:]
     more = run("study/run.py", *LEAST[:-6], "--seeds", "2", "--devices", "cpu", "--record", record)
     assert more.returncode == 2
-    assert more.stderr.endswith("Permission denied): give --record DIR, a folder that you may write.\n")
+    assert more.stderr.endswith("Permission denied): give --record DIR, a folder that you may write to.\n")
     assert more.stderr.count("\n") == 1
     assert contents(record) == before
     opened(record)
@@ -198,7 +198,7 @@ def test_one_database_that_cannot_be_written_does_not_hide_the_answer(studied, t
     (record / "optuna.db").chmod(0o444)
     done = run("study/run.py", *LEAST, "--record", record)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"({record}/optuna.db: Permission denied): it is only read." in done.stdout
+    assert f"({record}/optuna.db: Permission denied): it is opened for reading only, " in done.stdout
 
 
 def test_what_a_write_ahead_log_holds_is_copied(tmp_path):

@@ -135,7 +135,7 @@ def test_the_same_command_runs_nothing(finished, domains):
     program = line(record, "--study", "report_r3_dann", "--data", domains, "--seeds", "2", *SMALL)
     again = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=300, env=UNDRAWN)
     assert again.returncode == 0, again.stderr
-    assert "every trial is in the record: nothing is run" in again.stdout
+    assert "every trial is in the record: nothing to run" in again.stdout
 
 
 # --- what is refused -----------------------------------------------------------------------------------

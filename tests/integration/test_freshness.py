@@ -89,5 +89,5 @@ def test_a_report_that_is_not_what_was_written_is_made_anew(tmp_path):
     whole = {path: path.read_bytes() for path in (page, table)}
     os.truncate(page, 1000)
     table.unlink()
-    assert "nothing is run" in said(study, record)
+    assert "nothing to run" in said(study, record)
     assert {path: path.read_bytes() for path in whole} == whole

@@ -42,6 +42,6 @@ def test_a_folder_and_an_evaluator_file_run_through(tmp_path):
     assert set(rows["evaluator_sha256"]) == {sha256}
     assert not list((record / "cache").glob("evaluator-*"))
     again = run(record, *flags)
-    assert "nothing is run" in again.stdout
+    assert "nothing to run" in again.stdout
     assert table_of(again.stdout) == table_of(done.stdout)
     assert os.listdir(record / "studies") == [study_id]

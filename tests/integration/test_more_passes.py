@@ -106,4 +106,4 @@ def test_several_evaluators_score_the_trainings_of_a_record(grown, tmp_path):
     page = (record / "studies" / study_id / "report" / "index.html").read_text()
     assert "means over 3 surrogate evaluators" in page
     again = study(record, 1, "--evaluators", "3", "--seeds", "2")
-    assert "every trial is in the record: nothing is run" in again.stdout
+    assert "every trial is in the record: nothing to run" in again.stdout

@@ -141,7 +141,7 @@ def test_its_record_needs_no_code(finished, tmp_path):
 def test_the_same_command_runs_nothing_and_explain_lists_the_trials(finished):
     study, record, _ = finished
     again = run(study, record, "--scale", "laptop")
-    assert "every trial is in the record: nothing is run" in again.stdout
+    assert "every trial is in the record: nothing to run" in again.stdout
     told = run(study, record, "--scale", "laptop", "--explain", "hidden=4").stdout
     assert len(re.findall(r"complete .* trials/[0-9a-f]{12}", told)) == 6
     assert "hidden=4, compared with hidden=16" in told

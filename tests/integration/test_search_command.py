@@ -88,7 +88,7 @@ def test_the_same_command_finds_everything_done(searched):
     before = path.read_bytes()
     again = run(record, *SEARCH, workers=2)
     assert again.returncode == 0, again.stderr
-    assert "every trial is in the record: nothing is run" in again.stdout
+    assert "every trial is in the record: nothing to run" in again.stdout
     assert "started" not in again.stdout
     assert path.read_bytes() == before
     preview = json.loads(run(record, *SEARCH, "--json").stdout)

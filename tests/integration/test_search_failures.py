@@ -71,7 +71,7 @@ def test_trials_that_failed_run_again_and_the_others_do_not(searched):
     assert states(record) == ["complete"] * 4
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     again = launched(study, record)
-    assert "nothing is run" in again.stdout
+    assert "nothing to run" in again.stdout
 
 
 def test_trials_that_diverged_are_not_run_again_and_it_is_said_what_helps(searched):

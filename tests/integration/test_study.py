@@ -210,7 +210,7 @@ def test_the_same_command_again_runs_nothing_and_prints_the_same_table(finished)
     before = {path: path.stat().st_mtime_ns for folder in kept for path in folder.rglob("*")}
     again = run(record, "--deterministic", workers=2)
     assert again.returncode == 0
-    assert "nothing is run" in again.stdout
+    assert "nothing to run" in again.stdout
     assert table_of(again.stdout) == table_of(done.stdout)
     assert {path: path.stat().st_mtime_ns for folder in kept for path in folder.rglob("*")} == before
     assert len(runs(record)) == 4

@@ -84,7 +84,8 @@ def described(names: Sequence[str], unit_N: Sequence[str]) -> str:
             "one scene"
         )
     first = next(name for name, unit in zip(names, unit_N, strict=True) if size[unit] > 1)
-    why = "file names" if scene_of(first) in size and scene_of(first) != Path(first).stem else "labels, not by names"
+    named = scene_of(first) in size and scene_of(first) != Path(first).stem
+    why = "file names" if named else "labels, because file names do not tell them"
     up_to = f"{frames[0]} to {frames[-1]}" if len(frames) > 1 else f"{frames[0]}"
     scenes = sum(count > 1 for count in size.values())
     alone = f", and {counted(len(size) - scenes, 'image')} alone" if len(size) > scenes else ""

@@ -193,7 +193,7 @@ TABLES = {
     "no UTF-8": (
         "metadata.csv",
         b"file_name,label\n0000.png,caf\xe9\n",
-        r"line 2, has the byte 0xE9 at place 13 of the line, which is no UTF-8 \(in Latin-1 it is 'é'\): save it anew",
+        r"line 2, has the byte 0xE9 at place 13 of the line, which is not valid UTF-8 \(in Latin-1 it is 'é'\)",
     ),
     "a comma too many": (
         "metadata.csv",
@@ -216,7 +216,7 @@ TABLES = {
     "a truth value": ("metadata.jsonl", b'{"file_name": "a", "label": true}', "has the label True: write a text"),
     "a name that is a number": ("metadata.jsonl", b'{"file_name": 7, "label": 1}', "names no file"),
     "no Parquet": ("metadata.parquet", b"PAR1\0nonsense", "is cut short: download it again"),
-    "damaged Parquet": ("metadata.parquet", b"PAR1\0nonsensePAR1", "cannot be read as Parquet .*: save it anew"),
+    "damaged Parquet": ("metadata.parquet", b"PAR1\0nonsensePAR1", "cannot be read as Parquet .*: save it again"),
     "train.json cut short": ("train.json", b'{"0000.png": ["cat"', "cannot be read as JSON"),
     "train.json of a list": ("train.json", b"[]", "must map file names to lists of labels"),
     "train.json with a name twice": ("train.json", b'{"a.png": ["b"], "a.png": ["c"]}', r"it names 'a\.png' twice"),

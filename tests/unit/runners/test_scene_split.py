@@ -39,10 +39,19 @@ def save(root: Path, names: Sequence[str], labels: Sequence[tuple[str, ...]]) ->
 
 NAMES = {
     "scenes and frames": (lambda scene, frame: f"CLEVR_train_{scene:06d}_{frame}.png", "by file names"),
-    "numbers after a word": (lambda scene, frame: f"img_{3 * scene + frame:05d}.png", "by labels, not by names"),
-    "i-CLEVR's numbers": (lambda scene, frame: f"CLEVR_train_{3 * scene + frame:06d}.png", "by labels, not by names"),
-    "numbers without zeros": (lambda scene, frame: f"{3 * scene + frame}.jpg", "by labels, not by names"),
-    "hyphens": (lambda scene, frame: f"scene-{scene}-{frame}.png", "by labels, not by names"),
+    "numbers after a word": (
+        lambda scene, frame: f"img_{3 * scene + frame:05d}.png",
+        "by labels, because file names do not tell them",
+    ),
+    "i-CLEVR's numbers": (
+        lambda scene, frame: f"CLEVR_train_{3 * scene + frame:06d}.png",
+        "by labels, because file names do not tell them",
+    ),
+    "numbers without zeros": (
+        lambda scene, frame: f"{3 * scene + frame}.jpg",
+        "by labels, because file names do not tell them",
+    ),
+    "hyphens": (lambda scene, frame: f"scene-{scene}-{frame}.png", "by labels, because file names do not tell them"),
 }
 
 
@@ -90,7 +99,10 @@ def test_images_that_nothing_connects_stand_alone():
 @pytest.mark.parametrize(
     ("naming", "said"),
     [
-        ("numbers after a word", "6 held out in whole scenes: 40 scenes of 3 frames by labels, not by names"),
+        (
+            "numbers after a word",
+            "6 held out in whole scenes: 40 scenes of 3 frames by labels, because file names do not tell them",
+        ),
         ("scenes and frames", "6 held out in whole scenes: 40 scenes of 3 frames by file names (CLEVR_train_000000_0."),
     ],
 )

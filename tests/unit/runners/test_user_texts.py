@@ -91,8 +91,8 @@ def test_a_byte_of_latin_1_is_named_with_its_place(tmp_path, name, mark):
     flat(tmp_path, grey())
     (tmp_path / name).write_bytes(mark + text.encode("latin-1"))
     words = (
-        rf"^{name}, line {line}, has the byte 0xE9 at place {place} of the line, which is no UTF-8 \(in Latin-1 it is "
-        r"'é'\): save it anew, in UTF-8\.$"
+        rf"^{name}, line {line}, has the byte 0xE9 at place {place} of the line, which is not valid UTF-8 "
+        r"\(in Latin-1 it is 'é'\): save it again as UTF-8\.$"
     )
     refused(tmp_path, words)
     assert text.encode("latin-1").split(b"\n")[line - 1][place - 1] == 0xE9
@@ -114,7 +114,7 @@ def test_utf_16_without_a_mark_and_utf_16_that_ends_within_a_character(tmp_path)
     words = r"^metadata\.csv, line 1, has the byte 0x00, as UTF-16 without a byte-order mark has and no UTF-8: save it"
     refused(tmp_path, words)
     (tmp_path / "metadata.csv").write_bytes(text.encode("utf-16")[:-1])
-    refused(tmp_path, r"^metadata\.csv begins as UTF-16 and is none at byte [\d,]+ \(.*\): save it anew, in UTF-8")
+    refused(tmp_path, r"^metadata\.csv begins as UTF-16 and is none at byte [\d,]+ \(.*\): save it again as UTF-8")
 
 
 def test_files_that_were_put_together_have_marks_in_their_middle(tmp_path):

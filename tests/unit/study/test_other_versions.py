@@ -72,7 +72,7 @@ def test_the_dashboard_says_what_writes_its_database_anew(record, capsys):
     assert ui.main(["--record", str(record), "--port", str(free_port()), "--optuna"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("ui.py: optuna.db was written by another version of Optuna")
-    assert "which writes it anew from the trials" in said
+    assert "which writes it again from the trials" in said
     assert said.count("\n") == 1
 
 
