@@ -19,7 +19,7 @@ from runners.experiment import Progress
 from runners.process import output, scratch
 from runners.process.command import INTERRUPTED
 from study.cli.progress import Screen, preparing, watched
-from study.record import access, errors, importer, integrity, mlflow_index, readable, repair
+from study.record import access, database_copies, errors, importer, integrity, mlflow_index, repair
 from study.record.integrity import Trouble
 from study.record.layout import (
     DEFAULT_RECORD,
@@ -104,7 +104,7 @@ def act(arguments: argparse.Namespace, record: Path) -> int:
         return say([f"MLflow's paths lead to {record}"])
     try:
         if reason:
-            with glance(record_lock(record)), readable.stand_in(record) as seen:
+            with glance(record_lock(record)), database_copies.stand_in(record) as seen:
                 return check(record, seen)
         if sentence := scratch.settle(cache_folder(record)):
             print(sentence)

@@ -21,7 +21,7 @@ from urllib.parse import urlunsplit
 
 from runners.process import output
 from study.cli import indexes
-from study.record import access, integrity, mlflow_index, readable, reader, sqlite
+from study.record import access, database_copies, integrity, mlflow_index, reader, sqlite
 from study.record.layout import DEFAULT_RECORD, given_path, mlflow_database, optuna_database, require_open
 
 BAD_INPUT = 2
@@ -92,7 +92,7 @@ def serve_copy(record: Path, reason: str, optuna: bool, port: int) -> int:
     Raises ValueError for a database that the server could not open.
     """
     name = "optuna.db" if optuna else "mlflow.db"
-    with readable.stand_in(record) as copy:
+    with database_copies.stand_in(record) as copy:
         if wrong := next((one.text for one in integrity.useless_databases(copy) if one.name == name), ""):
             raise ValueError(f"{wrong}: copy the record to a folder that you may write to, where it is made anew.")
         command = optuna_command(copy, port) if optuna else mlflow_command(copy, port)

@@ -158,7 +158,3 @@ def study_lock(record: Path, study_id: str) -> Path:
 def index_lock(record: Path) -> Path:
     """For the creation of the databases."""
     return record / "index.lock"
-
-
-def prepare_lock(record: Path) -> Path:
-    return cache_folder(record) / "prepare.lock"

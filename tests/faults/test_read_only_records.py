@@ -23,11 +23,12 @@ from launched import without_root
 from analysis import report
 from runners.process.locks import Held, glance, lock
 from study.cli import doctor
-from study.record import access, mlflow_index, optuna_store, readable
+from study.record import access, database_copies, mlflow_index, optuna_store
 
 STUDY = "schedules-smoke"
 COPY = (
-    "import sys; from pathlib import Path; from study.record import readable; readable.copy(*map(Path, sys.argv[1:]))"
+    "import sys; from pathlib import Path; from study.record.database_copies import copy; "
+    "copy(*map(Path, sys.argv[1:]))"
 )
 LEAST = ["--study", "null", "--scale", "smoke", "--seeds", "1", "--devices", "cpu", "--per-device", "1"]
 
@@ -208,7 +209,7 @@ def test_what_a_write_ahead_log_holds_is_copied(tmp_path):
         connection.execute("PRAGMA journal_mode=wal")
         connection.execute("CREATE TABLE numbers (value)")
         connection.execute("INSERT INTO numbers VALUES (7)")
-        readable.copy(database, tmp_path / "of a running one.db")
+        database_copies.copy(database, tmp_path / "of a running one.db")
         killed = tmp_path / "killed"
         killed.mkdir()
         for ending in ("", "-wal"):
