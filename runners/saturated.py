@@ -13,5 +13,6 @@ from runners.config import Scalar
 SCALES: Mapping[str, Mapping[str, Scalar]] = {
     "smoke": {"sampler": "ddim(clipped_eps=True, steps=2)"},
     "laptop": {"sampler": "ddim(clipped_eps=True, steps=20)"},
+    "workstation": {"sampler": "ddim(clipped_eps=True, steps=20)"},
     "gpu": {"sampler": "ddim(clipped_eps=True)"},
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from runners.models import require_positive
 
@@ -40,17 +41,25 @@ class ContextUNet(nn.Module):
     """eps, v or x0 of (x_BCHW, t_B, c_BK). A condition of zeros means "unconditional"."""
 
     def __init__(
-        self, image_size: int, labels: int, timesteps: int, features: int, levels: int, encoder: str, norm: str
+        self,
+        image_size: int,
+        labels: int,
+        timesteps: int,
+        features: int,
+        levels: int,
+        encoder: str,
+        norm: str,
+        patch: int = 1,
     ) -> None:
         super().__init__()
-        self.timesteps = timesteps
+        self.timesteps, self.patch = timesteps, patch
         widths = [features * 2**level for level in range(levels)]
-        self.start = ConvBlock(3, features, norm, residual=True)
+        self.start = ConvBlock(3 * patch**2, features, norm, residual=True)
         self.down = nn.ModuleList(
             nn.Sequential(ConvBlock(inputs, outputs, norm), nn.MaxPool2d(2))
             for inputs, outputs in zip([features, *widths], widths, strict=False)
         )
-        bottom, widest = image_size // 2**levels, widths[-1]
+        bottom, widest = image_size // (patch * 2**levels), widths[-1]
         self.to_vector = nn.Sequential(nn.AvgPool2d(bottom), nn.GELU())
         self.from_vector = nn.Sequential(
             nn.ConvTranspose2d(widest, widest, bottom, bottom), nn.GroupNorm(GROUPS, widest), nn.ReLU()
@@ -76,12 +85,12 @@ class ContextUNet(nn.Module):
             nn.Conv2d(2 * features, features, 3, padding=1),
             nn.GroupNorm(GROUPS, features),
             nn.ReLU(),
-            nn.Conv2d(features, 3, 3, padding=1),
+            nn.Conv2d(features, 3 * patch**2, 3, padding=1),
         )
 
     def forward(self, x_BCHW: torch.Tensor, t_B: torch.Tensor, c_BK: torch.Tensor) -> torch.Tensor:
         t_B1 = ((t_B + 1) / self.timesteps)[:, None]
-        start_BCHW = self.start(x_BCHW)
+        start_BCHW = self.start(F.pixel_unshuffle(x_BCHW, self.patch))
         skips = [start_BCHW]
         for down in self.down:
             skips.append(down(skips[-1]))
@@ -91,7 +100,7 @@ class ContextUNet(nn.Module):
             h_BCHW = labels(c_BK)[:, :, None, None] * h_BCHW + time_BC[:, :, None, None]
             h_BCHW = up(torch.cat([h_BCHW, skip_BCHW], dim=1))
         out_BCHW: torch.Tensor = self.head(torch.cat([h_BCHW, start_BCHW], dim=1))
-        return out_BCHW
+        return F.pixel_shuffle(out_BCHW, self.patch)
 
 
 class Unlabelled(nn.Module):
@@ -133,15 +142,17 @@ def build(
     levels: int = 3,
     encoder: str = "linear",
     norm: str = "batch",
+    patch: int = 1,
 ) -> ContextUNet:
     """`features` channels at the full size, doubled from the second level on; `levels` halvings of the image, then one
     average over what is left. Two levels are the original for 28 pixels, three one report's for 64. `encoder`
     "linear" starts the labels' first layer as the original does, "embedding" with unit variance, as in `unet`. `norm`
     "batch" is the original's: its statistics mix the noise levels of a batch, and a short training learns to ignore
-    its condition; "group" is each image's own.
-    Raises ValueError when 2^levels does not divide the image or 8 does not divide the features.
+    its condition; "group" is each image's own. `patch`: squares of so many pixels per side are the channels of one, as
+    in `unet`.
+    Raises ValueError when patch x 2^levels does not divide the image or 8 does not divide the features.
     """
-    require_positive(features=features, levels=levels)
+    require_positive(features=features, levels=levels, patch=patch)
     for name, value, known in (("encoder", encoder, ENCODERS), ("norm", norm, NORMS)):
         if value not in known:
             raise ValueError(f"{name}={value!r} is unknown: write one of {', '.join(known)}.")
@@ -149,8 +160,12 @@ def build(
         raise ValueError(
             f"features={features} must be a multiple of {GROUPS}: write features={-(-features // GROUPS) * GROUPS}."
         )
-    if image_size % 2**levels:
-        deepest = (image_size & -image_size).bit_length() - 1  # the greatest power of two that divides the image
-        instead = f"write levels={deepest} or another image_size" if deepest else "write an even image_size"
-        raise ValueError(f"levels={levels} need an image_size that {2**levels} divides, not {image_size}: {instead}.")
-    return ContextUNet(image_size, labels, timesteps, features, levels, encoder, norm)
+    if image_size % (stride := patch * 2**levels):
+        side = 0 if image_size % patch else image_size // patch
+        deepest = (side & -side).bit_length() - 1  # the greatest power of two that divides the side
+        smaller = " or patch" if patch > 1 else ""
+        instead = f"levels={deepest} or another image_size" if deepest > 0 else f"another image_size{smaller}"
+        raise ValueError(
+            f"levels={levels} need an image_size that {stride} divides, not {image_size}: write {instead}."
+        )
+    return ContextUNet(image_size, labels, timesteps, features, levels, encoder, norm, patch)

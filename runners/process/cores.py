@@ -1,9 +1,10 @@
-"""How many CPU cores this process may use. Standard library only."""
+"""How many CPU cores this process may use, and what they can do. Standard library only."""
 
 from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 
 from runners.process.cgroups import cpu_quotas
 
@@ -15,6 +16,23 @@ def usable() -> int:
     """
     limits = [_bound(), *(math.ceil(quota) for quota in cpu_quotas())]
     return max(1, min(limits))
+
+
+BF16 = frozenset({"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})  # as Linux names them, the last one on Arm
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def slow_bf16() -> bool:
+    """Whether the cores are known to have no instructions for bf16: then it is computed by way of fp32, and slower.
+
+    Only Linux says what cores can do; elsewhere nothing is known, and False.
+    """
+    try:
+        lines = CPU_INFO.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = [set(line.partition(":")[2].split()) for line in lines if line.startswith(("flags", "Features"))]
+    return bool(flags) and not all(of_core & BF16 for of_core in flags)
 
 
 def limit_libraries() -> None:

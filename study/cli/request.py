@@ -39,7 +39,11 @@ def parser() -> argparse.ArgumentParser:
     what = parser.add_argument_group("what to run").add_argument
     what("--list", action="store_true", help="list the studies, one line each with its question")
     what("--study", metavar="NAME", nargs="+", help="studies to run, one after another: names, paths of files, or all")
-    what("--scale", metavar="SCALE", help="smoke, laptop, gpu or paper [default: gpu where CUDA is, else laptop]")
+    what(
+        "--scale",
+        metavar="SCALE",
+        help="smoke, laptop, workstation, gpu or paper [default: gpu where CUDA is, else laptop]",
+    )
     what("--data", metavar="PATH", type=given_path, help="your images: a folder of class folders, one with a table, or arrays [default: the scale's]")  # fmt: skip  # noqa: E501
     what(
         "--task", metavar="NAME", default="", help="what they are: classes, sets, images or iclevr [default: as found]"
@@ -159,6 +163,8 @@ def read(arguments: argparse.Namespace) -> Request:
         raise ValueError("No study can run: each was left out, for the reasons above.")
     for plan in plans:
         terms.check_evaluator(found[plan.spec.experiment].evaluator, plan)
+    for sentence in slow_arithmetic(plans, slots):
+        print(f"Warning: {sentence}", file=sys.stderr)
     return Request(
         plans=plans,
         named=named,
@@ -209,6 +215,23 @@ def _studies(arguments: argparse.Namespace) -> list[Named]:
     if arguments.trials is not None and not any(one.spec.space for one in named):
         raise ValueError(f"--trials {arguments.trials} is for a search (--study search); for a grid, write --seeds N.")
     return named
+
+
+def slow_arithmetic(plans: Sequence[Plan], slots: Sequence[Slot]) -> list[str]:
+    """One sentence for each precision of the plans' settings that the cores compute only by a detour."""
+    from runners.process.cores import slow_bf16
+
+    if all(slot.device != "cpu" for slot in slots):
+        return []
+    configs = [config for plan in plans for config in (plan.baseline, *(trial.config for trial in plan.trials))]
+    asked = sorted({str(config.to_dict().get("precision")) for config in configs} & {"bf16", "bf16_copy"})
+    if not asked or not slow_bf16():
+        return []
+    return [
+        f"these cores have no instructions for bf16, so precision={precision} is slower on them than fp32: write "
+        "--set precision=fp32, which is another setting with numbers of its own"
+        for precision in asked
+    ]
 
 
 def asked_of(arguments: argparse.Namespace, one: Named, changes: Mapping[str, Scalar]) -> Asked:

@@ -171,14 +171,9 @@ def _costs(experiment: Experiment) -> Callable[[StagedConfig], Cost]:
     return cost
 
 
-# Predictions, not measured. TF32 has half of bf16's peak and reads twice the bytes; IEEE fp32 has no tensor cores, 67
-# TFLOP/s at most (NVIDIA's data sheet).
-PACE = {"tf32": 0.7, "fp32": 0.25}
-
-
 def pace(config: StagedConfig, scale: Scale) -> float:
-    """Share of the scale's throughput at the config's precision: the GPU scales count bf16."""
-    return PACE.get(str(config.to_dict().get("precision")), 1.0) if scale.machine == "gpu" else 1.0
+    """Share of the scale's throughput at the config's precision."""
+    return scale.paces.get(str(config.to_dict().get("precision")), 1.0)
 
 
 SHAPES = ("image_size", "batch_size", "precision")  # fields that a speed depends on, of those that a setting has

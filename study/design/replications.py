@@ -20,7 +20,13 @@ EPOCH = 18_009  # training images of i-CLEVR
 LONGEST = 200  # epochs of R4
 REFERENCE_LR = 1e-4
 UNCLIPPED = 1e9  # a gradient norm that no step reaches: no report clips
-SAMPLERS = {"smoke": "ddpm(steps=2)", "laptop": "ddpm(steps=50)", "gpu": "ddpm(steps=250)", "paper": "ddpm"}
+SAMPLERS = {
+    "smoke": "ddpm(steps=2)",
+    "laptop": "ddpm(steps=50)",
+    "workstation": "ddpm(steps=50)",
+    "gpu": "ddpm(steps=250)",
+    "paper": "ddpm",
+}
 
 NOTES = (
     "Settings are the reports' at scale paper; elsewhere images, learning rates and networks are scaled by common "
@@ -71,7 +77,7 @@ class Setting:
             "weight_decay_on": "all",
             "adam_beta2": 0.999,
             "clip_norm": UNCLIPPED,
-            "precision": self.precision if find(scale).machine == "gpu" else "fp32",
+            "precision": self.precision if find(scale).machine == "gpu" else baseline.precision,
             "weights": "raw",
             "sampler": SAMPLERS[scale],
             "guidance_scale": self.guidance_scale,
@@ -86,7 +92,7 @@ def _network(kind: str, encoder: str, scale: str) -> str:
     if call.name == "unet":
         return _with_encoder(Call.parse(find(scale).config.model), encoder)
     matched = next(Call.parse(model) for model in MATCHED[scale] if Call.parse(model).name == call.name)
-    return str(Call(call.name, tuple(pair for pair in matched.arguments if pair[0] in ("features", "levels"))))
+    return str(Call(call.name, tuple(pair for pair in matched.arguments if pair[0] in ("features", "levels", "patch"))))
 
 
 def _with_encoder(call: Call, encoder: str) -> str:

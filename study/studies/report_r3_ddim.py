@@ -13,7 +13,7 @@ from runners.ddpm.config import TrialConfig
 from study.design.spec import StudySpec
 from study.studies.samplers import ETAS, ddim
 
-STEPS = {"smoke": 2, "laptop": 20, "gpu": 50, "paper": 50}
+STEPS = {"smoke": 2, "laptop": 20, "workstation": 20, "gpu": 50, "paper": 50}
 
 
 def arms(scale: str, baseline: TrialConfig) -> dict[str, dict[str, Scalar]]:

@@ -14,6 +14,7 @@ from study.design.spec import StudySpec
 STEPS = {
     "smoke": (2,),
     "laptop": (10, 20, 50, 100),
+    "workstation": (10, 20, 50),
     "gpu": (10, 20, 50, 100, 250, 1000),
     "paper": (10, 20, 50, 100, 250, 1000),
 }

@@ -218,3 +218,28 @@ def test_a_quota_of_one_core_is_one_worker(tmp_path: Path, group: Path, namespac
     inside = ("unshare", "--cgroup") if namespace else ()
     around = ("sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh", *inside)
     assert answers(tmp_path, around=around) == [1] * 4
+
+
+FLAGS = {
+    "x86 with": ("flags\t\t: fpu avx512f avx512_bf16\nflags\t\t: fpu avx512f avx512_bf16\n", False),
+    "x86 with, as matrices": ("flags\t\t: fpu amx_bf16 amx_tile\n", False),
+    "x86 without": ("flags\t\t: fpu avx2 avx512f\n", True),
+    "one kind of core without": ("flags\t\t: fpu avx512_bf16\nflags\t\t: fpu avx2\n", True),
+    "Arm with": ("Features\t: fp asimd bf16\n", False),
+    "Arm without": ("Features\t: fp asimd\n", True),
+    "nothing said": ("processor\t: 0\n", False),
+}
+
+
+@pytest.mark.parametrize(("text", "slow"), FLAGS.values(), ids=FLAGS)
+def test_cores_without_bf16_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, slow: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(cores, "CPU_INFO", tmp_path / "cpuinfo")
+    assert cores.slow_bf16() is slow
+
+
+def test_where_nobody_says_what_cores_can_do_nothing_is_claimed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cores, "CPU_INFO", tmp_path / "none")
+    assert not cores.slow_bf16()

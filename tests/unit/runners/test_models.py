@@ -319,6 +319,8 @@ def test_the_context_unet_reads_the_time_as_a_fraction():
         ("context_unet(features=20)", "multiple of 8: write features=24"),
         ("context_unet(features='64')", "features='64' must be a whole number"),
         ("context_unet(levels=5)", "image_size that 32 divides, not 16: write levels=4"),
+        ("context_unet(patch=8)", "levels=3 need an image_size that 64 divides, not 16: write levels=1 or another"),
+        ("context_unet(patch=3)", "that 24 divides, not 16: write another image_size or patch"),
         ("context_unet(norm='layer')", "write one of batch, group"),
         ("context_unet(encoder='mlp')", "write one of linear, embedding"),
     ],

@@ -139,8 +139,10 @@ def test_the_search_of_the_project_is_answered_on_label_sets_that_no_training_im
     assert of("schedules", "laptop").answered_in == "accuracy/validation"
 
 
-@pytest.mark.parametrize("scale", scales.SCALES)
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [(name, scale) for name in registry.names() for scale in scales.offered_by(registry.find(name).experiment)],
+)
 def test_every_study_can_run_at_every_scale(name, scale):
     from study.cli.request import check
 
