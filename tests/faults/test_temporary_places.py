@@ -89,7 +89,7 @@ def test_an_index_is_rebuilt_when_temporary_files_find_no_room(miniature_record,
         "-m", "study.doctor", "--record", record, "--rebuild-mlflow",
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
-    first, last = done.stdout.splitlines()
+    first, *_, last = done.stdout.splitlines()  # between them, on a busy machine, how far it is
     assert first.startswith(f"{full} takes no temporary files ({os.strerror(number)}): they go to {record}/cache/")
     assert last == "schedules-smoke: 9 trials indexed"
     assert not list((record / "cache").glob("temporary-*"))
